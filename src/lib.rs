@@ -1,0 +1,1 @@
+//! The receiver for TitanX webhooks on AWS.

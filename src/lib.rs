@@ -1,1 +1,24 @@
-//! The receiver for TitanX webhooks on AWS.
+//! The receiver for TitanX webhooks on AWS: start with [`receiver`], the life of a delivery.
+//!
+//! Whoever imports whom: the function's binary → [`config`] → [`receiver`] → { [`deliveries`],
+//! [`jobs`], [`queue`], [`secrets`] } → AWS; and [`event`] → [`signature`]. There is no arrow back.
+//!
+//! What is deliberately absent: no trait stands between the receiver and AWS (what can go wrong
+//! there is below the SDK, and so are the tests' faults); nothing outside [`answer`] knows an HTTP
+//! status; nothing reads a clock but [`budget`]; nothing logs but [`log`] and the two best-effort
+//! steps of [`receiver`].
+
+pub mod answer;
+pub mod aws;
+pub mod budget;
+pub mod config;
+pub mod deliveries;
+pub mod error;
+pub mod event;
+pub mod gateway;
+pub mod jobs;
+pub mod log;
+pub mod queue;
+pub mod receiver;
+pub mod secrets;
+pub mod signature;

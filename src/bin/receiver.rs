@@ -1,2 +1,53 @@
-//! The function.
-fn main() {}
+//! The Lambda function: a cold start, then one answer for each request.
+
+use std::{env, process::ExitCode, sync::Arc};
+
+use lambda_http::{Context, LambdaEvent, service_fn};
+use lambda_runtime::{Error, Runtime};
+use titanx_receiver::{config::Config, error::Chain, gateway::Request, log, receiver::Receiver};
+
+fn main() -> ExitCode {
+    log::init(env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %Chain(error.as_ref()), "the receiver stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<(), Error> {
+    let config = Config::from_env(|name| env::var(name).ok())?;
+    if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+        return Err("this is a Lambda function: start it with `cargo lambda watch`".into());
+    }
+    // One thread serves one request at a time with less work; more threads pay only where Lambda
+    // offers several requests at once.
+    let mut runtime = match env::var_os("AWS_LAMBDA_MAX_CONCURRENCY") {
+        Some(_) => tokio::runtime::Builder::new_multi_thread(),
+        None => tokio::runtime::Builder::new_current_thread(),
+    };
+    runtime.enable_all().build()?.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), Error> {
+    let (receiver, aws) = config.build();
+    let (loaded, ()) = tokio::join!(receiver.secrets.load(), aws.connect());
+    if let Err(error) = loaded {
+        tracing::error!(error = %Chain(&error), "the webhook secrets could not be loaded at start");
+    }
+    let receiver = Arc::new(receiver);
+    let handler = service_fn(move |event: LambdaEvent<Request>| {
+        answer(Arc::clone(&receiver), event.payload, event.context)
+    });
+    Runtime::new(handler).run_concurrent().await
+}
+
+async fn answer(
+    receiver: Arc<Receiver>,
+    request: Request,
+    context: Context,
+) -> Result<titanx_receiver::gateway::Response, Error> {
+    Ok(receiver.handle(request, context.deadline).await)
+}

@@ -1,0 +1,104 @@
+//! The time that one invocation may spend, shared by all its steps.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    deliveries::Lease,
+    error::{BudgetSpent, Step, Unavailable},
+};
+
+/// What a delivery may take, out of the ten seconds that TitanX waits and the eight after which
+/// Lambda cuts the function off.
+pub const BUDGET: Duration = Duration::from_secs(6);
+
+/// What is kept back for giving up in good order: to release the claim and to answer.
+const GIVING_UP: Duration = Duration::from_millis(750);
+
+/// How long a lease outlives its invocation: requests may still be under way, and clocks differ.
+const LEASE_MARGIN_MS: i64 = 1_000;
+
+/// The time of one invocation.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// When it began, in Unix milliseconds.
+    pub began_ms: i64,
+    /// When a lease taken by this invocation ends, in Unix milliseconds: at its own deadline and a
+    /// little later, so that nobody takes over while it may still act, or waits longer than needed.
+    pub lease_ends_ms: i64,
+    end: Instant,
+}
+
+impl Budget {
+    /// Begins now, for an invocation that is cut off at `deadline_ms` (Unix milliseconds).
+    #[must_use]
+    pub fn begin(deadline_ms: u64) -> Self {
+        let began_ms = now_ms();
+        let deadline_ms = i64::try_from(deadline_ms).unwrap_or(i64::MAX);
+        let left_ms = u64::try_from(deadline_ms.saturating_sub(began_ms)).unwrap_or(0);
+        let left = Duration::from_millis(left_ms).saturating_sub(GIVING_UP);
+        Self {
+            began_ms,
+            lease_ends_ms: deadline_ms.saturating_add(LEASE_MARGIN_MS),
+            end: Instant::now() + BUDGET.min(left),
+        }
+    }
+
+    /// Works until the budget is spent.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work, and [`Unavailable`] when there is no time for it.
+    pub async fn spend<T, E: From<Unavailable>>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        give_up_at(self.end, step, work).await
+    }
+
+    /// Works while time enough is left to give up in good order.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work, and [`Unavailable`] when there is no time for it.
+    pub async fn spend_on_effect<T>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<T, Unavailable>>,
+    ) -> Result<T, Unavailable> {
+        give_up_at(self.end - GIVING_UP, step, work).await
+    }
+
+    /// Makes sure that the lease lasts as long as an effect begun now might take: the process may
+    /// have been frozen since the claim, which the budget's clock need not notice.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] when it does not.
+    pub fn covers_effect(&self, step: Step, lease: &Lease) -> Result<(), Unavailable> {
+        let needed = self.end.saturating_duration_since(Instant::now());
+        if lease.left(now_ms()) < needed {
+            return Err(Unavailable::new(step, BudgetSpent));
+        }
+        Ok(())
+    }
+}
+
+async fn give_up_at<T, E: From<Unavailable>>(
+    end: Instant,
+    step: Step,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    timeout_at(end, work)
+        .await
+        .unwrap_or_else(|_| Err(Unavailable::new(step, BudgetSpent).into()))
+}
+
+/// The wall clock, in Unix milliseconds.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,252 @@
+//! The configuration, from environment variables, and the receiver that is built from it.
+
+use std::{error::Error as StdError, fmt, fs, time::Duration};
+
+use aws_credential_types::Credentials;
+
+use crate::{
+    aws::{Account, Aws, Endpoints},
+    deliveries::Deliveries,
+    jobs::Jobs,
+    queue::Queue,
+    receiver::Receiver,
+    secrets::{Secrets, parse_lines},
+};
+
+/// TitanX retries for three days; a day more, for what is under way.
+const MIN_RETENTION_DAYS: u32 = 4;
+const DEFAULT_RETENTION_DAYS: u32 = 7;
+
+/// Everything the receiver is told by its environment.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `DELIVERIES_TABLE`
+    pub deliveries_table: String,
+    /// `JOBS_TABLE`
+    pub jobs_table: String,
+    /// `CONTACTS_QUEUE_URL`; a FIFO queue if it ends in `.fifo`.
+    pub contacts_queue_url: String,
+    /// `QUARANTINE_QUEUE_URL`; a standard queue.
+    pub quarantine_queue_url: String,
+    /// `TITANX_WEBHOOK_SECRET` or `TITANX_WEBHOOK_SECRET_ARN`.
+    pub webhook_secret: WebhookSecret,
+    /// `DELIVERY_RETENTION_DAYS`
+    pub retention: Duration,
+    /// Region, credentials and endpoints, in the variables of the AWS SDKs.
+    pub account: Account,
+}
+
+/// Where the webhook secrets are.
+#[derive(Clone)]
+pub enum WebhookSecret {
+    /// In the environment itself.
+    Fixed(Vec<String>),
+    /// In Secrets Manager, under this ARN.
+    Stored(String),
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Fixed(_) => f.write_str("Fixed([REDACTED])"),
+            Self::Stored(arn) => f.debug_tuple("Stored").field(arn).finish(),
+        }
+    }
+}
+
+/// Every mistake in the configuration.
+#[derive(Debug)]
+pub struct Mistakes(Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "the configuration has mistakes: {}", self.0.join("; "))
+    }
+}
+
+impl StdError for Mistakes {}
+
+impl Config {
+    /// Reads the configuration through `lookup`, which gives a variable's value if it is set.
+    ///
+    /// # Errors
+    ///
+    /// [`Mistakes`], naming each one.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        let mut env = Env {
+            lookup,
+            mistakes: Vec::new(),
+        };
+        let config = Self {
+            deliveries_table: env.required("DELIVERIES_TABLE"),
+            jobs_table: env.required("JOBS_TABLE"),
+            contacts_queue_url: env.queue_url("CONTACTS_QUEUE_URL"),
+            quarantine_queue_url: env.standard_queue_url("QUARANTINE_QUEUE_URL"),
+            webhook_secret: env.webhook_secret(),
+            retention: env.retention(),
+            account: env.account(),
+        };
+        if env.mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(Mistakes(env.mistakes))
+        }
+    }
+
+    /// Builds the receiver, and the way to AWS that it uses. Nothing is called yet.
+    #[must_use]
+    pub fn build(self) -> (Receiver, Aws) {
+        let aws = Aws::new(self.account);
+        let dynamodb = aws.dynamodb();
+        let sqs = aws.sqs();
+        let receiver = Receiver {
+            secrets: match self.webhook_secret {
+                WebhookSecret::Fixed(secrets) => Secrets::fixed(&secrets),
+                WebhookSecret::Stored(arn) => Secrets::stored(aws.secrets_manager(), arn),
+            },
+            deliveries: Deliveries::new(dynamodb.clone(), self.deliveries_table, self.retention),
+            jobs: Jobs::new(dynamodb, self.jobs_table),
+            contacts: Queue::contacts(sqs.clone(), self.contacts_queue_url),
+            quarantine: Queue::quarantine(sqs, self.quarantine_queue_url),
+        };
+        (receiver, aws)
+    }
+}
+
+/// The environment, and the mistakes found in it so far. A mistake stands in for the value by an
+/// empty one, so that reading goes on and finds them all.
+struct Env<F> {
+    lookup: F,
+    mistakes: Vec<String>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Env<F> {
+    /// A variable's value, unless it is blank.
+    fn optional(&self, name: &str) -> Option<String> {
+        let value = (self.lookup)(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    fn required(&mut self, name: &str) -> String {
+        self.optional(name).unwrap_or_else(|| {
+            self.mistakes.push(format!("{name} is missing"));
+            String::new()
+        })
+    }
+
+    fn queue_url(&mut self, name: &str) -> String {
+        let url = self.required(name);
+        let is_url = ["http://", "https://"].iter().any(|it| url.starts_with(it));
+        if !url.is_empty() && !is_url {
+            self.mistakes.push(format!("{name} is not a queue's URL"));
+        }
+        url
+    }
+
+    fn standard_queue_url(&mut self, name: &str) -> String {
+        let url = self.queue_url(name);
+        if url.ends_with(".fifo") {
+            self.mistakes.push(format!(
+                "{name} names a FIFO queue; it must be a standard one"
+            ));
+        }
+        url
+    }
+
+    fn webhook_secret(&mut self) -> WebhookSecret {
+        const SECRET: &str = "TITANX_WEBHOOK_SECRET";
+        const ARN: &str = "TITANX_WEBHOOK_SECRET_ARN";
+        match ((self.lookup)(SECRET), self.optional(ARN)) {
+            (Some(_), Some(_)) => {
+                self.mistakes
+                    .push(format!("{SECRET} and {ARN} are both set; keep one"));
+                WebhookSecret::Fixed(Vec::new())
+            }
+            (None, None) => {
+                self.mistakes
+                    .push(format!("neither {SECRET} nor {ARN} is set"));
+                WebhookSecret::Fixed(Vec::new())
+            }
+            (None, Some(arn)) => WebhookSecret::Stored(arn),
+            (Some(secrets), None) => {
+                WebhookSecret::Fixed(parse_lines(&secrets).unwrap_or_else(|error| {
+                    self.mistakes.push(format!("{SECRET}: {error}"));
+                    Vec::new()
+                }))
+            }
+        }
+    }
+
+    fn retention(&mut self) -> Duration {
+        const NAME: &str = "DELIVERY_RETENTION_DAYS";
+        const SECONDS_A_DAY: u64 = 24 * 60 * 60;
+        let days = match self.optional(NAME).map(|days| days.parse()) {
+            None => DEFAULT_RETENTION_DAYS,
+            Some(Ok(days)) if days >= MIN_RETENTION_DAYS => days,
+            Some(_) => {
+                self.mistakes.push(format!(
+                    "{NAME} is not a whole number of at least {MIN_RETENTION_DAYS}"
+                ));
+                DEFAULT_RETENTION_DAYS
+            }
+        };
+        Duration::from_secs(u64::from(days) * SECONDS_A_DAY)
+    }
+
+    /// Lambda gives credentials in the environment, so the SDK's chain of other places is not
+    /// searched, which would cost size and start.
+    fn account(&mut self) -> Account {
+        let region = self
+            .optional("AWS_REGION")
+            .or_else(|| self.optional("AWS_DEFAULT_REGION"));
+        Account {
+            region: region.unwrap_or_else(|| self.required("AWS_REGION")),
+            credentials: Credentials::new(
+                self.required("AWS_ACCESS_KEY_ID"),
+                self.required("AWS_SECRET_ACCESS_KEY"),
+                self.optional("AWS_SESSION_TOKEN"),
+                None,
+                "Environment",
+            ),
+            ca_bundle: self.ca_bundle(),
+            endpoints: Endpoints {
+                dynamodb: self.endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
+                sqs: self.endpoint("AWS_ENDPOINT_URL_SQS"),
+                secrets_manager: self.endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            },
+        }
+    }
+
+    fn endpoint(&self, name: &str) -> Option<String> {
+        self.optional(name)
+            .or_else(|| self.optional("AWS_ENDPOINT_URL"))
+    }
+
+    fn ca_bundle(&mut self) -> Option<Vec<u8>> {
+        const NAME: &str = "AWS_CA_BUNDLE";
+        let path = self.optional(NAME)?;
+        match fs::read(&path) {
+            Ok(pem)
+                if pem
+                    .windows(CERTIFICATE.len())
+                    .any(|line| line == CERTIFICATE) =>
+            {
+                Some(pem)
+            }
+            Ok(_) => {
+                self.mistakes
+                    .push(format!("{NAME}: no certificate in {path}"));
+                None
+            }
+            Err(error) => {
+                self.mistakes
+                    .push(format!("{NAME}: cannot read {path}: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// How a certificate begins in a PEM file.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";

@@ -1,0 +1,264 @@
+//! The deliveries table: which delivery ids were seen, and how far each one came.
+//!
+//! A record says that an invocation is at work (`INPROGRESS`, under a lease) or that the event is
+//! durable (`COMPLETED`). Attributes are named as Powertools for AWS Lambda names them.
+//!
+//! ```text
+//! claim ──▶ INPROGRESS ──complete──▶ COMPLETED ──retention──▶ forgotten
+//!               │  └──release──▶ absent
+//!               └──lease over──▶ INPROGRESS of another claimer
+//! ```
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::put_item::PutItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
+use uuid::Uuid;
+
+use crate::{
+    error::{Step, Unavailable},
+    event::Event,
+};
+
+/// The table's key attribute.
+pub const DELIVERY_ID: &str = "delivery_id";
+/// `INPROGRESS` or `COMPLETED`.
+pub const STATUS: &str = "status";
+/// When the lease ends, in Unix milliseconds.
+pub const IN_PROGRESS_EXPIRATION: &str = "in_progress_expiration";
+/// When the record may be forgotten, in Unix seconds: the table's TTL attribute.
+pub const EXPIRATION: &str = "expiration";
+/// The claimer, random for each claim.
+pub const CLAIMED_BY: &str = "claimed_by";
+/// The digest of event type and payload.
+pub const VALIDATION: &str = "validation";
+
+const IN_PROGRESS: &str = "INPROGRESS";
+const COMPLETED: &str = "COMPLETED";
+
+/// The table of deliveries.
+#[derive(Debug, Clone)]
+pub struct Deliveries {
+    client: Client,
+    table: String,
+    retention: Duration,
+}
+
+/// What a claim comes to.
+#[derive(Debug)]
+pub enum Claim {
+    /// The delivery is ours until the lease ends.
+    Granted(Lease),
+    /// An earlier attempt completed it.
+    Completed {
+        /// Whether that attempt carried the same event; if not, the id was used twice.
+        same_event: bool,
+    },
+    /// Another invocation is at work on it.
+    InFlight {
+        /// When that one's lease ends, in Unix milliseconds.
+        lease_ends_ms: i64,
+    },
+}
+
+/// The right to act on one delivery, for a limited time. Only a granted claim makes one.
+#[derive(Debug)]
+pub struct Lease {
+    delivery_id: String,
+    digest: String,
+    claimed_by: String,
+    ends_ms: i64,
+}
+
+impl Lease {
+    /// The delivery that it is for.
+    #[must_use]
+    pub fn delivery_id(&self) -> &str {
+        &self.delivery_id
+    }
+
+    /// What is left of it at `now_ms` (Unix milliseconds); zero once it is over.
+    #[must_use]
+    pub fn left(&self, now_ms: i64) -> Duration {
+        let left_ms = u64::try_from(self.ends_ms.saturating_sub(now_ms)).unwrap_or(0);
+        Duration::from_millis(left_ms)
+    }
+}
+
+impl Deliveries {
+    /// The table called `table`, which remembers a delivery for `retention`.
+    #[must_use]
+    pub fn new(client: Client, table: String, retention: Duration) -> Self {
+        Self {
+            client,
+            table,
+            retention,
+        }
+    }
+
+    /// How long a delivery is remembered.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// Claims the event's delivery id at `now_ms` until `lease_ends_ms`, both in Unix milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be asked, or its answer is no record of ours. The claim may stand all
+    /// the same; it ends with its lease.
+    pub async fn claim(
+        &self,
+        event: &Event<'_>,
+        now_ms: i64,
+        lease_ends_ms: i64,
+    ) -> Result<Claim, Unavailable> {
+        let lease = Lease {
+            delivery_id: event.id.to_string(),
+            digest: event.digest(),
+            claimed_by: Uuid::new_v4().simple().to_string(),
+            ends_ms: lease_ends_ms,
+        };
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(self.record(&lease, IN_PROGRESS, now_ms)))
+            .condition_expression(CLAIMABLE)
+            .expression_attribute_names("#delivery_id", DELIVERY_ID)
+            .expression_attribute_names("#expiration", EXPIRATION)
+            .expression_attribute_names("#status", STATUS)
+            .expression_attribute_names("#lease", IN_PROGRESS_EXPIRATION)
+            .expression_attribute_values(":now_s", number(now_ms / 1000))
+            .expression_attribute_values(":now_ms", number(now_ms))
+            .expression_attribute_values(":in_progress", text(IN_PROGRESS))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok(Claim::Granted(lease)),
+            Err(error) => match standing_record(&error) {
+                Some(record) => lease.against(record),
+                None => Err(Unavailable::new(Step::Claim, error)),
+            },
+        }
+    }
+
+    /// Marks the delivery completed. True by the time it is said, whoever holds the claim by then,
+    /// so it is unconditional; and it writes the record anew, since an update of one that was
+    /// released meanwhile would leave a record that never expires.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be written; the event itself is durable.
+    pub async fn complete(&self, lease: &Lease, now_ms: i64) -> Result<(), Unavailable> {
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(self.record(lease, COMPLETED, now_ms)))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| Unavailable::new(Step::Complete, error))
+    }
+
+    /// Gives the claim back, so that the next attempt need not wait for the lease to end. Only if
+    /// it is still ours and in progress, lest it delete what a later holder completed.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be written; the claim then ends with its lease.
+    pub async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key(DELIVERY_ID, text(&lease.delivery_id))
+            .condition_expression("#claimed_by = :us AND #status = :in_progress")
+            .expression_attribute_names("#claimed_by", CLAIMED_BY)
+            .expression_attribute_names("#status", STATUS)
+            .expression_attribute_values(":us", text(&lease.claimed_by))
+            .expression_attribute_values(":in_progress", text(IN_PROGRESS))
+            .send()
+            .await;
+        match delete {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(Unavailable::new(Step::Release, error)),
+        }
+    }
+
+    fn record(&self, lease: &Lease, status: &str, now_ms: i64) -> Record {
+        let retention_s = i64::try_from(self.retention.as_secs()).unwrap_or(i64::MAX);
+        let expiration = (now_ms / 1000).saturating_add(retention_s);
+        HashMap::from([
+            (DELIVERY_ID.to_owned(), text(&lease.delivery_id)),
+            (STATUS.to_owned(), text(status)),
+            (IN_PROGRESS_EXPIRATION.to_owned(), number(lease.ends_ms)),
+            (EXPIRATION.to_owned(), number(expiration)),
+            (CLAIMED_BY.to_owned(), text(&lease.claimed_by)),
+            (VALIDATION.to_owned(), text(&lease.digest)),
+        ])
+    }
+}
+
+/// Who may claim, along the life of a record: nobody has it yet; or it is past its retention, and
+/// TTL, which lags by days, has not deleted it; or its claimer has let the lease run out.
+const CLAIMABLE: &str = "attribute_not_exists(#delivery_id) \
+    OR #expiration < :now_s \
+    OR (#status = :in_progress AND #lease < :now_ms)";
+
+type Record = HashMap<String, AttributeValue>;
+
+/// The record that stood in the way of a claim; the failed condition returns it.
+fn standing_record(error: &SdkError<PutItemError>) -> Option<&Record> {
+    match error.as_service_error()? {
+        PutItemError::ConditionalCheckFailedException(failure) => failure.item(),
+        _ => None,
+    }
+}
+
+impl Lease {
+    /// What this claim comes to against the record that stood in its way.
+    fn against(self, record: &Record) -> Result<Claim, Unavailable> {
+        let attribute = |name: &str| record.get(name).and_then(|value| value.as_s().ok());
+        // The SDK repeated a write of ours whose answer was lost.
+        if attribute(CLAIMED_BY) == Some(&self.claimed_by) {
+            return Ok(Claim::Granted(self));
+        }
+        let lease_ends_ms = record
+            .get(IN_PROGRESS_EXPIRATION)
+            .and_then(|value| value.as_n().ok()?.parse().ok());
+        match (attribute(STATUS).map(String::as_str), lease_ends_ms) {
+            (Some(COMPLETED), _) => Ok(Claim::Completed {
+                same_event: attribute(VALIDATION).is_none_or(|digest| *digest == self.digest),
+            }),
+            (Some(IN_PROGRESS), Some(lease_ends_ms)) => Ok(Claim::InFlight { lease_ends_ms }),
+            _ => Err(Unavailable::new(Step::Claim, ForeignRecord)),
+        }
+    }
+}
+
+/// A record that this program did not write. It is not for us to say what it means.
+#[derive(Debug, thiserror::Error)]
+#[error("the table holds a record of unknown form under this delivery id")]
+struct ForeignRecord;
+
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}

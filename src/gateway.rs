@@ -1,0 +1,287 @@
+//! What a gateway hands to a Lambda function, and what it takes back.
+//!
+//! API Gateway's HTTP API (v2) and REST API (v1), function URLs and load balancers wrap the same
+//! two things in different JSON: the sender's headers and the body. Only the signature header and
+//! the body are kept. `lambda_http` can read these events too, but it panics on Base64 that does
+//! not decode, fails on a header value it cannot represent, and reads each event up to three times;
+//! here every JSON value is a [`Request`], so that every request gets an answer of the table.
+
+use std::fmt;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_json::value::RawValue;
+
+use crate::signature::SIGNATURE_HEADER;
+
+/// A webhook request as the sender made it, before anything is believed about it.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// The value of `X-TitanX-Signature`; `None` when it is missing or stands there more than once.
+    pub signature: Option<String>,
+    /// The exact bytes of the body; `None` when the gateway's Base64 does not decode.
+    pub body: Option<Vec<u8>>,
+    /// How the gateway wants its answer laid out.
+    layout: Layout,
+}
+
+/// Where the answer's headers go, which is the only thing in which the gateways' answers differ.
+#[derive(Debug, Default, Clone, Copy)]
+enum Layout {
+    #[default]
+    ApiGateway,
+    LoadBalancer {
+        multi_value_headers: bool,
+    },
+}
+
+impl Request {
+    /// Reads a gateway's event. One of no known shape is a request without signature and body.
+    #[must_use]
+    pub fn from_event(event: &str) -> Self {
+        serde_json::from_str::<HttpEvent>(event).map_or_else(|_| Self::default(), Self::from)
+    }
+
+    /// Lays an answer out for the gateway that sent this request.
+    #[must_use]
+    pub fn respond(&self, answer: Answer) -> Response {
+        Response {
+            layout: self.layout,
+            answer,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|event| Self::from_event(event.get()))
+    }
+}
+
+impl From<HttpEvent> for Request {
+    fn from(event: HttpEvent) -> Self {
+        let from_load_balancer = event.request_context.unwrap_or_default().elb.is_some();
+        let multi_value_headers = event.multi_value_headers.is_some();
+        // REST events hold both maps; the plain one keeps but the last of repeated values.
+        let SignatureValues(mut values) = event
+            .multi_value_headers
+            .filter(|SignatureValues(values)| !values.is_empty())
+            .or(event.headers)
+            .unwrap_or_default();
+        let Text(text) = event.body.unwrap_or_default();
+        Self {
+            signature: if values.len() == 1 {
+                values.pop()
+            } else {
+                None
+            },
+            body: if event.is_base64_encoded.unwrap_or(false) {
+                BASE64_STANDARD.decode(text).ok()
+            } else {
+                Some(text)
+            },
+            layout: if from_load_balancer {
+                Layout::LoadBalancer {
+                    multi_value_headers,
+                }
+            } else {
+                Layout::ApiGateway
+            },
+        }
+    }
+}
+
+/// The members that the four kinds of event share, under the names they share.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HttpEvent {
+    headers: Option<SignatureValues>,
+    multi_value_headers: Option<SignatureValues>,
+    body: Option<Text>,
+    is_base64_encoded: Option<bool>,
+    request_context: Option<RequestContext>,
+}
+
+#[derive(Deserialize, Default)]
+struct RequestContext {
+    elb: Option<IgnoredAny>,
+}
+
+/// A JSON string as bytes: unlike a `String` it may hold what is not Unicode (a lone surrogate).
+#[derive(Default)]
+struct Text(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl Visitor<'_> for TextVisitor {
+            type Value = Text;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
+                Ok(Text(bytes.to_vec()))
+            }
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Text, E> {
+                Ok(Text(bytes))
+            }
+        }
+        deserializer.deserialize_byte_buf(TextVisitor)
+    }
+}
+
+/// All values of the signature header in a map of headers, each a string or a list of strings.
+#[derive(Default)]
+struct SignatureValues(Vec<String>);
+
+impl<'de> Deserialize<'de> for SignatureValues {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct HeadersVisitor;
+        impl<'de> Visitor<'de> for HeadersVisitor {
+            type Value = SignatureValues;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a map of headers")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SignatureValues, A::Error> {
+                let mut values = Vec::new();
+                while let Some(IsSignature(is_signature)) = map.next_key()? {
+                    if is_signature {
+                        values.extend(map.next_value::<HeaderValue>()?.0);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(SignatureValues(values))
+            }
+        }
+        deserializer.deserialize_map(HeadersVisitor)
+    }
+}
+
+/// Whether a header's name, in whatever case, is the signature's.
+struct IsSignature(bool);
+
+impl<'de> Deserialize<'de> for IsSignature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl Visitor<'_> for NameVisitor {
+            type Value = IsSignature;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a header's name")
+            }
+            fn visit_bytes<E>(self, name: &[u8]) -> Result<IsSignature, E> {
+                Ok(IsSignature(
+                    name.eq_ignore_ascii_case(SIGNATURE_HEADER.as_bytes()),
+                ))
+            }
+        }
+        deserializer.deserialize_bytes(NameVisitor)
+    }
+}
+
+/// A header's value: REST APIs and load balancers also give lists.
+struct HeaderValue(Vec<String>);
+
+impl<'de> Deserialize<'de> for HeaderValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ValueVisitor;
+        impl<'de> Visitor<'de> for ValueVisitor {
+            type Value = HeaderValue;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+            fn visit_str<E>(self, value: &str) -> Result<HeaderValue, E> {
+                Ok(HeaderValue(vec![value.to_owned()]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<HeaderValue, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = list.next_element()? {
+                    values.push(value);
+                }
+                Ok(HeaderValue(values))
+            }
+        }
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+/// An HTTP answer: status, JSON body and, where the sender shall come again, when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status code.
+    pub status: u16,
+    /// The JSON text of the body.
+    pub body: &'static str,
+    /// The value of `Retry-After`, in seconds.
+    pub retry_after: Option<u64>,
+}
+
+/// An [`Answer`] in the layout of the gateway that asked.
+#[derive(Debug)]
+pub struct Response {
+    layout: Layout,
+    answer: Answer,
+}
+
+impl Serialize for Response {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Answer { status, body, .. } = self.answer;
+        let mut response = serializer.serialize_map(None)?;
+        response.serialize_entry("statusCode", &status)?;
+        match self.layout {
+            Layout::ApiGateway => response.serialize_entry("headers", &Headers(&self.answer))?,
+            Layout::LoadBalancer {
+                multi_value_headers,
+            } => {
+                response.serialize_entry("statusDescription", &status_description(status))?;
+                if multi_value_headers {
+                    let headers = MultiValueHeaders(&self.answer);
+                    response.serialize_entry("multiValueHeaders", &headers)?;
+                } else {
+                    response.serialize_entry("headers", &Headers(&self.answer))?;
+                }
+            }
+        }
+        response.serialize_entry("body", body)?;
+        response.serialize_entry("isBase64Encoded", &false)?;
+        response.end()
+    }
+}
+
+/// A load balancer wants the reason phrase too, as in `200 OK`.
+fn status_description(status: u16) -> String {
+    lambda_http::http::StatusCode::from_u16(status)
+        .map_or_else(|_| status.to_string(), |status| status.to_string())
+}
+
+/// The answer's headers, each name with one value.
+struct Headers<'a>(&'a Answer);
+
+impl Serialize for Headers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut headers = serializer.serialize_map(None)?;
+        headers.serialize_entry("content-type", "application/json")?;
+        if let Some(seconds) = self.0.retry_after {
+            headers.serialize_entry("retry-after", &seconds.to_string())?;
+        }
+        headers.end()
+    }
+}
+
+/// The same headers, each name with a list of values.
+struct MultiValueHeaders<'a>(&'a Answer);
+
+impl Serialize for MultiValueHeaders<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut headers = serializer.serialize_map(None)?;
+        headers.serialize_entry("content-type", &["application/json"])?;
+        if let Some(seconds) = self.0.retry_after {
+            headers.serialize_entry("retry-after", &[seconds.to_string()])?;
+        }
+        headers.end()
+    }
+}

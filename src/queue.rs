@@ -1,0 +1,234 @@
+//! The two queues and the messages on them: scored contacts, and what was not understood.
+
+use std::borrow::Cow;
+
+use aws_sdk_sqs::{Client, types::MessageAttributeValue};
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use crate::{
+    error::{Step, Unavailable},
+    event::{API_VERSION, DeliveryId, Event, Reason, is_queue_token},
+};
+
+/// What SQS takes in one message: body and attributes (names, types and values) together.
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// A queue.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    client: Client,
+    url: String,
+    /// What fails when sending to it does.
+    step: Step,
+}
+
+/// How a contact came to be on the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// TitanX delivered it.
+    Webhook,
+    /// An operator fetched it afterwards.
+    Backfill,
+}
+
+impl Source {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Backfill => "backfill",
+        }
+    }
+}
+
+/// A message that SQS can carry: neither too large nor of characters that it refuses.
+#[derive(Debug)]
+pub struct Message<'a> {
+    body: Cow<'a, str>,
+    attributes: Vec<Attribute<'a>>,
+    deduplication_id: Option<&'a str>,
+    group_id: Option<&'a str>,
+}
+
+#[derive(Debug)]
+struct Attribute<'a> {
+    name: &'static str,
+    data_type: &'static str,
+    value: Cow<'a, str>,
+}
+
+/// The message would be larger than SQS takes.
+#[derive(Debug, thiserror::Error)]
+#[error("the delivery is larger than a queue takes")]
+pub struct TooLarge;
+
+impl<'a> Message<'a> {
+    /// The message for a scored contact: the envelope exactly as signed, labelled.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`] when it exceeds [`MAX_MESSAGE_BYTES`].
+    pub fn contact(
+        event: &'a Event<'_>,
+        job_id: Option<&'a str>,
+        source: Source,
+    ) -> Result<Self, TooLarge> {
+        let id = event.id.as_str();
+        let mut attributes = vec![
+            text("eventType", event.event_type()),
+            text("deliveryId", id),
+            text("apiVersion", API_VERSION),
+            number("timestamp", event.timestamp_ms),
+            text("source", source.as_str()),
+        ];
+        attributes.extend(
+            job_id
+                .filter(|job_id| is_carried(job_id))
+                .map(|job_id| text("jobId", job_id)),
+        );
+        Self {
+            body: with_refused_characters_escaped(event.body),
+            attributes,
+            deduplication_id: Some(id),
+            group_id: job_id.filter(|job_id| is_queue_token(job_id)).or(Some(id)),
+        }
+        .checked()
+    }
+
+    /// The message for what was signed but not understood: the exact bytes, and why.
+    ///
+    /// The attribute `encoding` says how the body holds them: `text` as they are; `base64` where
+    /// SQS would refuse the characters; `empty` where there are none, since SQS takes no empty body.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`] when it exceeds [`MAX_MESSAGE_BYTES`].
+    pub fn quarantined(
+        bytes: &'a [u8],
+        reason: Reason,
+        id: Option<&'a DeliveryId<'_>>,
+    ) -> Result<Self, TooLarge> {
+        let (encoding, body) = match std::str::from_utf8(bytes) {
+            Ok("") => ("empty", Cow::Borrowed("empty")),
+            Ok(body) if is_carried(body) => ("text", Cow::Borrowed(body)),
+            _ => ("base64", Cow::Owned(BASE64_STANDARD.encode(bytes))),
+        };
+        let mut attributes = vec![text("reason", reason.as_str()), text("encoding", encoding)];
+        attributes.extend(id.map(|id| text("deliveryId", id.as_str())));
+        Self {
+            body,
+            attributes,
+            deduplication_id: None,
+            group_id: None,
+        }
+        .checked()
+    }
+
+    fn checked(self) -> Result<Self, TooLarge> {
+        let attributes = self.attributes.iter();
+        let bytes = self.body.len()
+            + attributes
+                .map(|it| it.name.len() + it.data_type.len() + it.value.len())
+                .sum::<usize>();
+        if bytes > MAX_MESSAGE_BYTES {
+            return Err(TooLarge);
+        }
+        Ok(self)
+    }
+}
+
+impl Queue {
+    /// The queue of scored contacts at `url`; it is a FIFO queue if its URL ends so.
+    #[must_use]
+    pub fn contacts(client: Client, url: String) -> Self {
+        Self {
+            client,
+            url,
+            step: Step::Send,
+        }
+    }
+
+    /// The queue at `url` for what was signed but not understood; a standard queue.
+    #[must_use]
+    pub fn quarantine(client: Client, url: String) -> Self {
+        Self {
+            client,
+            url,
+            step: Step::Park,
+        }
+    }
+
+    /// Puts `message` on the queue; it is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When SQS refuses, fails or does not answer. The message may be on the queue all the same.
+    pub async fn send(&self, message: Message<'_>) -> Result<(), Unavailable> {
+        let mut send = self
+            .client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(message.body);
+        if self.url.ends_with(".fifo") {
+            send = send
+                .set_message_deduplication_id(message.deduplication_id.map(Into::into))
+                .set_message_group_id(message.group_id.map(Into::into));
+        }
+        for Attribute {
+            name,
+            data_type,
+            value,
+        } in message.attributes
+        {
+            let value = MessageAttributeValue::builder()
+                .data_type(data_type)
+                .string_value(value)
+                .build()
+                .map_err(|error| Unavailable::new(self.step, error))?;
+            send = send.message_attributes(name, value);
+        }
+        send.send()
+            .await
+            .map(|_| ())
+            .map_err(|error| Unavailable::new(self.step, error))
+    }
+}
+
+fn text<'a>(name: &'static str, value: &'a str) -> Attribute<'a> {
+    Attribute {
+        name,
+        data_type: "String",
+        value: value.into(),
+    }
+}
+
+fn number(name: &'static str, value: i64) -> Attribute<'static> {
+    Attribute {
+        name,
+        data_type: "Number",
+        value: value.to_string().into(),
+    }
+}
+
+/// Whether SQS carries every character of `text`.
+fn is_carried(text: &str) -> bool {
+    !text.chars().any(|character| {
+        matches!(character, '\0'..='\x08' | '\x0B' | '\x0C' | '\x0E'..='\x1F')
+            || is_refused_in_json(character)
+    })
+}
+
+/// The two characters that JSON may hold as they are and SQS refuses.
+fn is_refused_in_json(character: char) -> bool {
+    matches!(character, '\u{FFFE}' | '\u{FFFF}')
+}
+
+/// The same JSON with those two written as escapes. They can only stand in strings, since the text
+/// is JSON; so no contact is ever stuck.
+fn with_refused_characters_escaped(json: &str) -> Cow<'_, str> {
+    if json.contains(is_refused_in_json) {
+        let json = json.replace('\u{FFFE}', r"\ufffe");
+        Cow::Owned(json.replace('\u{FFFF}', r"\uffff"))
+    } else {
+        Cow::Borrowed(json)
+    }
+}

@@ -1,0 +1,230 @@
+//! The live webhook secrets.
+//!
+//! A 401 is final for TitanX, so before one leaves, secrets that are kept in Secrets Manager are
+//! read again: a rotation is taken up without a new deployment and without losing an event.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use aws_sdk_secretsmanager::Client;
+use tokio::{sync::Mutex, time::Instant};
+
+use crate::{
+    error::{Error, Step, Unavailable},
+    gateway::Request,
+    signature::{Signature, Verified, Verifier},
+};
+
+/// Secrets are read again at most once in this time, whatever strangers send.
+const REREAD_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The live secrets, wherever they are kept.
+#[derive(Debug)]
+pub struct Secrets {
+    live: RwLock<Option<Arc<Verifier>>>,
+    /// `None` when the secrets are part of the configuration.
+    store: Option<Store>,
+}
+
+#[derive(Debug)]
+struct Store {
+    client: Client,
+    arn: String,
+    last_reread: Mutex<Option<Reread>>,
+}
+
+#[derive(Debug)]
+struct Reread {
+    at: Instant,
+    succeeded: bool,
+}
+
+impl Secrets {
+    /// The secrets given by the configuration; they live as long as the process.
+    #[must_use]
+    pub fn fixed(secrets: &[String]) -> Self {
+        Self {
+            live: RwLock::new(Some(verifier(secrets))),
+            store: None,
+        }
+    }
+
+    /// The secrets kept in Secrets Manager under `arn`. Nothing is read yet.
+    #[must_use]
+    pub fn stored(client: Client, arn: String) -> Self {
+        Self {
+            live: RwLock::new(None),
+            store: Some(Store {
+                client,
+                arn,
+                last_reread: Mutex::new(None),
+            }),
+        }
+    }
+
+    /// Reads the secrets for the first time, if they are stored and were not read.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read; the next verification will try again.
+    pub async fn load(&self) -> Result<(), Unavailable> {
+        self.newer_than(None).await.map(|_| ())
+    }
+
+    /// Verifies a request against every live secret, and on a mismatch against those read anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidSignature`] when none of them made the signature, which is certain;
+    /// [`Error::Unavailable`] when it is not, because the secrets cannot be read.
+    pub async fn verify<'a>(&self, request: &'a Request) -> Result<Verified<'a>, Error> {
+        let signature = request.signature.as_deref().and_then(Signature::parse);
+        let (Some(body), Some(signature)) = (&request.body, signature) else {
+            return Err(Error::InvalidSignature);
+        };
+        let live = self.live();
+        if let Some(verified) = live.as_deref().and_then(|it| it.verify(body, &signature)) {
+            return Ok(verified);
+        }
+        self.newer_than(live.as_ref())
+            .await?
+            .and_then(|newer| newer.verify(body, &signature))
+            .ok_or(Error::InvalidSignature)
+    }
+
+    fn live(&self) -> Option<Arc<Verifier>> {
+        let live = self.live.read();
+        live.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Secrets other than those `known`, or `None` when it is certain that there are none.
+    ///
+    /// # Errors
+    ///
+    /// When they had to be read and could not be.
+    async fn newer_than(
+        &self,
+        known: Option<&Arc<Verifier>>,
+    ) -> Result<Option<Arc<Verifier>>, Unavailable> {
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
+        // Whoever comes while another is reading waits for what that one finds.
+        let mut last_reread = store.last_reread.lock().await;
+        let live = self.live();
+        if live.as_ref().map(Arc::as_ptr) != known.map(Arc::as_ptr) {
+            return Ok(live);
+        }
+        if let (Some(_), Some(last)) = (known, &*last_reread)
+            && last.at.elapsed() < REREAD_INTERVAL
+        {
+            return if last.succeeded {
+                Ok(None)
+            } else {
+                Err(Unavailable::new(Step::LoadSecrets, NotReadLately))
+            };
+        }
+        if known.is_some() {
+            // Written down first, so that a read that hangs until its caller gives up counts too.
+            *last_reread = Some(Reread {
+                at: Instant::now(),
+                succeeded: false,
+            });
+        }
+        let newer = verifier(&store.read().await?);
+        if let Some(reread) = &mut *last_reread {
+            reread.succeeded = true;
+        }
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        *live = Some(Arc::clone(&newer));
+        Ok(Some(newer))
+    }
+}
+
+impl Store {
+    async fn read(&self) -> Result<Vec<String>, Unavailable> {
+        let value = self
+            .client
+            .get_secret_value()
+            .secret_id(&self.arn)
+            .send()
+            .await
+            .map_err(|error| Unavailable::new(Step::LoadSecrets, error))?;
+        parse_stored(value.secret_string().unwrap_or_default())
+            .map_err(|error| Unavailable::new(Step::LoadSecrets, error))
+    }
+}
+
+fn verifier(secrets: &[String]) -> Arc<Verifier> {
+    Arc::new(Verifier::new(secrets.iter().map(String::as_str)))
+}
+
+/// A secret's value holds no secret that can be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum UnusableSecret {
+    /// There is nothing in it, or an empty one among others.
+    #[error("a webhook secret is empty")]
+    Empty,
+    /// It begins as a JSON array and is none of strings.
+    #[error("the value begins with '[' and is not a JSON array of strings")]
+    NotAnArray,
+}
+
+/// The last re-read failed, and it is too early for the next.
+#[derive(Debug, thiserror::Error)]
+#[error("the webhook secrets could not be read again a moment ago")]
+struct NotReadLately;
+
+/// The secrets in an environment variable: one a line.
+///
+/// # Errors
+///
+/// [`UnusableSecret::Empty`] when there is none.
+pub fn parse_lines(value: &str) -> Result<Vec<String>, UnusableSecret> {
+    let lines: Vec<_> = value
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    if lines.is_empty() {
+        return Err(UnusableSecret::Empty);
+    }
+    if value.ends_with('\n') {
+        warn_trimmed();
+    }
+    lines.into_iter().map(trimmed).collect()
+}
+
+/// The secrets in a stored value: one secret, or a JSON array of them.
+///
+/// # Errors
+///
+/// [`UnusableSecret`] when it is neither.
+pub fn parse_stored(value: &str) -> Result<Vec<String>, UnusableSecret> {
+    let secrets = if value.trim_start().starts_with('[') {
+        serde_json::from_str(value).map_err(|_| UnusableSecret::NotAnArray)?
+    } else {
+        vec![value.to_owned()]
+    };
+    if secrets.is_empty() {
+        return Err(UnusableSecret::Empty);
+    }
+    secrets.iter().map(|secret| trimmed(secret)).collect()
+}
+
+/// Consoles and shells add newlines and blanks, and no signature would ever match with them.
+fn trimmed(secret: &str) -> Result<String, UnusableSecret> {
+    let trimmed = secret.trim();
+    if trimmed.is_empty() {
+        return Err(UnusableSecret::Empty);
+    }
+    if trimmed.len() != secret.len() {
+        warn_trimmed();
+    }
+    Ok(trimmed.to_owned())
+}
+
+fn warn_trimmed() {
+    tracing::warn!("a newline or blank around a webhook secret was trimmed");
+}

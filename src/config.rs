@@ -8,7 +8,7 @@ use crate::{
     aws::{Account, Aws, Endpoints},
     deliveries::Deliveries,
     jobs::Jobs,
-    queue::Queue,
+    queue::{Queue, is_fifo},
     receiver::Receiver,
     secrets::{Secrets, parse_lines},
 };
@@ -146,7 +146,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
 
     fn standard_queue_url(&mut self, name: &str) -> String {
         let url = self.queue_url(name);
-        if url.ends_with(".fifo") {
+        if is_fifo(&url) {
             self.mistakes.push(format!(
                 "{name} names a FIFO queue; it must be a standard one"
             ));

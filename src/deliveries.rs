@@ -14,7 +14,7 @@ use std::{collections::HashMap, time::Duration};
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::put_item::PutItemError,
+    operation::{delete_item::DeleteItemError, put_item::PutItemError},
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use uuid::Uuid;
@@ -188,13 +188,7 @@ impl Deliveries {
             .await;
         match delete {
             Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
+            Err(error) if condition_failed(&error) => Ok(()),
             Err(error) => Err(Unavailable::new(Step::Release, error)),
         }
     }
@@ -218,6 +212,13 @@ impl Deliveries {
 const CLAIMABLE: &str = "attribute_not_exists(#delivery_id) \
     OR #expiration < :now_s \
     OR (#status = :in_progress AND #lease < :now_ms)";
+
+/// Whether the release found the record no longer ours to release.
+fn condition_failed(error: &SdkError<DeleteItemError>) -> bool {
+    error
+        .as_service_error()
+        .is_some_and(DeleteItemError::is_conditional_check_failed_exception)
+}
 
 type Record = HashMap<String, AttributeValue>;
 

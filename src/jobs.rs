@@ -1,7 +1,11 @@
 //! The jobs table: which jobs are finished. One record a job, never deleted, so that a user
 //! interface or a pipe can follow the table's stream.
 
-use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use std::fmt::Write;
+
+use aws_sdk_dynamodb::{
+    Client, error::SdkError, operation::update_item::UpdateItemError, types::AttributeValue,
+};
 
 use crate::{
     error::{Step, Unavailable},
@@ -70,21 +74,22 @@ impl Jobs {
         for (placeholder, name, value) in attributes {
             let Some(value) = value else { continue };
             let value_placeholder = placeholder.replace('#', ":");
-            expression.push_str(&format!(", {placeholder} = {value_placeholder}"));
+            write!(expression, ", {placeholder} = {value_placeholder}").expect("a String grows");
             update = update
                 .expression_attribute_names(placeholder, name)
                 .expression_attribute_values(value_placeholder, AttributeValue::S(value.into()));
         }
         match update.update_expression(expression).send().await {
             Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
+            Err(error) if condition_failed(&error) => Ok(()),
             Err(error) => Err(Unavailable::new(Step::MarkDone, error)),
         }
     }
+}
+
+/// Whether the update met a record made by a newer event.
+fn condition_failed(error: &SdkError<UpdateItemError>) -> bool {
+    error
+        .as_service_error()
+        .is_some_and(UpdateItemError::is_conditional_check_failed_exception)
 }

@@ -168,7 +168,7 @@ impl Queue {
             .send_message()
             .queue_url(&self.url)
             .message_body(message.body);
-        if self.url.ends_with(".fifo") {
+        if is_fifo(&self.url) {
             send = send
                 .set_message_deduplication_id(message.deduplication_id.map(Into::into))
                 .set_message_group_id(message.group_id.map(Into::into));
@@ -207,6 +207,16 @@ fn number(name: &'static str, value: i64) -> Attribute<'static> {
         data_type: "Number",
         value: value.to_string().into(),
     }
+}
+
+/// Whether the queue at `url` is a FIFO queue, which SQS tells by the name.
+#[must_use]
+#[expect(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "not a file's name"
+)]
+pub fn is_fifo(url: &str) -> bool {
+    url.ends_with(".fifo")
 }
 
 /// Whether SQS carries every character of `text`.

@@ -55,3 +55,41 @@ fn seconds_until(end_ms: i64, now_ms: i64) -> u64 {
     let left_ms = u64::try_from(end_ms.saturating_sub(now_ms)).unwrap_or(0);
     left_ms.div_ceil(1000).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{BudgetSpent, Step, Unavailable};
+
+    #[test]
+    fn a_lease_is_waited_for_in_whole_seconds_rounded_up() {
+        let retry_after = |lease_ends_ms, now_ms| {
+            answer(&Err(Error::InFlight { lease_ends_ms }), now_ms).retry_after
+        };
+        assert_eq!(retry_after(10_001, 1_000), Some(10));
+        assert_eq!(retry_after(10_000, 1_000), Some(9));
+        assert_eq!(retry_after(1_000, 1_000), Some(1));
+        assert_eq!(retry_after(0, i64::MAX), Some(1));
+        assert_eq!(retry_after(i64::MAX, i64::MIN), Some(9_223_372_036_854_776));
+    }
+
+    #[test]
+    fn every_body_is_json_and_says_the_same_as_the_status() {
+        let unavailable = Unavailable::new(Step::Claim, BudgetSpent);
+        let outcomes = [
+            Ok(Receipt::Accepted),
+            Ok(Receipt::Duplicate),
+            Ok(Receipt::Quarantined),
+            Err(Error::InvalidSignature),
+            Err(Error::InFlight { lease_ends_ms: 1 }),
+            Err(Error::TooLarge(crate::queue::TooLarge)),
+            Err(Error::Unavailable(unavailable)),
+        ];
+        for outcome in outcomes {
+            let Answer { status, body, .. } = answer(&outcome, 0);
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body.get("received").is_some(), status == 200, "{outcome:?}");
+            assert_eq!(body.get("error").is_some(), status != 200, "{outcome:?}");
+        }
+    }
+}

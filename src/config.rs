@@ -148,7 +148,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         let url = self.queue_url(name);
         if is_fifo(&url) {
             self.mistakes.push(format!(
-                "{name} names a FIFO queue; it must be a standard one"
+                "{name} names a FIFO queue where a standard one belongs"
             ));
         }
         url
@@ -160,7 +160,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         match ((self.lookup)(SECRET), self.optional(ARN)) {
             (Some(_), Some(_)) => {
                 self.mistakes
-                    .push(format!("{SECRET} and {ARN} are both set; keep one"));
+                    .push(format!("{SECRET} and {ARN} are both set where one belongs"));
                 WebhookSecret::Fixed(Vec::new())
             }
             (None, None) => {
@@ -250,3 +250,138 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
 
 /// How a certificate begins in a PEM file.
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn complete() -> HashMap<&'static str, &'static str> {
+        HashMap::from([
+            ("DELIVERIES_TABLE", "deliveries"),
+            ("JOBS_TABLE", "jobs"),
+            ("CONTACTS_QUEUE_URL", "https://sqs.example/1/contacts.fifo"),
+            ("QUARANTINE_QUEUE_URL", "https://sqs.example/1/quarantine"),
+            ("TITANX_WEBHOOK_SECRET", "wh_sk_a\nwhsec_b\n"),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "key"),
+        ])
+    }
+
+    fn read(changes: &[(&'static str, &'static str)]) -> Result<Config, String> {
+        let mut variables = complete();
+        variables.extend(changes.iter().copied());
+        let lookup = |name: &str| {
+            let value = variables.get(name).filter(|value| **value != "-")?;
+            Some((*value).to_owned())
+        };
+        Config::from_env(lookup).map_err(|mistakes| mistakes.to_string())
+    }
+
+    #[test]
+    fn a_complete_environment_is_taken_as_it_is() {
+        let config = read(&[("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1")]).unwrap();
+        assert_eq!(config.deliveries_table, "deliveries");
+        assert_eq!(config.jobs_table, "jobs");
+        assert_eq!(
+            config.contacts_queue_url,
+            "https://sqs.example/1/contacts.fifo"
+        );
+        assert_eq!(
+            config.quarantine_queue_url,
+            "https://sqs.example/1/quarantine"
+        );
+        assert_eq!(config.retention, Duration::from_hours(7 * 24));
+        assert_eq!(config.account.region, "eu-central-1");
+        assert_eq!(config.account.endpoints.sqs.unwrap(), "http://127.0.0.1:1");
+        assert_eq!(config.account.endpoints.dynamodb, None);
+        let WebhookSecret::Fixed(secrets) = config.webhook_secret else {
+            panic!("the secrets are in the environment");
+        };
+        assert_eq!(secrets, ["wh_sk_a", "whsec_b"]);
+    }
+
+    #[test]
+    fn one_error_names_every_mistake() {
+        let nothing: Vec<_> = complete().into_keys().map(|name| (name, "-")).collect();
+        let mistakes = read(&nothing).unwrap_err();
+        for name in complete().into_keys() {
+            assert!(mistakes.contains(name), "{name} in {mistakes}");
+        }
+    }
+
+    #[test]
+    fn each_mistake_is_named() {
+        for (change, mistake) in [
+            (("DELIVERIES_TABLE", " "), "DELIVERIES_TABLE is missing"),
+            (
+                ("CONTACTS_QUEUE_URL", "contacts"),
+                "CONTACTS_QUEUE_URL is not a queue's URL",
+            ),
+            (
+                ("QUARANTINE_QUEUE_URL", "https://q.fifo"),
+                "QUARANTINE_QUEUE_URL names a FIFO queue",
+            ),
+            (
+                ("TITANX_WEBHOOK_SECRET", " \n"),
+                "TITANX_WEBHOOK_SECRET: a webhook secret is empty",
+            ),
+            (
+                ("TITANX_WEBHOOK_SECRET", "-"),
+                "neither TITANX_WEBHOOK_SECRET nor",
+            ),
+            (
+                ("TITANX_WEBHOOK_SECRET_ARN", "arn:a"),
+                "are both set where one belongs",
+            ),
+            (
+                ("DELIVERY_RETENTION_DAYS", "3"),
+                "whole number of at least 4",
+            ),
+            (
+                ("DELIVERY_RETENTION_DAYS", "-1"),
+                "whole number of at least 4",
+            ),
+            (
+                ("DELIVERY_RETENTION_DAYS", "a week"),
+                "whole number of at least 4",
+            ),
+            (
+                ("DELIVERY_RETENTION_DAYS", "99999999999"),
+                "whole number of at least 4",
+            ),
+            (
+                ("AWS_CA_BUNDLE", "/nowhere/ca.pem"),
+                "AWS_CA_BUNDLE: cannot read",
+            ),
+            (
+                ("AWS_CA_BUNDLE", "/dev/null"),
+                "AWS_CA_BUNDLE: no certificate",
+            ),
+        ] {
+            let mistakes = read(&[change]).unwrap_err();
+            assert!(mistakes.contains(mistake), "{mistake} in {mistakes}");
+            assert!(!mistakes.contains(';'), "more than one: {mistakes}");
+        }
+    }
+
+    #[test]
+    fn the_shortest_and_the_longest_retention_are_taken() {
+        let days = |days| {
+            read(&[("DELIVERY_RETENTION_DAYS", days)])
+                .unwrap()
+                .retention
+        };
+        assert_eq!(days("4"), Duration::from_hours(4 * 24));
+        assert_eq!(days("4294967295"), Duration::from_hours(4_294_967_295 * 24));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let printed = format!("{:?}", read(&[]).unwrap());
+        assert!(!printed.contains("wh_sk_a"), "{printed}");
+        assert!(!printed.contains("whsec_b"), "{printed}");
+    }
+}

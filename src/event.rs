@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::signature::Verified;
 
-/// Parsers refuse JSON nested deeper than this (`serde_json` at 128), so a consumer could not read
-/// such a contact.
-const MAX_DEPTH: usize = 128;
+/// Common parsers read no deeper (`serde_json` exactly so), hence a consumer could not read such a
+/// contact.
+const MAX_DEPTH: usize = 127;
 
 /// `eventType` of a scored contact.
 pub const CONTACT_SCORED: &str = "job.contact.scored";
@@ -341,5 +341,276 @@ impl<'de> Deserialize<'de> for Timestamp {
             }
         }
         deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::signature::{Signature, Verifier, sign};
+
+    const ID: &str = "99999999-8888-4777-8666-555555555555";
+    const NOW_MS: i64 = 1_767_614_400_000;
+
+    fn envelope() -> Value {
+        json!({
+            "payload": {"firstName": "Sample", "phone": "+1 555 0100", "jobId": "job-1"},
+            "eventType": "job.contact.scored",
+            "timestamp": NOW_MS,
+            "apiVersion": "v2",
+            "id": ID,
+        })
+    }
+
+    fn with(pointer: &str, value: Value) -> String {
+        let mut envelope = envelope();
+        *envelope.pointer_mut(pointer).unwrap() = value;
+        envelope.to_string()
+    }
+
+    fn without(member: &str) -> String {
+        let mut envelope = envelope();
+        envelope.as_object_mut().unwrap().remove(member);
+        envelope.to_string()
+    }
+
+    fn verified(body: &[u8]) -> Verified<'_> {
+        let signature = Signature::parse(&sign("secret", body)).unwrap();
+        Verifier::new(["secret"]).verify(body, &signature).unwrap()
+    }
+
+    fn parse(body: &str) -> Result<Event<'_>, NotUnderstood<'_>> {
+        Event::parse(verified(body.as_bytes()), NOW_MS)
+    }
+
+    /// Why `body` is not understood, and the id that could be read.
+    fn refused(body: impl AsRef<[u8]>) -> (Reason, Option<String>) {
+        let refusal = Event::parse(verified(body.as_ref()), NOW_MS).unwrap_err();
+        (refusal.reason, refusal.id.map(|id| id.to_string()))
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "reads better in the assertions")]
+    fn id() -> Option<String> {
+        Some(ID.to_owned())
+    }
+
+    #[test]
+    fn a_contact_keeps_its_body_and_names_its_job() {
+        let body = format!(" {}\r\n", envelope());
+        let event = parse(&body).unwrap();
+        assert_eq!(event.id.as_str(), ID);
+        assert_eq!(event.timestamp_ms, NOW_MS);
+        assert_eq!(event.event_type(), "job.contact.scored");
+        assert_eq!(event.body, body);
+        assert!(matches!(&event.kind, Kind::ContactScored { job_id: Some(id) } if id == "job-1"));
+    }
+
+    #[test]
+    fn a_contact_needs_no_job_and_nothing_else() {
+        for job_id in [json!(null), json!(""), json!(5), json!({"a": 1})] {
+            let body = with("/payload/jobId", job_id);
+            let event = parse(&body).unwrap();
+            assert!(
+                matches!(event.kind, Kind::ContactScored { job_id: None }),
+                "{body}"
+            );
+        }
+        assert!(parse(&with("/payload", json!({}))).is_ok());
+    }
+
+    #[test]
+    fn a_contact_may_hold_what_strings_cannot() {
+        let body = envelope()
+            .to_string()
+            .replace("Sample", r"\ud800 \u0000 \uffff");
+        assert!(parse(&body).is_ok());
+    }
+
+    fn finished(payload: Value) -> String {
+        let mut envelope = envelope();
+        envelope["eventType"] = json!("job.completed");
+        envelope["payload"] = payload;
+        envelope.to_string()
+    }
+
+    #[test]
+    fn a_finished_job_is_taken_verbatim() {
+        let body = finished(json!({
+            "jobId": "job-1", "jobType": "scoring", "jobName": "Ünïcode \"batch\"",
+            "jobStatus": "Not Enriched", "modifiedAt": "2026-01-05T12:00:00Z", "new": [1],
+        }));
+        let Kind::JobCompleted(job) = parse(&body).unwrap().kind else {
+            panic!("not a finished job");
+        };
+        assert_eq!(job.job_id, "job-1");
+        assert_eq!(job.job_type.as_deref(), Some("scoring"));
+        assert_eq!(job.job_name.as_deref(), Some("Ünïcode \"batch\""));
+        assert_eq!(job.job_status.as_deref(), Some("Not Enriched"));
+        assert_eq!(job.modified_at.as_deref(), Some("2026-01-05T12:00:00Z"));
+    }
+
+    #[test]
+    fn a_finished_job_needs_its_id_alone() {
+        let body = finished(json!({"jobId": "j", "jobName": null}));
+        assert!(parse(&body).is_ok());
+        for payload in [
+            json!({}),
+            json!({"jobId": null}),
+            json!({"jobId": 5}),
+            json!({"jobId": ""}),
+            json!({"jobId": "j".repeat(2049)}),
+            json!({"jobId": "j", "jobStatus": 5}),
+        ] {
+            assert_eq!(refused(finished(payload)), (Reason::NotEnvelope, id()));
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_not_understood() {
+        let truncated = envelope().to_string();
+        let trailing = format!("{} x", envelope());
+        let with_mark = format!("\u{FEFF}{}", envelope());
+        for body in [
+            "",
+            " ",
+            "nonsense",
+            "{",
+            "{'a':1}",
+            &truncated[..90],
+            &trailing,
+            &with_mark,
+        ] {
+            assert_eq!(refused(body), (Reason::NotJson, None), "{body}");
+        }
+        assert_eq!(refused(b"\xff\xfe{}"), (Reason::NotJson, None));
+        let mut latin1 = envelope().to_string().into_bytes();
+        let name = latin1.windows(6).position(|it| it == b"Sample").unwrap();
+        latin1[name] = 0xe9;
+        assert_eq!(refused(latin1), (Reason::NotJson, None));
+    }
+
+    #[test]
+    fn what_is_not_the_envelope_is_not_understood() {
+        for body in ["null", "[]", "5", "\"text\"", "{}"] {
+            assert_eq!(refused(body), (Reason::NotEnvelope, None), "{body}");
+        }
+        for member in ["payload", "eventType", "timestamp", "apiVersion"] {
+            assert_eq!(
+                refused(without(member)),
+                (Reason::NotEnvelope, id()),
+                "{member}"
+            );
+            let null = with(&format!("/{member}"), Value::Null);
+            assert_eq!(refused(null), (Reason::NotEnvelope, id()), "{member}");
+        }
+        assert_eq!(refused(without("id")), (Reason::NotEnvelope, None));
+        assert_eq!(refused(with("/id", json!(5))), (Reason::NotEnvelope, None));
+        for payload in [json!([]), json!("text"), json!(5), json!(true)] {
+            assert_eq!(
+                refused(with("/payload", payload)),
+                (Reason::NotEnvelope, id())
+            );
+        }
+        let text = with("/timestamp", json!("1767614400000"));
+        assert_eq!(refused(text), (Reason::NotEnvelope, id()));
+    }
+
+    #[test]
+    fn a_doubled_member_is_not_understood() {
+        let body = envelope().to_string();
+        let doubled_id = body.replacen('{', r#"{"id": "other","#, 1);
+        assert_eq!(refused(doubled_id), (Reason::NotEnvelope, None));
+        let escaped = body.replacen('{', r#"{"event\u0054ype": "job.completed","#, 1);
+        assert_eq!(refused(escaped), (Reason::NotEnvelope, id()));
+        let in_payload = body.replacen(r#""payload":{"#, r#""payload":{"jobId":"other","#, 1);
+        assert_eq!(refused(in_payload), (Reason::NotEnvelope, id()));
+    }
+
+    #[test]
+    fn nesting_is_understood_as_deep_as_a_parser_goes() {
+        let nested = |levels: usize| {
+            let lists = "[".repeat(levels) + &"]".repeat(levels);
+            envelope().to_string().replace(r#""Sample""#, &lists)
+        };
+        // Envelope and payload are two levels.
+        let (deepest, too_deep) = (nested(125), nested(126));
+        assert!(serde_json::from_str::<Value>(&deepest).is_ok());
+        assert!(parse(&deepest).is_ok());
+        assert!(serde_json::from_str::<Value>(&too_deep).is_err());
+        assert_eq!(refused(too_deep), (Reason::NotEnvelope, id()));
+        assert_eq!(refused(nested(200_000)), (Reason::NotEnvelope, id()));
+        let brackets_in_text = with("/payload/firstName", json!("[{\\\"".repeat(500)));
+        assert!(parse(&brackets_in_text).is_ok());
+    }
+
+    #[test]
+    fn an_id_is_what_a_deduplication_id_may_be() {
+        let punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
+        for usable in ["x", punctuation, &"x".repeat(128)] {
+            assert!(parse(&with("/id", json!(usable))).is_ok(), "{usable}");
+        }
+        for unusable in ["", " ", "a b", "a\nb", "é", "a\u{7f}", &"x".repeat(129)] {
+            let body = with("/id", json!(unusable));
+            assert_eq!(refused(body), (Reason::UnusableId, None), "{unusable}");
+        }
+    }
+
+    #[test]
+    fn other_versions_and_types_are_not_understood() {
+        for version in ["", "v1", "v3", "V2", "v2 "] {
+            let body = with("/apiVersion", json!(version));
+            assert_eq!(refused(body), (Reason::UnknownApiVersion, id()));
+        }
+        for event_type in ["", "job.started", "JOB.COMPLETED", "job.contact.scored "] {
+            let body = with("/eventType", json!(event_type));
+            assert_eq!(refused(body), (Reason::UnknownEventType, id()));
+        }
+    }
+
+    #[test]
+    fn only_what_is_older_than_the_oldest_is_stale() {
+        for fresh in [NOW_MS, NOW_MS + 1, i64::MAX] {
+            assert!(parse(&with("/timestamp", json!(fresh))).is_ok());
+        }
+        for stale in [NOW_MS - 1, 0, -1, i64::MIN] {
+            let body = with("/timestamp", json!(stale));
+            assert_eq!(refused(body), (Reason::Stale, id()));
+        }
+    }
+
+    #[test]
+    fn any_number_is_a_timestamp() {
+        for (number, ms) in [
+            ("1767614400000.9", NOW_MS),
+            ("1.7676144e12", NOW_MS),
+            ("18446744073709551615", i64::MAX),
+            ("1e300", i64::MAX),
+        ] {
+            let body = envelope().to_string().replace("1767614400000", number);
+            assert_eq!(parse(&body).unwrap().timestamp_ms, ms, "{number}");
+        }
+        let negative = envelope().to_string().replace("1767614400000", "-1e300");
+        assert_eq!(refused(negative), (Reason::Stale, id()));
+    }
+
+    #[test]
+    fn unknown_members_are_ignored() {
+        let body = envelope()
+            .to_string()
+            .replacen('{', r#"{"attempt": 3, "new": {"a": []},"#, 1);
+        assert!(parse(&body).is_ok());
+    }
+
+    #[test]
+    fn the_digest_tells_events_apart_but_not_attempts() {
+        let digest = |body: &str| parse(body).unwrap().digest();
+        let first = digest(&envelope().to_string());
+        assert_eq!(digest(&with("/timestamp", json!(NOW_MS + 60_000))), first);
+        assert_ne!(digest(&with("/payload/firstName", json!("Other"))), first);
+        let job = json!({"jobId": "j"});
+        let contact = digest(&with("/payload", job.clone()));
+        assert_ne!(digest(&finished(job)), contact);
     }
 }

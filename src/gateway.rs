@@ -285,3 +285,135 @@ impl Serialize for MultiValueHeaders<'_> {
         headers.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(event: &Value) -> Request {
+        Request::from_event(&event.to_string())
+    }
+
+    fn responded(event: &Value, answer: Answer) -> Value {
+        serde_json::to_value(read(event).respond(answer)).unwrap()
+    }
+
+    const AGAIN: Answer = Answer {
+        status: 503,
+        body: r#"{"error": "Unavailable"}"#,
+        retry_after: Some(5),
+    };
+
+    #[test]
+    fn the_header_is_found_in_any_case() {
+        for name in [
+            "X-TitanX-Signature",
+            "x-titanx-signature",
+            "X-TITANX-SIGNATURE",
+        ] {
+            let request = read(&json!({"headers": {"a": "b", name: "s"}, "body": "x"}));
+            assert_eq!(request.signature.as_deref(), Some("s"));
+        }
+    }
+
+    #[test]
+    fn a_rest_event_holds_both_maps_and_counts_once() {
+        let request = read(&json!({
+            "headers": {"X-TitanX-Signature": "s"},
+            "multiValueHeaders": {"X-TitanX-Signature": ["s"]},
+        }));
+        assert_eq!(request.signature.as_deref(), Some("s"));
+    }
+
+    #[test]
+    fn a_repeated_header_is_no_signature() {
+        for headers in [
+            json!({"headers": {"X-TitanX-Signature": "s", "x-titanx-signature": "t"}}),
+            json!({"headers": {"X-TitanX-Signature": "t"},
+                   "multiValueHeaders": {"X-TitanX-Signature": ["s", "t"]}}),
+            json!({"multiValueHeaders": {"X-TitanX-Signature": []}}),
+        ] {
+            assert_eq!(read(&headers).signature, None, "{headers}");
+        }
+    }
+
+    #[test]
+    fn the_body_is_the_exact_bytes() {
+        let text = "{\"a\": \"\\u0041 \u{00e9}\u{FFFE}\u{1F600}\"}\r\n";
+        assert_eq!(read(&json!({"body": text})).body.unwrap(), text.as_bytes());
+        let encoded = json!({"body": "/wB7fQ==", "isBase64Encoded": true});
+        assert_eq!(read(&encoded).body.unwrap(), [0xff, 0, b'{', b'}']);
+    }
+
+    #[test]
+    fn a_missing_body_is_an_empty_one() {
+        assert_eq!(read(&json!({"headers": {}})).body.unwrap(), b"");
+        assert_eq!(read(&json!({"body": null})).body.unwrap(), b"");
+    }
+
+    #[test]
+    fn base64_that_does_not_decode_is_no_body() {
+        let lie = json!({"body": "{\"a\":1}", "isBase64Encoded": true});
+        assert_eq!(read(&lie).body, None);
+    }
+
+    #[test]
+    fn a_lone_surrogate_in_the_event_is_no_error() {
+        let request = Request::from_event(r#"{"body": "\ud800", "headers": {"\ud800": "x"}}"#);
+        assert_eq!(request.body.unwrap(), [0xed, 0xa0, 0x80]);
+    }
+
+    #[test]
+    fn every_json_value_is_a_request() {
+        for event in [
+            "null",
+            "5",
+            "[]",
+            "\"text\"",
+            "{}",
+            r#"{"headers": 5}"#,
+            r#"{"headers": {"a": {}}}"#,
+            r#"{"headers": {"x-titanx-signature": 5}}"#,
+            r#"{"body": {}}"#,
+            r#"{"isBase64Encoded": "yes"}"#,
+            r#"{"body": "a", "body": "b"}"#,
+        ] {
+            let request: Request = serde_json::from_str(event).unwrap();
+            assert_eq!(request.signature, None, "{event}");
+        }
+    }
+
+    #[test]
+    fn api_gateway_and_function_urls_get_plain_headers() {
+        let expected = json!({
+            "statusCode": 503,
+            "headers": {"content-type": "application/json", "retry-after": "5"},
+            "body": r#"{"error": "Unavailable"}"#,
+            "isBase64Encoded": false,
+        });
+        let rest =
+            json!({"headers": {}, "multiValueHeaders": {}, "requestContext": {"stage": "x"}});
+        assert_eq!(responded(&rest, AGAIN), expected);
+        assert_eq!(
+            responded(&json!({"version": "2.0", "headers": {}}), AGAIN),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_load_balancer_gets_the_headers_in_the_form_it_sent_them() {
+        let elb = json!({"elb": {"targetGroupArn": "arn"}});
+        let plain = responded(&json!({"headers": {}, "requestContext": elb}), AGAIN);
+        assert_eq!(plain["statusDescription"], "503 Service Unavailable");
+        assert_eq!(plain["headers"]["retry-after"], "5");
+        assert_eq!(plain.get("multiValueHeaders"), None);
+        let multi = responded(
+            &json!({"multiValueHeaders": {}, "requestContext": elb}),
+            AGAIN,
+        );
+        assert_eq!(multi["multiValueHeaders"]["retry-after"], json!(["5"]));
+        assert_eq!(multi.get("headers"), None);
+    }
+}

@@ -242,3 +242,116 @@ fn with_refused_characters_escaped(json: &str) -> Cow<'_, str> {
         Cow::Borrowed(json)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::{Signature, Verified, Verifier, sign};
+
+    fn verified(body: &[u8]) -> Verified<'_> {
+        let signature = Signature::parse(&sign("secret", body)).unwrap();
+        Verifier::new(["secret"]).verify(body, &signature).unwrap()
+    }
+
+    fn body(job_id: &str, name: &str) -> String {
+        format!(
+            r#"{{"payload":{{"jobId":{job_id},"firstName":"{name}"}},"eventType":"job.contact.scored","timestamp":1767614400000,"apiVersion":"v2","id":"delivery-1"}}"#
+        )
+    }
+
+    /// The message for a contact, as (body, attributes, group id).
+    fn message(job_id: &str, name: &str) -> (String, Vec<(&'static str, String)>, String) {
+        let body = body(job_id, name);
+        let event = Event::parse(verified(body.as_bytes()), 0).unwrap();
+        let crate::event::Kind::ContactScored { job_id } = &event.kind else {
+            panic!("not a contact");
+        };
+        let message = Message::contact(&event, job_id.as_deref(), Source::Webhook).unwrap();
+        assert_eq!(message.deduplication_id, Some("delivery-1"));
+        let attributes = message.attributes.iter();
+        (
+            message.body.to_string(),
+            attributes
+                .map(|it| (it.name, it.value.to_string()))
+                .collect(),
+            message.group_id.unwrap().to_owned(),
+        )
+    }
+
+    #[test]
+    fn a_contact_is_labelled_and_its_body_is_untouched() {
+        let (text, attributes, group) = message(r#""job-1""#, r"Zo\u00eb \/ é");
+        assert_eq!(text, body(r#""job-1""#, r"Zo\u00eb \/ é"));
+        let expected = [
+            ("eventType", "job.contact.scored"),
+            ("deliveryId", "delivery-1"),
+            ("apiVersion", "v2"),
+            ("timestamp", "1767614400000"),
+            ("source", "webhook"),
+            ("jobId", "job-1"),
+        ];
+        let expected = expected.map(|(name, value)| (name, value.to_owned()));
+        assert_eq!(attributes, expected);
+        assert_eq!(group, "job-1");
+    }
+
+    #[test]
+    fn the_two_characters_that_sqs_refuses_become_escapes() {
+        let (text, ..) = message("null", "a\u{FFFE}b\u{FFFF}c\u{FFFD}\u{1FFFE}");
+        assert_eq!(text, body("null", "a\\ufffeb\\uffffc\u{FFFD}\u{1FFFE}"));
+    }
+
+    #[test]
+    fn a_job_id_that_sqs_would_refuse_labels_nothing() {
+        for (job_id, labelled) in [
+            (r#""a b""#, true),
+            (r#""é""#, true),
+            (r#""\u0000""#, false),
+            (r#""\uffff""#, false),
+        ] {
+            let (_, attributes, group) = message(job_id, "x");
+            assert_eq!(
+                attributes.iter().any(|it| it.0 == "jobId"),
+                labelled,
+                "{job_id}"
+            );
+            assert_eq!(group, "delivery-1", "{job_id}");
+        }
+    }
+
+    fn quarantined(bytes: &[u8]) -> (&'static str, String) {
+        let message = Message::quarantined(bytes, Reason::NotJson, None).unwrap();
+        let encoding = match message.attributes[1].value.as_ref() {
+            "text" => "text",
+            "base64" => "base64",
+            "empty" => "empty",
+            other => panic!("{other}"),
+        };
+        (encoding, message.body.to_string())
+    }
+
+    #[test]
+    fn quarantine_keeps_the_exact_bytes_and_says_how() {
+        assert_eq!(
+            quarantined(b"plain \t\r\n text"),
+            ("text", "plain \t\r\n text".into())
+        );
+        assert_eq!(quarantined(b"\0"), ("base64", "AA==".into()));
+        assert_eq!(
+            quarantined("\u{FFFF}".as_bytes()),
+            ("base64", "77+/".into())
+        );
+        assert_eq!(quarantined(b"\xff"), ("base64", "/w==".into()));
+        assert_eq!(quarantined(b""), ("empty", "empty".into()));
+    }
+
+    #[test]
+    fn the_limit_counts_body_and_attributes() {
+        // reason + String + not_json, encoding + String + text
+        let attributes = 6 + 6 + 8 + 8 + 6 + 4;
+        let fits = vec![b'x'; MAX_MESSAGE_BYTES - attributes];
+        assert!(Message::quarantined(&fits, Reason::NotJson, None).is_ok());
+        let over = vec![b'x'; MAX_MESSAGE_BYTES - attributes + 1];
+        assert!(Message::quarantined(&over, Reason::NotJson, None).is_err());
+    }
+}

@@ -176,7 +176,7 @@ impl Receiver {
     /// What is older could repeat an id that the deliveries table has forgotten since. A day is
     /// taken off, so that neither clocks nor time under way can matter.
     fn oldest_ms(&self, now_ms: i64) -> i64 {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const DAY: Duration = Duration::from_hours(24);
         let age = self.deliveries.retention().saturating_sub(DAY);
         now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
     }

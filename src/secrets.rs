@@ -228,3 +228,40 @@ fn trimmed(secret: &str) -> Result<String, UnusableSecret> {
 fn warn_trimmed() {
     tracing::warn!("a newline or blank around a webhook secret was trimmed");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_holds_one_secret_a_line() {
+        assert_eq!(parse_lines("wh_sk_a").unwrap(), ["wh_sk_a"]);
+        assert_eq!(parse_lines("a\nb\r\n\n c \n").unwrap(), ["a", "b", "c"]);
+        for empty in ["", " ", "\n", " \r\n\t"] {
+            assert_eq!(parse_lines(empty), Err(UnusableSecret::Empty), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn a_stored_value_is_one_secret_or_an_array_of_them() {
+        assert_eq!(parse_stored("whsec_a+/=").unwrap(), ["whsec_a+/="]);
+        assert_eq!(parse_stored(" a\n").unwrap(), ["a"]);
+        assert_eq!(parse_stored(r#" ["a", "b\n"]"#).unwrap(), ["a", "b"]);
+        assert_eq!(parse_stored(r#""quoted""#).unwrap(), [r#""quoted""#]);
+        assert_eq!(parse_stored(r#"{"a": "b"}"#).unwrap(), [r#"{"a": "b"}"#]);
+    }
+
+    #[test]
+    fn a_stored_value_without_a_secret_is_refused() {
+        for empty in ["", " \n", "[]", r#"["a", ""]"#, r#"[" "]"#] {
+            assert_eq!(parse_stored(empty), Err(UnusableSecret::Empty), "{empty:?}");
+        }
+        for broken in ["[", r#"["a""#, "[1]", r#"["a"] x"#, "[[]]"] {
+            assert_eq!(
+                parse_stored(broken),
+                Err(UnusableSecret::NotAnArray),
+                "{broken:?}"
+            );
+        }
+    }
+}

@@ -92,3 +92,98 @@ pub fn sign(secret: &str, body: &[u8]) -> String {
 fn keyed(secret: &str) -> Hmac<Sha256> {
     Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The vector of TitanX's contract, computed elsewhere.
+    const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
+    const BODY: &[u8] = br#"{"payload":{"jobId":"11111111-2222-4333-8444-555555555555","jobType":"scoring","jobName":"Synthetic batch","jobStatus":"Finalized","modifiedAt":"2026-01-05T12:00:00Z"},"eventType":"job.completed","timestamp":1767614400000,"apiVersion":"v2","id":"99999999-8888-4777-8666-555555555555"}"#;
+    const SIGNATURE: &str = "YzzZKFd/hCf0djG3sdsaru2wIUTSgPQx4QB2M7OwMMI=";
+
+    fn verifies(secrets: &[&str], body: &[u8], header: &str) -> bool {
+        let verifier = Verifier::new(secrets.iter().copied());
+        Signature::parse(header).is_some_and(|it| verifier.verify(body, &it).is_some())
+    }
+
+    #[test]
+    fn the_published_vector_is_reproduced_and_verified() {
+        assert_eq!(sign(SECRET, BODY), SIGNATURE);
+        assert!(verifies(&[SECRET], BODY, SIGNATURE));
+    }
+
+    #[test]
+    fn any_of_several_secrets_will_do_wherever_it_stands() {
+        assert!(verifies(&[SECRET, "other"], BODY, SIGNATURE));
+        assert!(verifies(&["other", SECRET], BODY, SIGNATURE));
+        assert!(verifies(&[SECRET, SECRET], BODY, SIGNATURE));
+    }
+
+    #[test]
+    fn no_secret_verifies_nothing() {
+        assert!(!verifies(&[], BODY, SIGNATURE));
+        assert!(!verifies(&["other"], BODY, SIGNATURE));
+    }
+
+    #[test]
+    fn the_prefix_is_part_of_the_key() {
+        let stripped = SECRET.strip_prefix("wh_sk_").unwrap();
+        assert!(!verifies(&[stripped], BODY, SIGNATURE));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_body_or_signature_is_refused() {
+        for bit in 0..BODY.len() * 8 {
+            let mut body = BODY.to_vec();
+            body[bit / 8] ^= 1 << (bit % 8);
+            assert!(!verifies(&[SECRET], &body, SIGNATURE), "body bit {bit}");
+        }
+        let bytes = BASE64_STANDARD.decode(SIGNATURE).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let header = BASE64_STANDARD.encode(&bytes);
+            assert!(!verifies(&[SECRET], BODY, &header), "signature bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_not_exactly_one_standard_base64_value_is_none() {
+        let hex = "633cd9285777842 7f47631b7b1db1aaeedb02154d280f431e1007633b3b030c2";
+        let url_safe = SIGNATURE.replace('/', "_");
+        let twice = format!("{SIGNATURE},{SIGNATURE}");
+        let around = [
+            format!(" {SIGNATURE}"),
+            format!("{SIGNATURE} "),
+            format!("{SIGNATURE}\n"),
+            format!("sha256={SIGNATURE}"),
+            format!("v1,{SIGNATURE}"),
+        ];
+        // The last character before the padding carries two bits that have to be zero.
+        let not_canonical = SIGNATURE.replace("I=", "J=");
+        let others = [
+            "",
+            "=",
+            &SIGNATURE[..43],
+            &SIGNATURE[1..],
+            hex,
+            &url_safe,
+            &twice,
+            &not_canonical,
+            "é====================",
+            "\u{FFFE}",
+        ];
+        let all = others.into_iter().chain(around.iter().map(String::as_str));
+        for header in all {
+            assert!(Signature::parse(header).is_none(), "{header:?}");
+        }
+        assert!(Signature::parse(SIGNATURE).is_some());
+    }
+
+    #[test]
+    fn the_keys_are_not_printed() {
+        let printed = format!("{:?}", Verifier::new([SECRET]));
+        assert_eq!(printed, "Verifier(1 secrets)");
+    }
+}

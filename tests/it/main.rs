@@ -1,0 +1,4 @@
+//! The tests against the emulators, one module for each part of the system.
+
+mod emulators;
+mod support;

@@ -1,0 +1,470 @@
+//! A proxy that breaks what passes, below the SDK: where networks and services fail.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::uri::{Authority, Scheme};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use super::background::Background;
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// The endpoint is down for so long: connections are refused, open ones are closed once idle.
+    /// With [`When::Nth`] already the call itself is refused. With any other condition the call
+    /// has to arrive to be known, so it is reset unread and the outage follows.
+    Refuse(Duration),
+    /// Harm before the service gets the call.
+    Before(Harm),
+    /// Harm after the call took effect: only the answer is touched.
+    After(Harm),
+}
+
+/// What can be done to a call on its way, or to its answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Harm {
+    /// The connection is reset.
+    Reset,
+    /// Status 500.
+    ServerError,
+    /// The error with which the service throttles.
+    Throttle,
+    /// It goes on so much later, even if the client has given up meanwhile.
+    Delay(Duration),
+    /// It goes no further; [`FaultProxy::stopped`] tells.
+    Stop,
+}
+
+/// Which calls a fault is for, counted from when it was injected. A call is a request with an
+/// `X-Amz-Target`; others pass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum When {
+    Always,
+    /// The n-th call, from 1.
+    Nth(usize),
+    /// Every call of this operation, for example `PutItem`.
+    Every(&'static str),
+    /// The n-th call of this operation.
+    NthOf(usize, &'static str),
+    /// This share of all calls, drawn from the seed given to [`FaultProxy::start`].
+    Share(f64),
+}
+
+/// A call as it was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) operation: String,
+    pub(crate) fault: Option<Fault>,
+    /// What the service answered; `None` if it never got the call, or not yet.
+    pub(crate) served: Option<u16>,
+}
+
+/// The proxy in front of one service. It ends when this is dropped.
+pub(crate) struct FaultProxy {
+    pub(crate) url: String,
+    proxy: Arc<Proxy>,
+    _background: Background,
+}
+
+impl FaultProxy {
+    /// Starts a proxy to the service at `upstream` that lets everything pass. `seed` decides what
+    /// [`When::Share`] draws.
+    pub(crate) fn start(upstream: &str, seed: u64) -> Self {
+        let background = Background::start("fault-proxy");
+        let proxy = {
+            let _context = background.handle().enter();
+            Arc::new(Proxy::new(upstream, seed).expect("a loopback port is free"))
+        };
+        background.spawn(Arc::clone(&proxy).run());
+        Self {
+            url: format!("http://{}", proxy.gate.address),
+            proxy,
+            _background: background,
+        }
+    }
+
+    /// Adds a fault; of several that match a call, the first added is done.
+    pub(crate) fn inject(&self, when: When, fault: Fault) {
+        if let (When::Nth(1), Fault::Refuse(duration)) = (when, fault) {
+            return self.proxy.gate.close_for(duration);
+        }
+        let seen = 0;
+        self.proxy.script().rules.push(Rule { when, fault, seen });
+    }
+
+    /// Ends all faults, an outage too, and lets the calls that were stopped end in a reset.
+    pub(crate) fn heal(&self) {
+        self.proxy.script().rules.clear();
+        self.proxy.stopped.send_replace(0);
+        self.proxy.gate.open();
+    }
+
+    /// Every call so far.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.proxy.script().calls.clone()
+    }
+
+    /// Returns once a call stands at [`Harm::Stop`].
+    pub(crate) async fn stopped(&self) {
+        let mut stopped = self.proxy.stopped.subscribe();
+        let standing = stopped.wait_for(|&calls| calls > 0).await;
+        standing.expect("the proxy lives as long as this");
+    }
+}
+
+struct Rule {
+    when: When,
+    fault: Fault,
+    /// Calls it was asked about that could have been meant.
+    seen: usize,
+}
+
+impl Rule {
+    fn matches(&mut self, operation: &str, random: &mut fastrand::Rng) -> bool {
+        let named = match self.when {
+            When::Every(name) | When::NthOf(_, name) => name == operation,
+            _ => true,
+        };
+        self.seen += usize::from(named);
+        match self.when {
+            When::Nth(n) | When::NthOf(n, _) => named && self.seen == n,
+            When::Share(share) => random.f64() < share,
+            When::Always | When::Every(_) => named,
+        }
+    }
+
+    /// How long the endpoint is to be down from the next call on.
+    fn outage_ahead(&self) -> Option<Duration> {
+        match (self.when, self.fault) {
+            (When::Nth(n), Fault::Refuse(duration)) if self.seen + 1 == n => Some(duration),
+            _ => None,
+        }
+    }
+}
+
+struct Script {
+    rules: Vec<Rule>,
+    random: fastrand::Rng,
+    calls: Vec<Call>,
+}
+
+impl Script {
+    /// Notes a call, and decides what happens to it.
+    fn enter(&mut self, operation: &str) -> (usize, Option<Fault>) {
+        let mut fault = None;
+        // Every rule counts every call, also one that an earlier rule takes.
+        for rule in &mut self.rules {
+            if rule.matches(operation, &mut self.random) {
+                fault = fault.or(Some(rule.fault));
+            }
+        }
+        self.calls.push(Call {
+            operation: operation.to_owned(),
+            fault,
+            served: None,
+        });
+        (self.calls.len() - 1, fault)
+    }
+}
+
+struct Proxy {
+    upstream: Authority,
+    client: Client<HttpConnector, Full<Bytes>>,
+    script: Mutex<Script>,
+    gate: Arc<Gate>,
+    /// How many calls stand still.
+    stopped: watch::Sender<usize>,
+}
+
+/// The call goes no further, and its connection is reset.
+#[derive(Debug, thiserror::Error)]
+#[error("reset by the proxy")]
+struct Reset;
+
+type Answer = Response<Full<Bytes>>;
+
+impl Proxy {
+    fn new(upstream: &str, seed: u64) -> io::Result<Self> {
+        let upstream: Uri = upstream.parse().expect("the upstream's URL is valid");
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Ok(Self {
+            upstream: upstream.authority().cloned().expect("a URL has a host"),
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            script: Mutex::new(Script {
+                rules: Vec::new(),
+                random: fastrand::Rng::with_seed(seed),
+                calls: Vec::new(),
+            }),
+            gate: Arc::new(Gate::new()?),
+            stopped: watch::Sender::new(0),
+        })
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(self: Arc<Self>) {
+        loop {
+            let stream = self.gate.accept().await;
+            tokio::spawn(Arc::clone(&self).serve(stream));
+        }
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        let mut outages = self.gate.outages.subscribe();
+        let service = service_fn(|request| Arc::clone(&self).pass(request));
+        let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            _ = outages.changed() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
+            }
+        };
+        if ended.is_err() {
+            // Closed so, a socket sends a reset and not the end of the stream.
+            let stream = connection.into_parts().io.into_inner();
+            let _ = stream.set_zero_linger();
+        }
+    }
+
+    async fn pass(self: Arc<Self>, request: Request<Incoming>) -> Result<Answer, Reset> {
+        let Some(target) = Target::of(&request) else {
+            return self.forward(whole(request).await?).await;
+        };
+        let (call, fault) = self.script().enter(&target.operation);
+        match fault {
+            Some(Fault::Refuse(duration)) => {
+                self.gate.close_for(duration);
+                return Err(Reset);
+            }
+            Some(Fault::Before(Harm::Reset)) => return Err(Reset),
+            _ => {}
+        }
+        let request = whole(request).await?;
+        // A task of its own: what is under way takes effect even if the client goes away.
+        let rest = async move {
+            let answer = self.carry_out(call, fault, &target, request).await?;
+            Ok(self.close_ahead(answer))
+        };
+        tokio::spawn(rest).await.unwrap_or(Err(Reset))
+    }
+
+    async fn carry_out(
+        &self,
+        call: usize,
+        fault: Option<Fault>,
+        target: &Target,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Reset> {
+        if let Some(Fault::Before(harm)) = fault
+            && let Some(answer) = self.harm(harm, target).await?
+        {
+            return Ok(answer);
+        }
+        let answer = self.forward(request).await?;
+        self.script().calls[call].served = Some(answer.status().as_u16());
+        match fault {
+            Some(Fault::After(harm)) => Ok(self.harm(harm, target).await?.unwrap_or(answer)),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Does harm, which may leave the call as it is, answer it otherwise, or end it.
+    async fn harm(&self, harm: Harm, target: &Target) -> Result<Option<Answer>, Reset> {
+        match harm {
+            Harm::Reset => Err(Reset),
+            Harm::ServerError => Ok(Some(error(500, "InternalServerError"))),
+            Harm::Throttle => Ok(Some(target.throttled())),
+            Harm::Delay(duration) => {
+                tokio::time::sleep(duration).await;
+                Ok(None)
+            }
+            Harm::Stop => {
+                let mut stopped = self.stopped.subscribe();
+                self.stopped.send_modify(|calls| *calls += 1);
+                let _ = stopped.wait_for(|&calls| calls == 0).await;
+                Err(Reset)
+            }
+        }
+    }
+
+    async fn forward(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, Reset> {
+        let mut uri = request.uri().clone().into_parts();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(self.upstream.clone());
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Reset)?;
+        let answer = self.client.request(request).await.map_err(|_| Reset)?;
+        let (mut parts, body) = answer.into_parts();
+        // Both are matters of one connection, not of the answer.
+        parts.headers.remove(CONNECTION);
+        parts.headers.remove(TRANSFER_ENCODING);
+        let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
+        Ok(Response::from_parts(parts, Full::new(body)))
+    }
+
+    /// If the next call is to be refused, closes the endpoint and this call's connection.
+    fn close_ahead(&self, mut answer: Answer) -> Answer {
+        let mut script = self.script();
+        let mut rules = script.rules.iter();
+        let outage = rules.position(|rule| rule.outage_ahead().is_some());
+        if let Some(outage) = outage.map(|position| script.rules.remove(position))
+            && let Some(duration) = outage.outage_ahead()
+        {
+            self.gate.close_for(duration);
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+        }
+        answer
+    }
+}
+
+/// The request with its whole body.
+async fn whole(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, Reset> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
+    Ok(Request::from_parts(parts, Full::new(body)))
+}
+
+/// What `X-Amz-Target` names.
+struct Target {
+    service: String,
+    operation: String,
+}
+
+impl Target {
+    fn of(request: &Request<Incoming>) -> Option<Self> {
+        let target = request.headers().get("x-amz-target")?.to_str().ok()?;
+        let (service, operation) = target.split_once('.')?;
+        Some(Self {
+            service: service.to_owned(),
+            operation: operation.to_owned(),
+        })
+    }
+
+    fn throttled(&self) -> Answer {
+        if self.service.starts_with("DynamoDB") {
+            error(400, "ProvisionedThroughputExceededException")
+        } else if self.service == "AmazonSQS" {
+            let mut answer = error(400, "RequestThrottled");
+            let code = HeaderValue::from_static("RequestThrottled;Sender");
+            answer.headers_mut().insert("x-amzn-query-error", code);
+            answer
+        } else {
+            error(400, "ThrottlingException")
+        }
+    }
+}
+
+fn error(status: u16, kind: &str) -> Answer {
+    let body = json!({ "__type": kind, "message": "injected by the proxy" });
+    let mut answer = Response::new(Full::from(body.to_string()));
+    *answer.status_mut() = StatusCode::from_u16(status).expect("a valid status");
+    answer
+}
+
+/// The port: open, or closed so that connections are refused.
+struct Gate {
+    address: SocketAddr,
+    /// Bound but never listening: keeps the port while it is closed.
+    _reservation: TcpSocket,
+    listener: Mutex<Option<TcpListener>>,
+    opened: Notify,
+    outages: watch::Sender<usize>,
+    runtime: Handle,
+}
+
+impl Gate {
+    fn new() -> io::Result<Self> {
+        let reservation = socket(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = reservation.local_addr()?;
+        Ok(Self {
+            address,
+            _reservation: reservation,
+            listener: Mutex::new(Some(socket(address)?.listen(1024)?)),
+            opened: Notify::new(),
+            outages: watch::Sender::new(0),
+            runtime: Handle::current(),
+        })
+    }
+
+    fn listener(&self) -> MutexGuard<'_, Option<TcpListener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn accept(&self) -> TcpStream {
+        loop {
+            tokio::select! {
+                stream = poll_fn(|context| self.poll_accept(context)) => return stream,
+                () = self.opened.notified() => {}
+            }
+        }
+    }
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<TcpStream> {
+        match &*self.listener() {
+            Some(listener) => match listener.poll_accept(context) {
+                Poll::Ready(Ok((stream, _))) => Poll::Ready(stream),
+                Poll::Ready(Err(_)) => {
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Poll::Pending => Poll::Pending,
+            },
+            None => Poll::Pending,
+        }
+    }
+
+    fn close_for(self: &Arc<Self>, duration: Duration) {
+        *self.listener() = None;
+        self.outages.send_modify(|outages| *outages += 1);
+        let outage = *self.outages.borrow();
+        let gate = Arc::clone(self);
+        self.runtime.spawn(async move {
+            tokio::time::sleep(duration).await;
+            // Unless another outage has begun since.
+            if *gate.outages.borrow() == outage {
+                gate.open();
+            }
+        });
+    }
+
+    fn open(&self) {
+        let mut listener = self.listener();
+        if listener.is_none() {
+            let _context = self.runtime.enter();
+            let socket = socket(self.address).and_then(|socket| socket.listen(1024));
+            *listener = Some(socket.expect("the port is reserved"));
+            self.opened.notify_one();
+        }
+    }
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    // So that the listener can share the port with its reservation.
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}

@@ -1,0 +1,157 @@
+//! The services of AWS that the receiver stands on, in this process and on loopback: DynamoDB, SQS
+//! and Secrets Manager, with the tables, queues and secret of `template.yaml`. They are reached as
+//! the real ones are, by the SDK through `AWS_ENDPOINT_URL_…`, and nothing has to be installed.
+//!
+//! Start with [`Emulators::start`]. [`FaultProxy`] stands between a client and an emulator and
+//! breaks what passes.
+
+mod background;
+mod dynamodb;
+mod fault_proxy;
+mod protocol;
+mod secrets_manager;
+mod sqs;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::background::Background;
+pub(crate) use self::dynamodb::{AttributeValue, Item, Table};
+pub(crate) use self::fault_proxy::{Call, Fault, FaultProxy, Harm, When};
+use self::secrets_manager::SecretsManager;
+pub(crate) use self::sqs::Message;
+use self::sqs::Sqs;
+
+/// The signing secret to start with; a synthetic one.
+pub(crate) const SIGNING_SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
+
+/// The emulated services and what was created in them. All ends when this is dropped.
+pub(crate) struct Emulators {
+    pub(crate) dynamodb_url: String,
+    pub(crate) sqs_url: String,
+    pub(crate) secrets_manager_url: String,
+    pub(crate) deliveries: Table,
+    pub(crate) jobs: Table,
+    pub(crate) contacts: Queue,
+    pub(crate) contacts_fifo: Queue,
+    pub(crate) quarantine: Queue,
+    pub(crate) secret: SigningSecret,
+    sqs: Arc<Sqs>,
+    _background: Background,
+}
+
+impl Emulators {
+    /// Starts the services, empty but for the signing secret. Every call starts others.
+    pub(crate) fn start() -> Self {
+        let background = Background::start("emulators");
+
+        let database = dynoxide::Database::memory().expect("SQLite opens in memory");
+        let (listener, dynamodb_url) = background.listen();
+        background.spawn(dynoxide::server::serve_on(listener, database.clone()));
+
+        let (listener, sqs_url) = background.listen();
+        let sqs = Arc::new(Sqs::new(sqs_url.clone()));
+        background.spawn(protocol::serve(listener, Arc::clone(&sqs)));
+
+        let (listener, secrets_manager_url) = background.listen();
+        let secrets = Arc::new(SecretsManager::default());
+        background.spawn(protocol::serve(listener, Arc::clone(&secrets)));
+
+        Self {
+            dynamodb_url,
+            sqs_url,
+            secrets_manager_url,
+            deliveries: Table::deliveries(&database),
+            jobs: Table::jobs(&database),
+            contacts: Queue::create(&sqs, "contacts"),
+            contacts_fifo: Queue::create(&sqs, "contacts.fifo"),
+            quarantine: Queue::create(&sqs, "quarantine"),
+            secret: SigningSecret::create(secrets),
+            sqs,
+            _background: background,
+        }
+    }
+
+    /// The environment variables that point a receiver here, at the standard contacts queue and
+    /// the secret in Secrets Manager. For the FIFO queue, another secret or a [`FaultProxy`],
+    /// insert over them.
+    pub(crate) fn environment(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "emulators".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "emulators".to_owned()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb_url.clone()),
+            ("AWS_ENDPOINT_URL_SQS", self.sqs_url.clone()),
+            (
+                "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+                self.secrets_manager_url.clone(),
+            ),
+            ("DELIVERIES_TABLE", self.deliveries.name.to_owned()),
+            ("JOBS_TABLE", self.jobs.name.to_owned()),
+            ("CONTACTS_QUEUE_URL", self.contacts.url.clone()),
+            ("QUARANTINE_QUEUE_URL", self.quarantine.url.clone()),
+            ("TITANX_WEBHOOK_SECRET_ARN", self.secret.arn.clone()),
+        ])
+    }
+
+    /// Lets time pass on the queues: visibility timeouts, delays and deduplication end that much
+    /// earlier. The tables know no time: a record's times are checked against the receiver's clock.
+    pub(crate) fn advance_queues(&self, by: Duration) {
+        self.sqs.advance(by);
+    }
+}
+
+/// A queue, seen past the wire.
+pub(crate) struct Queue {
+    pub(crate) url: String,
+    name: &'static str,
+    sqs: Arc<Sqs>,
+}
+
+impl Queue {
+    fn create(sqs: &Arc<Sqs>, name: &'static str) -> Self {
+        let fifo = name.ends_with(".fifo");
+        let attributes = fifo.then(|| ("FifoQueue".to_owned(), "true".to_owned()));
+        let url = sqs.create(name, attributes.into_iter().collect());
+        Self {
+            url: url.expect("a queue may be named so"),
+            name,
+            sqs: Arc::clone(sqs),
+        }
+    }
+
+    /// Everything on the queue in the order sent, in flight or not; nothing is disturbed.
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        self.sqs.messages(self.name)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sqs.len(self.name)
+    }
+}
+
+/// The secret in Secrets Manager that TitanX's signatures are checked against.
+pub(crate) struct SigningSecret {
+    pub(crate) arn: String,
+    secrets: Arc<SecretsManager>,
+}
+
+impl SigningSecret {
+    fn create(secrets: Arc<SecretsManager>) -> Self {
+        Self {
+            arn: secrets.create("titanx-webhook", SIGNING_SECRET),
+            secrets,
+        }
+    }
+
+    /// Puts another value in its place: one secret, or a JSON array of them.
+    pub(crate) fn rotate(&self, value: &str) {
+        self.secrets.rotate(&self.arn, value);
+    }
+
+    pub(crate) fn value(&self) -> String {
+        let value = self.secrets.value(&self.arn);
+        value.expect("only text was ever put there")
+    }
+}

@@ -1,0 +1,292 @@
+//! SQS in memory: standard and FIFO queues as far as sender, consumer and operator use them.
+//!
+//! What SQS refuses is refused here too, with the same error code: see [`limits`].
+
+mod limits;
+mod queue;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+
+pub(crate) use self::queue::{Attribute, Message};
+use self::queue::{Held, QueueState};
+use super::protocol::{Refusal, Service, read};
+
+const ACCOUNT: &str = "000000000000";
+const REGION: &str = "us-east-1";
+/// How often a receive that waits for messages looks again.
+const POLL: Duration = Duration::from_millis(20);
+
+/// The service: queues by name, and the clock they share.
+pub(crate) struct Sqs {
+    url: String,
+    started: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    queues: BTreeMap<String, QueueState>,
+    /// How far the queues' clock was put forward.
+    advanced: Duration,
+}
+
+impl Sqs {
+    pub(crate) fn new(url: String) -> Self {
+        Self {
+            url,
+            started: Instant::now(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Lets time pass: visibility timeouts, delays and deduplication end that much earlier.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.state().advanced += by;
+    }
+
+    /// Everything on a queue in the order sent, in flight or not; nothing is disturbed.
+    pub(crate) fn messages(&self, queue: &str) -> Vec<Message> {
+        let state = self.state();
+        let held = state.queues[queue].messages.values();
+        held.map(|held| held.message.clone()).collect()
+    }
+
+    pub(crate) fn len(&self, queue: &str) -> usize {
+        self.state().queues[queue].messages.len()
+    }
+
+    /// Creates a queue, unless one with other attributes bears the name, and tells its URL.
+    pub(crate) fn create(
+        &self,
+        name: &str,
+        attributes: BTreeMap<String, String>,
+    ) -> Result<String, Refusal> {
+        limits::check_queue(name, &attributes)?;
+        let mut state = self.state();
+        match state.queues.get(name) {
+            Some(existing) if !existing.has(&attributes) => {
+                return Err(Refusal::new(
+                    "QueueNameExists",
+                    "A queue already exists with the same name and a different attribute value.",
+                )
+                .with_query_code("QueueAlreadyExists"));
+            }
+            Some(_) => {}
+            None => {
+                let queue = QueueState::new(arn(name), attributes);
+                state.queues.insert(name.to_owned(), queue);
+            }
+        }
+        Ok(self.queue_url(name))
+    }
+
+    fn queue_url(&self, name: &str) -> String {
+        format!("{}/{ACCOUNT}/{name}", self.url)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time on the queues' clock.
+    fn now(&self, state: &State) -> Duration {
+        self.started.elapsed() + state.advanced
+    }
+
+    /// Does `act` to a queue of this name or URL.
+    fn with_queue<T>(
+        &self,
+        queue: &str,
+        act: impl FnOnce(&mut QueueState, Duration) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut state = self.state();
+        let now = self.now(&state);
+        let name = queue.rsplit('/').next().unwrap_or_default();
+        let queue = state.queues.get_mut(name).ok_or_else(no_such_queue)?;
+        act(queue, now)
+    }
+
+    fn send(&self, request: SendMessage) -> Result<Value, Refusal> {
+        self.with_queue(&request.queue_url.clone(), |queue, now| {
+            limits::check_message(&request, queue)?;
+            Ok(queue.send(request, now))
+        })
+    }
+
+    async fn receive(&self, request: ReceiveMessage) -> Result<Value, Refusal> {
+        limits::check_receive(&request)?;
+        let wait = self.with_queue(&request.queue_url, |queue, _| {
+            Ok(queue.seconds(request.wait_time_seconds, "ReceiveMessageWaitTimeSeconds"))
+        })?;
+        let deadline = Instant::now() + wait;
+        loop {
+            let received = self.receive_now(&request)?;
+            if !received.is_empty() || Instant::now() >= deadline {
+                let received = received.iter().map(|held| held.as_received(&request));
+                return Ok(json!({ "Messages": received.collect::<Vec<_>>() }));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn receive_now(&self, request: &ReceiveMessage) -> Result<Vec<Held>, Refusal> {
+        self.redrive(&request.queue_url)?;
+        self.with_queue(&request.queue_url, |queue, now| {
+            let timeout = queue.seconds(request.visibility_timeout, "VisibilityTimeout");
+            Ok(queue.receive(request.max_number_of_messages.unwrap_or(1), now, timeout))
+        })
+    }
+
+    /// Moves what was received too often to the dead-letter queue.
+    fn redrive(&self, queue: &str) -> Result<(), Refusal> {
+        let exhausted = self.with_queue(queue, |queue, now| Ok(queue.exhausted(now)))?;
+        let Some((target, messages)) = exhausted else {
+            return Ok(());
+        };
+        let target = target.rsplit(':').next().unwrap_or_default().to_owned();
+        self.with_queue(&target, |queue, now| {
+            queue.adopt(messages, now);
+            Ok(())
+        })
+    }
+}
+
+impl Service for Sqs {
+    async fn call(&self, operation: &str, request: Value) -> Result<Value, Refusal> {
+        match operation {
+            "CreateQueue" => {
+                let CreateQueue {
+                    queue_name,
+                    attributes,
+                } = read(request)?;
+                let url = self.create(&queue_name, attributes)?;
+                Ok(json!({ "QueueUrl": url }))
+            }
+            "GetQueueUrl" => {
+                let name: QueueName = read(request)?;
+                self.with_queue(&name.queue_name, |_, _| Ok(()))?;
+                Ok(json!({ "QueueUrl": self.queue_url(&name.queue_name) }))
+            }
+            "GetQueueAttributes" => {
+                let request: GetQueueAttributes = read(request)?;
+                self.with_queue(&request.queue_url, |queue, now| {
+                    Ok(json!({ "Attributes": queue.describe(&request.attribute_names, now) }))
+                })
+            }
+            "PurgeQueue" => {
+                let request: QueueUrl = read(request)?;
+                self.with_queue(&request.queue_url, |queue, _| {
+                    queue.messages.clear();
+                    Ok(nothing())
+                })
+            }
+            "SendMessage" => self.send(read(request)?),
+            "ReceiveMessage" => self.receive(read(request)?).await,
+            "DeleteMessage" => {
+                let request: Receipt = read(request)?;
+                self.with_queue(&request.queue_url, |queue, _| {
+                    queue.delete(&request.receipt_handle)?;
+                    Ok(nothing())
+                })
+            }
+            "ChangeMessageVisibility" => {
+                let request: Receipt = read(request)?;
+                let timeout = Duration::from_secs(request.visibility_timeout.unwrap_or(0));
+                self.with_queue(&request.queue_url, |queue, now| {
+                    queue.change_visibility(&request.receipt_handle, now, timeout)?;
+                    Ok(nothing())
+                })
+            }
+            _ => Err(Refusal::unknown_operation()),
+        }
+    }
+}
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
+}
+
+fn nothing() -> Value {
+    Value::Object(Map::new())
+}
+
+fn no_such_queue() -> Refusal {
+    Refusal::new("QueueDoesNotExist", "The specified queue does not exist.")
+        .with_query_code("AWS.SimpleQueueService.NonExistentQueue")
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CreateQueue {
+    queue_name: String,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct QueueName {
+    queue_name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct QueueUrl {
+    queue_url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GetQueueAttributes {
+    queue_url: String,
+    #[serde(default)]
+    attribute_names: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SendMessage {
+    queue_url: String,
+    #[serde(default)]
+    message_body: String,
+    delay_seconds: Option<u64>,
+    #[serde(default, deserialize_with = "null_as_empty")]
+    message_attributes: HashMap<String, Attribute>,
+    message_group_id: Option<String>,
+    message_deduplication_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ReceiveMessage {
+    queue_url: String,
+    max_number_of_messages: Option<usize>,
+    visibility_timeout: Option<u64>,
+    wait_time_seconds: Option<u64>,
+    #[serde(default)]
+    message_attribute_names: Vec<String>,
+    /// Named so by today's clients, `AttributeNames` by older ones.
+    #[serde(default, alias = "AttributeNames")]
+    message_system_attribute_names: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Receipt {
+    queue_url: String,
+    receipt_handle: String,
+    visibility_timeout: Option<u64>,
+}
+
+fn null_as_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}

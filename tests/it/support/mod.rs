@@ -1,3 +1,5 @@
 //! What the tests stand on.
 
 pub(crate) mod emulators;
+pub(crate) mod front_door;
+pub(crate) mod titanx;

@@ -1,0 +1,665 @@
+//! Every row of the table of answers, and what each leaves behind.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    emulators::{AttributeValue, Emulators, Fault, Harm, Item, SIGNING_SECRET, When},
+    front_door::{
+        Answer, Proxies, TIMEOUT, deliver, deliver_within, environment, now_ms, receiver,
+    },
+    titanx::{
+        NOT_STALE, contact, envelope, finished_job, request, signature, signed, signed_bytes,
+    },
+};
+
+fn text(item: &Item, name: &str) -> Option<String> {
+    match item.get(name)? {
+        AttributeValue::S(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn number(item: &Item, name: &str) -> Option<i64> {
+    match item.get(name)? {
+        AttributeValue::N(number) => number.parse().ok(),
+        _ => None,
+    }
+}
+
+fn item(attributes: &[(&str, AttributeValue)]) -> Item {
+    let attributes = attributes.iter().cloned();
+    attributes
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+fn s(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn n(number: i64) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+fn now() -> i64 {
+    i64::try_from(now_ms()).unwrap()
+}
+
+#[tokio::test]
+async fn a_contact_is_on_the_queue_before_it_is_acknowledged() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let body = contact("delivery-1");
+
+    let before_s = now() / 1000;
+    assert_eq!(deliver(&receiver, &signed(&body)).await, Answer::accepted());
+
+    let [message] = &emulators.contacts.messages()[..] else {
+        panic!("not one message");
+    };
+    assert_eq!(message.body, body);
+    assert_eq!(message.attribute("eventType"), Some("job.contact.scored"));
+    assert_eq!(message.attribute("deliveryId"), Some("delivery-1"));
+    assert_eq!(message.attribute("apiVersion"), Some("v2"));
+    assert_eq!(message.attribute("timestamp"), Some("4102444800000"));
+    assert_eq!(message.attribute("source"), Some("webhook"));
+    assert_eq!(message.attribute("jobId"), Some("job-1"));
+    assert_eq!(message.attributes.len(), 6);
+    assert_eq!(message.group_id, None);
+    assert_eq!(message.deduplication_id, None);
+
+    let record = emulators.deliveries.get("delivery-1").unwrap();
+    assert_eq!(text(&record, "status").as_deref(), Some("COMPLETED"));
+    let expiration = number(&record, "expiration").unwrap();
+    let week_s = 7 * 24 * 60 * 60;
+    assert!((before_s + week_s..=now() / 1000 + week_s).contains(&expiration));
+    assert_eq!(emulators.jobs.len(), 0);
+    assert_eq!(emulators.quarantine.len(), 0);
+}
+
+#[tokio::test]
+async fn on_a_fifo_queue_the_delivery_id_deduplicates_and_the_job_orders() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    environment.insert("CONTACTS_QUEUE_URL", emulators.contacts_fifo.url.clone());
+    let receiver = receiver(&environment);
+
+    deliver(&receiver, &signed(&contact("delivery-1"))).await;
+    let jobless = envelope("delivery-2", "job.contact.scored", json!({}));
+    deliver(&receiver, &signed(&jobless)).await;
+
+    let messages = emulators.contacts_fifo.messages();
+    let ids = messages.iter().map(|it| {
+        let deduplication_id = it.deduplication_id.as_deref();
+        (it.group_id.as_deref(), deduplication_id)
+    });
+    let expected = [
+        (Some("job-1"), Some("delivery-1")),
+        (Some("delivery-2"), Some("delivery-2")),
+    ];
+    assert!(ids.eq(expected));
+}
+
+#[tokio::test]
+async fn a_finished_job_is_marked_done() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+
+    let finished = signed(&finished_job("delivery-1", "job-1"));
+    assert_eq!(deliver(&receiver, &finished).await, Answer::accepted());
+
+    let expected = item(&[
+        ("job_id", s("job-1")),
+        ("name", s("Synthetic batch")),
+        ("type", s("scoring")),
+        ("status", s("Finalized")),
+        ("modified_at", s("2100-01-01T00:00:00Z")),
+        ("completed_at", n(NOT_STALE)),
+        ("delivery_id", s("delivery-1")),
+    ]);
+    assert_eq!(emulators.jobs.get("job-1"), Some(expected));
+    assert_eq!(emulators.contacts.len(), 0);
+}
+
+#[tokio::test]
+async fn a_job_without_a_name_is_marked_done() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let bare = envelope("delivery-1", "job.completed", json!({"jobId": "job-1"}));
+
+    assert_eq!(deliver(&receiver, &signed(&bare)).await, Answer::accepted());
+
+    let expected = item(&[
+        ("job_id", s("job-1")),
+        ("completed_at", n(NOT_STALE)),
+        ("delivery_id", s("delivery-1")),
+    ]);
+    assert_eq!(emulators.jobs.get("job-1"), Some(expected));
+}
+
+#[tokio::test]
+async fn an_older_event_of_a_job_never_overwrites_a_newer_one() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let at = |id: &str, timestamp: i64, status: &str| {
+        let mut event: Value = serde_json::from_str(&finished_job(id, "job-1")).unwrap();
+        event["timestamp"] = timestamp.into();
+        event["payload"]["jobStatus"] = status.into();
+        signed(&event.to_string())
+    };
+    let status = || text(&emulators.jobs.get("job-1").unwrap(), "status").unwrap();
+
+    deliver(&receiver, &at("newer", NOT_STALE, "Finalized")).await;
+    let older = deliver(&receiver, &at("older", NOT_STALE - 1, "Running")).await;
+    assert_eq!(older, Answer::accepted());
+    assert_eq!(status(), "Finalized");
+    deliver(&receiver, &at("newest", NOT_STALE + 1, "Not Enriched")).await;
+    assert_eq!(status(), "Not Enriched");
+}
+
+#[tokio::test]
+async fn a_job_that_others_wrote_first_keeps_what_they_wrote() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    emulators.jobs.put(&item(&[
+        ("job_id", s("job-1")),
+        ("submitted_by", s("someone")),
+    ]));
+
+    deliver(&receiver, &signed(&finished_job("delivery-1", "job-1"))).await;
+
+    let job = emulators.jobs.get("job-1").unwrap();
+    assert_eq!(text(&job, "submitted_by").as_deref(), Some("someone"));
+    assert_eq!(text(&job, "status").as_deref(), Some("Finalized"));
+}
+
+#[tokio::test]
+async fn a_completed_delivery_is_a_duplicate_even_with_another_timestamp() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    for body in [contact("delivery-1"), finished_job("delivery-2", "job-1")] {
+        deliver(&receiver, &signed(&body)).await;
+        assert_eq!(
+            deliver(&receiver, &signed(&body)).await,
+            Answer::duplicate()
+        );
+        let again = body.replace("4102444800000", "4102444860000");
+        assert_ne!(again, body);
+        assert_eq!(
+            deliver(&receiver, &signed(&again)).await,
+            Answer::duplicate()
+        );
+    }
+    assert_eq!(emulators.contacts.len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_unsigned_reaches_aws_and_all_of_it_is_answered_alike() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    let body = contact("delivery-1");
+    let good = signature(SIGNING_SECRET, body.as_bytes());
+    let stripped = SIGNING_SECRET.strip_prefix("wh_sk_").unwrap();
+
+    let mut requests = vec![
+        request(&body, None),
+        request(&body, Some("")),
+        request(&body, Some("not a signature")),
+        request(&body, Some(&good[..43])),
+        request(&body, Some(&format!("sha256={good}"))),
+        request(&body, Some(&format!("{good},{good}"))),
+        request(&body, Some(&signature("another secret", body.as_bytes()))),
+        request(&body, Some(&signature(stripped, body.as_bytes()))),
+        request(&body, Some(&signature("", body.as_bytes()))),
+        request(&format!("{body} "), Some(&good)),
+        request(&body.replace("555-0101", "555-0102"), Some(&good)),
+        request("", Some(&good)),
+        json!(null),
+        json!({}),
+    ];
+    let mut lie = request(&body, Some(&good));
+    lie["isBase64Encoded"] = true.into();
+    requests.push(lie);
+    for request in requests {
+        assert_eq!(
+            deliver(&receiver, &request).await,
+            Answer::refused(),
+            "{request}"
+        );
+    }
+    assert_eq!(proxies.operations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_new_contact_takes_three_calls_a_duplicate_one_and_quarantine_one() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+
+    let new = signed(&contact("delivery-1"));
+    deliver(&receiver, &new).await;
+    assert_eq!(proxies.operations(), ["PutItem", "PutItem", "SendMessage"]);
+    deliver(&receiver, &new).await;
+    assert_eq!(proxies.operations().len(), 4);
+    deliver(&receiver, &signed("nonsense")).await;
+    assert_eq!(proxies.operations().len(), 5);
+}
+
+#[tokio::test]
+async fn what_is_signed_but_not_understood_is_kept_whole_with_its_reason() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let stale_ms = now() - 6 * 24 * 60 * 60 * 1000 - 1000;
+    let stale = contact("stale").replace("4102444800000", &stale_ms.to_string());
+    let other_version = contact("version").replace("\"v2\"", "\"v3\"");
+    let cases: [(Value, &str, &str, &str, Option<&str>); 7] = [
+        (signed("nonsense"), "nonsense", "not_json", "text", None),
+        (
+            signed_bytes(b"\xff\x00"),
+            "/wA=",
+            "not_json",
+            "base64",
+            None,
+        ),
+        (signed(""), "empty", "not_json", "empty", None),
+        (
+            signed(r#"{"id":"d"}"#),
+            r#"{"id":"d"}"#,
+            "not_envelope",
+            "text",
+            Some("d"),
+        ),
+        (signed(&stale), &stale, "stale", "text", Some("stale")),
+        (
+            signed(&other_version),
+            &other_version,
+            "unknown_api_version",
+            "text",
+            Some("version"),
+        ),
+        (
+            signed(&contact("a b")),
+            &contact("a b"),
+            "unusable_id",
+            "text",
+            None,
+        ),
+    ];
+    for (event, body, reason, encoding, id) in cases {
+        assert_eq!(
+            deliver(&receiver, &event).await,
+            Answer::quarantined(),
+            "{event}"
+        );
+        let message = emulators.quarantine.messages().pop().unwrap();
+        assert_eq!(message.body, body);
+        assert_eq!(message.attribute("reason"), Some(reason));
+        assert_eq!(message.attribute("encoding"), Some(encoding));
+        assert_eq!(message.attribute("deliveryId"), id);
+    }
+    assert_eq!(emulators.quarantine.len(), 7);
+    assert_eq!(emulators.contacts.len(), 0);
+    assert_eq!(emulators.deliveries.len(), 0);
+}
+
+#[tokio::test]
+async fn an_event_just_young_enough_is_accepted() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let young_ms = now() - 6 * 24 * 60 * 60 * 1000 + 60_000;
+    let young = contact("young").replace("4102444800000", &young_ms.to_string());
+    assert_eq!(
+        deliver(&receiver, &signed(&young)).await,
+        Answer::accepted()
+    );
+}
+
+#[tokio::test]
+async fn an_id_used_for_another_event_is_quarantined_and_the_first_stands() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    deliver(&receiver, &signed(&contact("delivery-1"))).await;
+    let first = emulators.deliveries.get("delivery-1");
+
+    let other_payload = contact("delivery-1").replace("555-0101", "555-0102");
+    let other_type = finished_job("delivery-1", "job-1");
+    for other in [other_payload, other_type] {
+        assert_eq!(
+            deliver(&receiver, &signed(&other)).await,
+            Answer::quarantined()
+        );
+        let message = emulators.quarantine.messages().pop().unwrap();
+        assert_eq!(message.body, other);
+        assert_eq!(message.attribute("reason"), Some("id_reused"));
+        assert_eq!(message.attribute("deliveryId"), Some("delivery-1"));
+    }
+    assert_eq!(emulators.deliveries.get("delivery-1"), first);
+    assert_eq!(emulators.contacts.len(), 1);
+    assert_eq!(emulators.jobs.len(), 0);
+}
+
+fn in_progress(id: &str, lease_ends_ms: i64) -> Item {
+    item(&[
+        ("delivery_id", s(id)),
+        ("status", s("INPROGRESS")),
+        ("in_progress_expiration", n(lease_ends_ms)),
+        ("expiration", n(now() / 1000 + 86_400)),
+        ("claimed_by", s("somebody")),
+    ])
+}
+
+#[tokio::test]
+async fn a_live_lease_is_waited_for_and_a_dead_one_taken_over() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let event = signed(&contact("delivery-1"));
+
+    let held = in_progress("delivery-1", now() + 7_000);
+    emulators.deliveries.put(&held);
+    let answer = deliver(&receiver, &event).await;
+    assert_eq!(answer.status, 429);
+    assert!(answer.is_in_the_table());
+    assert!((1..=7).contains(&answer.retry_after.unwrap()), "{answer:?}");
+    assert_eq!(emulators.deliveries.get("delivery-1"), Some(held));
+    assert_eq!(emulators.contacts.len(), 0);
+
+    emulators
+        .deliveries
+        .put(&in_progress("delivery-1", now() - 1));
+    assert_eq!(deliver(&receiver, &event).await, Answer::accepted());
+    assert_eq!(emulators.contacts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_record_past_its_retention_is_as_good_as_deleted() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    emulators.deliveries.put(&item(&[
+        ("delivery_id", s("delivery-1")),
+        ("status", s("COMPLETED")),
+        ("in_progress_expiration", n(1)),
+        ("expiration", n(now() / 1000 - 1)),
+        ("claimed_by", s("somebody")),
+    ]));
+    let answer = deliver(&receiver, &signed(&contact("delivery-1"))).await;
+    assert_eq!(answer, Answer::accepted());
+}
+
+#[tokio::test]
+async fn a_record_of_unknown_form_is_nobodys_permission() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let foreign = item(&[("delivery_id", s("delivery-1")), ("status", s("OTHER"))]);
+    emulators.deliveries.put(&foreign);
+    let answer = deliver(&receiver, &signed(&contact("delivery-1"))).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.is_in_the_table());
+    assert_eq!(emulators.deliveries.get("delivery-1"), Some(foreign));
+    assert_eq!(emulators.contacts.len(), 0);
+}
+
+#[tokio::test]
+async fn the_lease_lasts_as_long_as_the_invocation_and_names_its_owner() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    proxies.sqs.inject(When::Always, Fault::Before(Harm::Stop));
+    let event = signed(&contact("delivery-1"));
+
+    let began_ms = now();
+    tokio::select! {
+        answer = deliver(&receiver, &event) => panic!("answered {answer:?}"),
+        () = proxies.sqs.stopped() => {}
+    }
+    let record = emulators.deliveries.get("delivery-1").unwrap();
+    assert_eq!(text(&record, "status").as_deref(), Some("INPROGRESS"));
+    assert_eq!(text(&record, "claimed_by").unwrap().len(), 32);
+    let deadline_ms = i64::try_from(TIMEOUT.as_millis()).unwrap();
+    let lease_ms = number(&record, "in_progress_expiration").unwrap();
+    let margin_ms = lease_ms - deadline_ms - began_ms;
+    assert!(
+        (1_000..now() - began_ms + 1_001).contains(&margin_ms),
+        "{margin_ms}"
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_no_message_can_hold_is_too_large_and_claims_nothing() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let sized = |bytes: usize| {
+        let empty = envelope("delivery-1", "job.contact.scored", json!({"notes": ""}));
+        let notes = "x".repeat(bytes - empty.len());
+        signed(&envelope(
+            "delivery-1",
+            "job.contact.scored",
+            json!({"notes": notes}),
+        ))
+    };
+    // Names, types and values of the five attributes.
+    let attributes = [
+        "eventTypeStringjob.contact.scored",
+        "deliveryIdStringdelivery-1",
+        "apiVersionStringv2",
+        "timestampNumber4102444800000",
+        "sourceStringwebhook",
+    ]
+    .concat()
+    .len();
+    let limit = 1024 * 1024 - attributes;
+
+    let too_large = deliver(&receiver, &sized(limit + 1)).await;
+    assert_eq!(too_large.status, 413);
+    assert!(too_large.is_in_the_table());
+    let unreadable = deliver(&receiver, &signed(&"x".repeat(1024 * 1024 + 1))).await;
+    assert_eq!(unreadable.status, 413);
+    let huge = deliver(&receiver, &sized(6 * 1024 * 1024)).await;
+    assert_eq!(huge.status, 413);
+    assert_eq!(emulators.deliveries.len(), 0);
+
+    assert_eq!(deliver(&receiver, &sized(limit)).await, Answer::accepted());
+}
+
+#[tokio::test]
+async fn characters_that_sqs_refuses_do_not_keep_a_contact_from_its_queue() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let body = contact("delivery-1").replace("+1", "a\u{FFFE}b\u{FFFF}c");
+    assert_eq!(deliver(&receiver, &signed(&body)).await, Answer::accepted());
+    let sent = emulators.contacts.messages().pop().unwrap().body;
+    assert_eq!(
+        sent,
+        body.replace('\u{FFFE}', "\\ufffe")
+            .replace('\u{FFFF}', "\\uffff")
+    );
+    let (sent, body): (Value, Value) = (
+        serde_json::from_str(&sent).unwrap(),
+        serde_json::from_str(&body).unwrap(),
+    );
+    assert_eq!(sent, body);
+}
+
+#[tokio::test]
+async fn with_too_little_time_left_nothing_is_begun() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let event = signed(&contact("delivery-1"));
+    for timeout in [Duration::ZERO, Duration::from_millis(500)] {
+        let answer = deliver_within(&receiver, &event, timeout).await;
+        assert_eq!(answer.status, 503, "{timeout:?}");
+        assert!(answer.is_in_the_table());
+    }
+    assert_eq!(emulators.contacts.len(), 0);
+    assert_eq!(deliver(&receiver, &event).await, Answer::accepted());
+}
+
+#[tokio::test]
+async fn a_failed_completion_mark_is_still_an_acknowledgement() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    for attempt in 2..=4 {
+        let complete = When::NthOf(attempt, "PutItem");
+        proxies
+            .dynamodb
+            .inject(complete, Fault::Before(Harm::ServerError));
+    }
+    let answer = deliver(&receiver, &signed(&contact("delivery-1"))).await;
+    assert_eq!(answer, Answer::accepted());
+    assert_eq!(emulators.contacts.len(), 1);
+    let record = emulators.deliveries.get("delivery-1").unwrap();
+    assert_eq!(text(&record, "status").as_deref(), Some("INPROGRESS"));
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_recognised_as_our_own() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    let claim = When::NthOf(1, "PutItem");
+    proxies.dynamodb.inject(claim, Fault::After(Harm::Reset));
+    let answer = deliver(&receiver, &signed(&contact("delivery-1"))).await;
+    assert_eq!(answer, Answer::accepted());
+    assert_eq!(emulators.contacts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_send_gives_the_claim_back_for_the_next_attempt() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    let event = signed(&contact("delivery-1"));
+    proxies
+        .sqs
+        .inject(When::Always, Fault::Before(Harm::ServerError));
+    let answer = deliver(&receiver, &event).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.is_in_the_table());
+    assert_eq!(emulators.deliveries.get("delivery-1"), None);
+    proxies.heal();
+    assert_eq!(deliver(&receiver, &event).await, Answer::accepted());
+}
+
+/// The environment of a receiver whose secrets are in Secrets Manager, and the proxies it uses.
+fn stored_secrets(emulators: &Emulators) -> (BTreeMap<&'static str, String>, Proxies) {
+    let mut environment = emulators.environment();
+    let proxies = Proxies::between(&mut environment, emulators);
+    (environment, proxies)
+}
+
+fn signed_with(secret: &str, id: &str) -> Value {
+    let body = contact(id);
+    request(&body, Some(&signature(secret, body.as_bytes())))
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_taken_up_before_anything_is_refused() {
+    let emulators = Emulators::start();
+    let (environment, proxies) = stored_secrets(&emulators);
+    let receiver = receiver(&environment);
+    receiver.secrets.load().await.unwrap();
+    let reads = || proxies.secrets_manager.calls().len();
+    assert_eq!(
+        deliver(&receiver, &signed(&contact("1"))).await,
+        Answer::accepted()
+    );
+    assert_eq!(reads(), 1);
+
+    emulators
+        .secret
+        .rotate(&json!([SIGNING_SECRET, "new-secret"]).to_string());
+    let with_new = signed_with("new-secret", "2");
+    assert_eq!(deliver(&receiver, &with_new).await, Answer::accepted());
+    assert_eq!(reads(), 2);
+    assert_eq!(
+        deliver(&receiver, &signed(&contact("3"))).await,
+        Answer::accepted()
+    );
+
+    for _ in 0..3 {
+        let forged = signed_with("wrong", "4");
+        assert_eq!(deliver(&receiver, &forged).await, Answer::refused());
+    }
+    assert_eq!(reads(), 2, "strangers make it read at most once in 30 s");
+    let malformed = request(&contact("5"), Some("malformed"));
+    assert_eq!(deliver(&receiver, &malformed).await, Answer::refused());
+}
+
+#[tokio::test]
+async fn concurrent_mismatches_share_one_read() {
+    let emulators = Emulators::start();
+    let (environment, proxies) = stored_secrets(&emulators);
+    let receiver = receiver(&environment);
+    receiver.secrets.load().await.unwrap();
+    emulators.secret.rotate("new-secret");
+    let events = ["1", "2", "3"].map(|id| signed_with("new-secret", id));
+    let [one, two, three] = &events;
+    let answers = tokio::join!(
+        deliver(&receiver, one),
+        deliver(&receiver, two),
+        deliver(&receiver, three)
+    );
+    assert_eq!(
+        answers,
+        (Answer::accepted(), Answer::accepted(), Answer::accepted())
+    );
+    assert_eq!(proxies.secrets_manager.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn without_any_secret_nothing_is_refused_for_good() {
+    let emulators = Emulators::start();
+    let (environment, proxies) = stored_secrets(&emulators);
+    let receiver = receiver(&environment);
+    proxies
+        .secrets_manager
+        .inject(When::Always, Fault::Before(Harm::ServerError));
+    assert!(receiver.secrets.load().await.is_err());
+    let event = signed(&contact("delivery-1"));
+    let answer = deliver(&receiver, &event).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.is_in_the_table());
+    proxies.heal();
+    assert_eq!(deliver(&receiver, &event).await, Answer::accepted());
+}
+
+#[tokio::test]
+async fn a_mismatch_is_not_final_while_the_secrets_cannot_be_read_again() {
+    let emulators = Emulators::start();
+    let (environment, proxies) = stored_secrets(&emulators);
+    let receiver = receiver(&environment);
+    receiver.secrets.load().await.unwrap();
+    emulators.secret.rotate("new-secret");
+    proxies
+        .secrets_manager
+        .inject(When::Always, Fault::Before(Harm::Throttle));
+    for _ in 0..2 {
+        let answer = deliver(&receiver, &signed_with("new-secret", "1")).await;
+        assert_eq!(answer.status, 503);
+        assert!(answer.is_in_the_table());
+    }
+}
+
+#[tokio::test]
+async fn a_stored_value_that_holds_no_secret_refuses_nothing_for_good() {
+    let emulators = Emulators::start();
+    let (environment, _proxies) = stored_secrets(&emulators);
+    let receiver = receiver(&environment);
+    for value in ["[]", "[\"\"]", "[broken", " \n"] {
+        emulators.secret.rotate(value);
+        let answer = deliver(&receiver, &signed(&contact("delivery-1"))).await;
+        assert_eq!(answer.status, 503, "{value:?}");
+    }
+    emulators.secret.rotate(&format!("{SIGNING_SECRET}\n"));
+    let answer = deliver(&receiver, &signed(&contact("delivery-1"))).await;
+    assert_eq!(answer, Answer::accepted());
+}

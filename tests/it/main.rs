@@ -1,5 +1,6 @@
 //! The tests against the emulators, one module for each part of the system.
 
+mod crash;
 mod emulators;
 mod events;
 mod receiver;

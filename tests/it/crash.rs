@@ -1,0 +1,405 @@
+//! The failure matrix: each step of a delivery × each fault × when TitanX comes again.
+//!
+//! Whatever breaks, at the end the event is durable at least once; more than once only where an
+//! answer of SQS was lost or the function died between a send and its completion mark; and every
+//! answer on the way stands in the table.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    orchestrator::HttpRequest,
+};
+use serde_json::{Value, json};
+use titanx_receiver::{config::Config, queue::Queue, receiver::Receiver};
+use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
+
+use crate::support::{
+    emulators::{Emulators, Fault, FaultProxy, Harm, When},
+    front_door::{Answer, Proxies, deliver_within, environment, receiver},
+    titanx::{contact, envelope, finished_job, signed},
+};
+
+/// Short invocations, so that leases are over soon.
+const TIMEOUT: Duration = Duration::from_millis(3_000);
+/// When a lease taken now is over: the invocation's time and the margin of a second.
+const LEASE: Duration = Duration::from_millis(4_100);
+/// Longer than the attempts of one step together.
+const SLOW: Duration = Duration::from_secs(20);
+/// TitanX would go on for three days.
+const MOST_ATTEMPTS: usize = 12;
+
+/// What is delivered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Event {
+    Contact,
+    FinishedJob,
+    NotUnderstood,
+}
+
+impl Event {
+    fn body(self, id: &str) -> String {
+        match self {
+            Self::Contact => contact(id),
+            Self::FinishedJob => finished_job(id, id),
+            Self::NotUnderstood => envelope(id, "job.started", json!({})),
+        }
+    }
+
+    /// The steps of its delivery that call AWS, in order, the secret's first.
+    fn steps(self) -> &'static [Step] {
+        match self {
+            Self::Contact => &[Step::Secret, Step::Claim, Step::Send, Step::Complete],
+            Self::FinishedJob => &[Step::Secret, Step::Claim, Step::MarkDone, Step::Complete],
+            Self::NotUnderstood => &[Step::Secret, Step::Park],
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Step {
+    Secret,
+    Claim,
+    Send,
+    MarkDone,
+    Park,
+    Complete,
+}
+
+impl Step {
+    fn proxy(self, proxies: &Proxies) -> &FaultProxy {
+        match self {
+            Self::Secret => &proxies.secrets_manager,
+            Self::Send | Self::Park => &proxies.sqs,
+            Self::Claim | Self::MarkDone | Self::Complete => &proxies.dynamodb,
+        }
+    }
+
+    /// The n-th call of this step's operation; completing is the second `PutItem` of a delivery.
+    fn call(self, n: usize) -> When {
+        match self {
+            Self::Secret => When::NthOf(n, "GetSecretValue"),
+            Self::Claim => When::NthOf(n, "PutItem"),
+            Self::Complete => When::NthOf(n + 1, "PutItem"),
+            Self::MarkDone => When::NthOf(n, "UpdateItem"),
+            Self::Send | Self::Park => When::NthOf(n, "SendMessage"),
+        }
+    }
+}
+
+/// How long it lasts: one call, which the SDK repeats, or every attempt of the first delivery.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Lasting {
+    OneCall,
+    OneDelivery,
+}
+
+/// When TitanX comes again.
+#[derive(Debug, Clone, Copy)]
+enum Retry {
+    AtOnce,
+    AfterASecond,
+    AfterTheLease,
+}
+
+const FAULTS: [Fault; 10] = [
+    Fault::Refuse(Duration::from_millis(300)),
+    Fault::Before(Harm::Reset),
+    Fault::After(Harm::Reset),
+    Fault::Before(Harm::ServerError),
+    Fault::After(Harm::ServerError),
+    Fault::Before(Harm::Throttle),
+    Fault::Before(Harm::Delay(SLOW)),
+    Fault::After(Harm::Delay(SLOW)),
+    Fault::Before(Harm::Stop),
+    Fault::After(Harm::Stop),
+];
+
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    event: Event,
+    step: Step,
+    fault: Fault,
+    lasting: Lasting,
+    retry: Retry,
+}
+
+impl Case {
+    fn all() -> Vec<Self> {
+        let mut cases = Vec::new();
+        for event in [Event::Contact, Event::FinishedJob, Event::NotUnderstood] {
+            for &step in event.steps() {
+                for fault in FAULTS {
+                    for lasting in [Lasting::OneCall, Lasting::OneDelivery] {
+                        for retry in [Retry::AtOnce, Retry::AfterASecond, Retry::AfterTheLease] {
+                            cases.push(Self {
+                                event,
+                                step,
+                                fault,
+                                lasting,
+                                retry,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        cases
+    }
+
+    /// A stopped call is where the process is killed.
+    fn kills(self) -> bool {
+        matches!(
+            self.fault,
+            Fault::Before(Harm::Stop) | Fault::After(Harm::Stop)
+        )
+    }
+
+    /// Promise 3: an answer of SQS was lost after the send took effect, or the function died
+    /// between a send that took effect and its completion mark.
+    fn may_duplicate(self) -> bool {
+        let after_effect = matches!(self.fault, Fault::After(_));
+        // Held back until the client has given up, a request takes effect all the same.
+        let late = matches!(self.fault, Fault::Before(Harm::Delay(_)));
+        match self.step {
+            Step::Send | Step::Park => after_effect || late,
+            Step::Complete => self.kills(),
+            Step::Secret | Step::Claim | Step::MarkDone => false,
+        }
+    }
+
+    fn inject(self, proxies: &Proxies) {
+        let proxy = self.step.proxy(proxies);
+        let calls = match self.lasting {
+            Lasting::OneCall => 1..=1,
+            Lasting::OneDelivery => 1..=3,
+        };
+        for call in calls {
+            proxy.inject(self.step.call(call), self.fault);
+        }
+    }
+}
+
+/// Delivers `event` once, or is killed at the call that stands still.
+async fn attempt(receiver: &Receiver, proxies: &Proxies, event: &Value) -> Option<Answer> {
+    tokio::select! {
+        answer = deliver_within(receiver, event, TIMEOUT) => Some(answer),
+        () = proxies.dynamodb.stopped() => None,
+        () = proxies.sqs.stopped() => None,
+        () = proxies.secrets_manager.stopped() => None,
+    }
+}
+
+/// Delivers as TitanX does until it is acknowledged; the fault is over with the first attempt.
+async fn acknowledged(
+    case: Case,
+    environment: &BTreeMap<&'static str, String>,
+    proxies: &Proxies,
+    event: &Value,
+) -> Answer {
+    let mut receiver = receiver(environment);
+    for attempts in 1..=MOST_ATTEMPTS {
+        match attempt(&receiver, proxies, event).await {
+            Some(answer) => {
+                assert!(answer.is_in_the_table(), "{case:?}: {answer:?}");
+                assert!(
+                    matches!(answer.status, 200 | 429 | 503),
+                    "{case:?}: {answer:?}"
+                );
+                if answer.status == 200 {
+                    return answer;
+                }
+            }
+            // What was killed is started anew.
+            None => receiver = crate::support::front_door::receiver(environment),
+        }
+        proxies.heal();
+        sleep(match case.retry {
+            Retry::AtOnce if attempts == 1 => Duration::ZERO,
+            // Whoever comes at once and in vain comes again later, as TitanX's backoff has it.
+            Retry::AtOnce => Duration::from_millis(400),
+            Retry::AfterASecond => Duration::from_secs(1),
+            Retry::AfterTheLease => LEASE,
+        })
+        .await;
+    }
+    panic!("{case:?} was never acknowledged");
+}
+
+async fn check(case: Case) {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    if case.step == Step::Secret {
+        environment = emulators.environment();
+    }
+    let proxies = Proxies::between(&mut environment, &emulators);
+    case.inject(&proxies);
+
+    let event = signed(&case.event.body("delivery-1"));
+    let answer = acknowledged(case, &environment, &proxies, &event).await;
+
+    let (contacts, jobs, quarantined) = (
+        emulators.contacts.messages(),
+        emulators.jobs.len(),
+        emulators.quarantine.len(),
+    );
+    let times = match case.event {
+        Event::Contact => contacts.len(),
+        Event::FinishedJob => jobs,
+        Event::NotUnderstood => quarantined,
+    };
+    assert_eq!(
+        contacts.len() + jobs + quarantined,
+        times,
+        "{case:?}: something else was done"
+    );
+    assert!(
+        times >= 1,
+        "{case:?} was acknowledged with {answer:?} and lost"
+    );
+    assert!(
+        times == 1 || case.may_duplicate(),
+        "{case:?}: done {times} times"
+    );
+    for message in contacts {
+        assert_eq!(
+            message.attribute("deliveryId"),
+            Some("delivery-1"),
+            "{case:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_whatever_breaks_and_whenever_titanx_comes_again() {
+    let cases = Case::all();
+    assert_eq!(cases.len(), 10 * 10 * 2 * 3);
+    let at_once = Arc::new(Semaphore::new(40));
+    let mut running = JoinSet::new();
+    for case in cases {
+        let permit = Arc::clone(&at_once).acquire_owned().await.unwrap();
+        running.spawn(async move {
+            check(case).await;
+            drop(permit);
+        });
+    }
+    running.join_all().await;
+}
+
+#[tokio::test]
+async fn a_release_that_fails_leaves_a_claim_that_ends_with_its_lease() {
+    for fault in [
+        Fault::Before(Harm::Reset),
+        Fault::After(Harm::Reset),
+        Fault::Before(Harm::ServerError),
+        Fault::Before(Harm::Throttle),
+        Fault::Before(Harm::Delay(SLOW)),
+        Fault::After(Harm::Delay(SLOW)),
+    ] {
+        let emulators = Emulators::start();
+        let mut environment = environment(&emulators);
+        let proxies = Proxies::between(&mut environment, &emulators);
+        let receiver = receiver(&environment);
+        let event = signed(&contact("delivery-1"));
+        proxies
+            .sqs
+            .inject(When::Always, Fault::Before(Harm::ServerError));
+        proxies.dynamodb.inject(When::Every("DeleteItem"), fault);
+
+        let answer = deliver_within(&receiver, &event, TIMEOUT).await;
+        assert_eq!(answer.status, 503, "{fault:?}");
+        proxies.heal();
+        sleep(LEASE).await;
+        let answer = deliver_within(&receiver, &event, TIMEOUT).await;
+        assert_eq!(answer, Answer::accepted(), "{fault:?}");
+        assert_eq!(emulators.contacts.len(), 1, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_late_release_never_deletes_what_a_later_holder_completed() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    let event = signed(&contact("delivery-1"));
+    // The first holder's send fails, and its release is under way until long after its lease.
+    for call in 1..=3 {
+        proxies
+            .sqs
+            .inject(When::Nth(call), Fault::Before(Harm::ServerError));
+    }
+    let late = Harm::Delay(LEASE + Duration::from_secs(2));
+    proxies
+        .dynamodb
+        .inject(When::Every("DeleteItem"), Fault::Before(late));
+    let answer = deliver_within(&receiver, &event, TIMEOUT).await;
+    assert_eq!(answer.status, 503);
+
+    sleep(LEASE).await;
+    let answer = deliver_within(&receiver, &event, TIMEOUT).await;
+    assert_eq!(answer, Answer::accepted());
+    sleep(Duration::from_secs(4)).await;
+    assert!(emulators.deliveries.get("delivery-1").is_some());
+    let answer = deliver_within(&receiver, &event, TIMEOUT).await;
+    assert_eq!(answer, Answer::duplicate());
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_given_up_in_time_to_answer() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    for proxy in [&proxies.dynamodb, &proxies.sqs] {
+        proxies.heal();
+        proxy.inject(When::Always, Fault::Before(Harm::Delay(SLOW)));
+        let event = signed(&contact("delivery-1"));
+        let whole = deliver_within(&receiver, &event, Duration::from_secs(8));
+        // Eight seconds are what Lambda gives; it never takes so long.
+        let answer = tokio::time::timeout(Duration::from_secs(8), whole)
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 503);
+        assert!(answer.is_in_the_table());
+    }
+}
+
+/// A way to AWS on which every request panics.
+#[derive(Debug)]
+struct Panicking;
+
+impl HttpConnector for Panicking {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        panic!("as a mistake anywhere in the program would");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_and_the_next_attempt_takes_the_delivery() {
+    let emulators = Emulators::start();
+    let environment = environment(&emulators);
+    let sqs = aws_sdk_sqs::Config::builder()
+        .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
+        .region(aws_sdk_sqs::config::Region::new("us-east-1"))
+        .credentials_provider(aws_sdk_sqs::config::Credentials::new(
+            "a", "b", None, None, "test",
+        ))
+        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Panicking)))
+        .build();
+    let sqs = aws_sdk_sqs::Client::from_conf(sqs);
+    let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
+    let (mut receiver, aws) = config.build();
+    receiver.contacts = Queue::contacts(sqs, emulators.contacts.url.clone());
+    let event = signed(&contact("delivery-1"));
+
+    let answer = deliver_within(&receiver, &event, TIMEOUT).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.is_in_the_table());
+
+    sleep(LEASE).await;
+    receiver.contacts = Queue::contacts(aws.sqs(), emulators.contacts.url.clone());
+    let answer = deliver_within(&receiver, &event, TIMEOUT).await;
+    assert_eq!(answer, Answer::accepted());
+    assert_eq!(emulators.contacts.len(), 1);
+}

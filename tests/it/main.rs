@@ -1,7 +1,8 @@
-//! The tests against the emulators, one module for each part of the system.
+//! The integration tests, one module for each part of the system.
 
 mod crash;
 mod emulators;
 mod events;
 mod receiver;
 mod support;
+mod template;

@@ -1,0 +1,465 @@
+//! What `template.yaml` deploys is what the code expects: names, keys, limits, permissions and the words that alarms listen for.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value, json};
+
+/// Every name that template and code share, spelt out by hand.
+mod names {
+    /// The variables that the function reads, each with the resource or parameter it stands for.
+    pub(super) const VARIABLES: [(&str, &str); 6] = [
+        ("DELIVERIES_TABLE", "DeliveriesTable"),
+        ("JOBS_TABLE", "JobsTable"),
+        ("CONTACTS_QUEUE_URL", "ContactsQueue"),
+        ("QUARANTINE_QUEUE_URL", "QuarantineQueue"),
+        ("TITANX_WEBHOOK_SECRET_ARN", "WebhookSecret"),
+        ("DELIVERY_RETENTION_DAYS", "DeliveryRetentionDays"),
+    ];
+    /// The key of the deliveries table, and its TTL attribute.
+    pub(super) const DELIVERY_KEY: &str = "delivery_id";
+    pub(super) const EXPIRATION: &str = "expiration";
+    /// The key of the jobs table.
+    pub(super) const JOB_KEY: &str = "job_id";
+    /// What the log lines say of what the alarms listen for: filter, field, word.
+    pub(super) const LOG_WORDS: [(&str, &str, &str); 3] = [
+        ("RefusedFilter", "outcome", "refused"),
+        ("TooLargeFilter", "outcome", "too_large"),
+        ("CompleteFailedFilter", "message", "completion mark failed"),
+    ];
+    /// The function's binary.
+    pub(super) const BINARY: &str = "receiver";
+    /// Where TitanX posts to.
+    pub(super) const PATH: &str = "/webhooks/titanx";
+}
+
+/// Seconds that TitanX waits for an answer, and that the function gives itself.
+const TITANX_DEADLINE: u64 = 10;
+const BUDGET: u64 = 6;
+/// Days for which TitanX retries.
+const TITANX_RETRIES: u64 = 3;
+/// The most that SQS takes in one message, in bytes, and the longest it keeps one, in seconds.
+const SQS_LARGEST_MESSAGE: u64 = 1024 * 1024;
+const SQS_LONGEST_RETENTION: u64 = 14 * 24 * 60 * 60;
+
+const QUEUES: [&str; 4] = [
+    "ContactsQueue",
+    "ContactsDeadLetterQueue",
+    "QuarantineQueue",
+    "QuarantineDeadLetterQueue",
+];
+
+#[test]
+fn the_function_is_given_every_variable_it_reads_and_no_other() {
+    let expected: Map<String, Value> = names::VARIABLES
+        .iter()
+        .map(|(variable, source)| ((*variable).into(), json!({ "Ref": source })))
+        .collect();
+    assert_eq!(
+        function()["Environment"]["Variables"],
+        Value::Object(expected)
+    );
+}
+
+#[test]
+fn the_tables_have_the_keys_that_the_code_writes() {
+    for (table, key) in [
+        ("DeliveriesTable", names::DELIVERY_KEY),
+        ("JobsTable", names::JOB_KEY),
+    ] {
+        let table = properties(table);
+        assert_eq!(
+            table["KeySchema"],
+            json!([{ "AttributeName": key, "KeyType": "HASH" }])
+        );
+        assert_eq!(
+            table["AttributeDefinitions"],
+            json!([{ "AttributeName": key, "AttributeType": "S" }])
+        );
+    }
+}
+
+#[test]
+fn deliveries_expire_by_the_attribute_that_the_code_writes() {
+    assert_eq!(
+        properties("DeliveriesTable")["TimeToLiveSpecification"],
+        json!({ "AttributeName": names::EXPIRATION, "Enabled": true })
+    );
+}
+
+#[test]
+fn jobs_never_expire_can_be_followed_and_can_be_restored() {
+    let jobs = properties("JobsTable");
+    assert_eq!(jobs.get("TimeToLiveSpecification"), None);
+    assert_eq!(
+        jobs["StreamSpecification"]["StreamViewType"],
+        "NEW_AND_OLD_IMAGES"
+    );
+    assert_eq!(
+        jobs["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+        true
+    );
+}
+
+#[test]
+fn both_tables_are_encrypted_and_paid_for_by_request() {
+    for table in ["DeliveriesTable", "JobsTable"] {
+        assert_eq!(properties(table)["SSESpecification"]["SSEEnabled"], true);
+        assert_eq!(properties(table)["BillingMode"], "PAY_PER_REQUEST");
+    }
+}
+
+#[test]
+fn the_function_outlasts_its_budget_and_ends_before_titanx_gives_up() {
+    let timeout = function()["Timeout"].as_u64().unwrap();
+    assert!(BUDGET < timeout && timeout < TITANX_DEADLINE, "{timeout}");
+}
+
+#[test]
+fn a_delivery_is_remembered_for_longer_than_titanx_retries() {
+    let retention = &template()["Parameters"]["DeliveryRetentionDays"];
+    assert_eq!(retention["Type"], "Number");
+    assert_eq!(retention["MinValue"].as_u64(), Some(TITANX_RETRIES + 1));
+    assert_eq!(retention["Default"].as_u64(), Some(7));
+}
+
+#[test]
+fn every_queue_takes_the_largest_message_keeps_it_longest_and_encrypts_it() {
+    for queue in QUEUES.map(properties) {
+        assert_eq!(
+            queue["MaximumMessageSize"].as_u64(),
+            Some(SQS_LARGEST_MESSAGE)
+        );
+        assert_eq!(
+            queue["MessageRetentionPeriod"].as_u64(),
+            Some(SQS_LONGEST_RETENTION)
+        );
+        assert_eq!(queue["SqsManagedSseEnabled"], true);
+    }
+}
+
+#[test]
+fn both_queues_have_a_dead_letter_queue_of_their_own() {
+    for (queue, dead_letters) in [
+        ("ContactsQueue", "ContactsDeadLetterQueue"),
+        ("QuarantineQueue", "QuarantineDeadLetterQueue"),
+    ] {
+        assert_eq!(
+            properties(queue)["RedrivePolicy"]["deadLetterTargetArn"],
+            json!({ "Fn::GetAtt": format!("{dead_letters}.Arn") })
+        );
+    }
+}
+
+#[test]
+fn contacts_are_fifo_by_parameter_with_a_name_that_ends_so_and_deduplication_by_delivery_id_only() {
+    let template = template();
+    assert_eq!(
+        template["Conditions"]["ContactsAreFifo"],
+        json!({ "Fn::Equals": [{ "Ref": "ContactsQueueType" }, "fifo"] })
+    );
+    assert_eq!(
+        template["Parameters"]["ContactsQueueType"]["Default"],
+        "standard"
+    );
+    // SQS refuses a FIFO queue whose dead letters go to a standard one.
+    for queue in ["ContactsQueue", "ContactsDeadLetterQueue"].map(properties) {
+        assert_eq!(if_fifo(&queue["FifoQueue"]), &json!(true));
+        assert_eq!(if_fifo(&queue["ContentBasedDeduplication"]), &json!(false));
+        assert_eq!(if_fifo(&queue["DeduplicationScope"]), "messageGroup");
+        assert_eq!(if_fifo(&queue["FifoThroughputLimit"]), "perMessageGroupId");
+        let name = if_fifo(&queue["QueueName"])["Fn::Sub"][0].as_str().unwrap();
+        assert!(name.ends_with(".fifo"), "{name}");
+    }
+}
+
+#[test]
+fn what_titanx_will_not_send_again_outlives_the_stack() {
+    for kept in QUEUES.into_iter().chain(["JobsTable", "WebhookSecret"]) {
+        let resource = &template()["Resources"][kept];
+        assert_eq!(resource["DeletionPolicy"], "Retain", "{kept}");
+        assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{kept}");
+    }
+}
+
+#[test]
+fn the_secret_has_no_first_value_that_would_refuse_what_titanx_signed() {
+    let secret = properties("WebhookSecret");
+    assert_eq!(secret.get("SecretString"), None);
+    assert_eq!(secret.get("GenerateSecretString"), None);
+}
+
+#[test]
+fn the_function_may_do_what_it_does_and_nothing_else() {
+    let role = properties("ReceiverRole");
+    assert_eq!(function()["Role"], get_att("ReceiverRole.Arn"));
+    assert_eq!(function().get("Policies"), None);
+    assert_eq!(role.get("ManagedPolicyArns"), None);
+    let [policy] = role["Policies"].as_array().unwrap().as_slice() else {
+        panic!("more than one policy");
+    };
+
+    let granted: BTreeSet<String> = policy["PolicyDocument"]["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(grants)
+        .collect();
+    let needed = [
+        ("dynamodb:PutItem", get_att("DeliveriesTable.Arn")),
+        ("dynamodb:DeleteItem", get_att("DeliveriesTable.Arn")),
+        ("dynamodb:UpdateItem", get_att("JobsTable.Arn")),
+        ("sqs:SendMessage", get_att("ContactsQueue.Arn")),
+        ("sqs:SendMessage", get_att("QuarantineQueue.Arn")),
+        (
+            "secretsmanager:GetSecretValue",
+            json!({ "Ref": "WebhookSecret" }),
+        ),
+        ("logs:CreateLogStream", get_att("ReceiverLogGroup.Arn")),
+        ("logs:PutLogEvents", get_att("ReceiverLogGroup.Arn")),
+    ];
+    let needed = needed.map(|(action, resource)| format!("{action} on {resource}"));
+    assert_eq!(granted, BTreeSet::from(needed));
+}
+
+#[test]
+fn the_gateway_lets_in_what_titanx_posts_and_limits_how_much() {
+    assert_eq!(
+        function()["Events"],
+        json!({ "Delivery": {
+            "Type": "HttpApi",
+            "Properties": { "ApiId": { "Ref": "WebhookApi" }, "Method": "POST", "Path": names::PATH },
+        }})
+    );
+    let url = &template()["Outputs"]["WebhookUrl"]["Value"]["Fn::Sub"];
+    assert!(url.as_str().unwrap().ends_with(names::PATH), "{url}");
+    let limits = &properties("WebhookApi")["DefaultRouteSettings"];
+    assert_eq!(
+        limits["ThrottlingRateLimit"],
+        json!({ "Ref": "ThrottlingRateLimit" })
+    );
+    assert_eq!(
+        limits["ThrottlingBurstLimit"],
+        json!({ "Ref": "ThrottlingBurstLimit" })
+    );
+}
+
+#[test]
+fn log_lines_are_kept_for_a_while_and_lambdas_own_only_when_something_is_wrong() {
+    assert_eq!(
+        function()["LoggingConfig"],
+        json!({
+            "LogGroup": { "Ref": "ReceiverLogGroup" },
+            "LogFormat": "JSON",
+            "SystemLogLevel": "WARN",
+            "ApplicationLogLevel": "INFO",
+        })
+    );
+    assert_eq!(
+        properties("ReceiverLogGroup")["RetentionInDays"],
+        json!({ "Ref": "LogRetentionDays" })
+    );
+    assert_eq!(function()["Tracing"], "Disabled");
+}
+
+#[test]
+fn the_metric_filters_listen_for_the_words_of_the_log_lines() {
+    for (filter, field, word) in names::LOG_WORDS {
+        let filter = properties(filter);
+        assert_eq!(
+            filter["FilterPattern"],
+            format!(r#"{{ $.{field} = "{word}" }}"#)
+        );
+        assert_eq!(filter["LogGroupName"], json!({ "Ref": "ReceiverLogGroup" }));
+    }
+    assert_eq!(
+        resources_of("AWS::Logs::MetricFilter").len(),
+        names::LOG_WORDS.len()
+    );
+}
+
+#[test]
+fn every_filtered_metric_has_an_alarm() {
+    let alarmed: BTreeSet<String> = resources_of("AWS::CloudWatch::Alarm")
+        .iter()
+        .map(|(_, alarm)| metric(&alarm["Namespace"], &alarm["MetricName"]))
+        .collect();
+    for (name, filter) in resources_of("AWS::Logs::MetricFilter") {
+        let written = &filter["MetricTransformations"][0];
+        let written = metric(&written["MetricNamespace"], &written["MetricName"]);
+        assert!(
+            alarmed.contains(&written),
+            "{name} writes {written}, unheard"
+        );
+    }
+}
+
+#[test]
+fn everything_that_can_go_wrong_has_an_alarm_that_is_heard() {
+    let alarms = resources_of("AWS::CloudWatch::Alarm");
+    let names: BTreeSet<&str> = alarms.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "QuarantineAlarm",
+        "QuarantineDeadLetterAlarm",
+        "ContactsDeadLetterAlarm",
+        "ContactsAgeAlarm",
+        "FunctionErrorsAlarm",
+        "FunctionThrottlesAlarm",
+        "FunctionDurationAlarm",
+        "ApiServerErrorsAlarm",
+        "RefusedAlarm",
+        "TooLargeAlarm",
+        "CompleteFailedAlarm",
+    ];
+    assert_eq!(names, BTreeSet::from(expected));
+    for (name, alarm) in &alarms {
+        assert_eq!(
+            alarm["AlarmActions"],
+            json!([{ "Ref": "AlarmTopic" }]),
+            "{name}"
+        );
+        // CloudWatch's limit is in characters and is found out only on deployment.
+        let description = alarm["AlarmDescription"].as_str().unwrap();
+        assert!(
+            (80..=1024).contains(&description.chars().count()),
+            "{name}: {description}"
+        );
+    }
+}
+
+#[test]
+fn the_duration_alarm_rings_between_the_budget_and_the_timeout() {
+    let threshold = properties("FunctionDurationAlarm")["Threshold"]
+        .as_u64()
+        .unwrap();
+    let timeout = function()["Timeout"].as_u64().unwrap();
+    assert!(
+        BUDGET * 1000 < threshold && threshold < timeout * 1000,
+        "{threshold}"
+    );
+}
+
+#[test]
+fn sam_and_cargo_lambda_deploy_the_same_function() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let deploy = &manifest["package"]["metadata"]["lambda"]["deploy"];
+    let built = &template()["Resources"]["ReceiverFunction"]["Metadata"];
+    assert_eq!(built["BuildMethod"], "rust-cargolambda");
+    assert_eq!(built["BuildProperties"]["Binary"], names::BINARY);
+    assert_eq!(deploy["binary_name"].as_str(), Some(names::BINARY));
+    assert_eq!(
+        manifest["package"]["default-run"].as_str(),
+        Some(names::BINARY)
+    );
+    assert_eq!(
+        deploy["timeout"].as_integer(),
+        function()["Timeout"].as_i64()
+    );
+    assert_eq!(function()["MemorySize"], json!({ "Ref": "MemorySize" }));
+    assert_eq!(
+        deploy["memory"].as_integer(),
+        template()["Parameters"]["MemorySize"]["Default"].as_i64()
+    );
+    assert_eq!(function()["Runtime"], "provided.al2023");
+    assert_eq!(function()["Architectures"], json!(["arm64"]));
+}
+
+#[test]
+fn a_panic_unwinds_in_what_cargo_lambda_builds() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let panic = &manifest["profile"]["release"]["panic"];
+    assert_eq!(panic.as_str(), Some("unwind"));
+}
+
+/// The template, its short forms (`!Ref x`) written out (`{"Ref": "x"}`).
+fn template() -> Value {
+    let text = read("template.yaml");
+    let documents = Yaml::load_from_str(&text).unwrap();
+    let [template] = documents.as_slice() else {
+        panic!("template.yaml holds {} documents", documents.len());
+    };
+    long_form(template)
+}
+
+fn read(path: &str) -> String {
+    let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn long_form(node: &Yaml) -> Value {
+    match node {
+        Yaml::Value(Scalar::Null) => Value::Null,
+        Yaml::Value(Scalar::Boolean(boolean)) => json!(boolean),
+        Yaml::Value(Scalar::Integer(integer)) => json!(integer),
+        Yaml::Value(Scalar::String(string)) => json!(string),
+        Yaml::Sequence(items) => items.iter().map(long_form).collect(),
+        Yaml::Mapping(entries) => entries
+            .iter()
+            .map(|(key, value)| (key.as_str().unwrap().to_owned(), long_form(value)))
+            .collect(),
+        Yaml::Tagged(tag, argument) if tag.suffix == "Ref" => {
+            json!({ "Ref": long_form(argument) })
+        }
+        Yaml::Tagged(tag, argument) => {
+            json!({ format!("Fn::{}", tag.suffix): long_form(argument) })
+        }
+        other => panic!("not of a template: {other:?}"),
+    }
+}
+
+fn properties(resource: &str) -> Value {
+    let template = template();
+    let properties = template["Resources"][resource].get("Properties");
+    properties
+        .unwrap_or_else(|| panic!("{resource} has no properties"))
+        .clone()
+}
+
+fn function() -> Value {
+    properties("ReceiverFunction")
+}
+
+/// Name and properties of each resource of a type.
+fn resources_of(kind: &str) -> Vec<(String, Value)> {
+    let template = template();
+    let resources = template["Resources"].as_object().unwrap();
+    resources
+        .iter()
+        .filter(|(_, resource)| resource["Type"] == kind)
+        .map(|(name, resource)| (name.clone(), resource["Properties"].clone()))
+        .collect()
+}
+
+fn get_att(attribute: &str) -> Value {
+    json!({ "Fn::GetAtt": attribute })
+}
+
+/// What a property is on a FIFO queue; on a standard one it must not be there at all.
+fn if_fifo(property: &Value) -> &Value {
+    let [condition, fifo, standard] = property["Fn::If"].as_array().unwrap().as_slice() else {
+        panic!("not a choice: {property}");
+    };
+    assert_eq!(condition, "ContactsAreFifo");
+    assert_eq!(standard, &json!({ "Ref": "AWS::NoValue" }));
+    fifo
+}
+
+/// Each action that a statement allows, with each resource it allows it on.
+fn grants(statement: &Value) -> Vec<String> {
+    assert_eq!(statement["Effect"], "Allow");
+    let resources = match &statement["Resource"] {
+        Value::Array(resources) => resources.clone(),
+        resource => vec![resource.clone()],
+    };
+    let actions = statement["Action"].as_array().unwrap();
+    actions
+        .iter()
+        .map(|action| action.as_str().unwrap())
+        .flat_map(|action| resources.iter().map(move |on| format!("{action} on {on}")))
+        .collect()
+}
+
+fn metric(namespace: &Value, name: &Value) -> String {
+    format!("{namespace} {name}")
+}

@@ -1,10 +1,12 @@
 //! What `template.yaml` deploys is what the code expects: names, keys, limits, permissions and the words that alarms listen for.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
+use titanx_receiver::{budget, config::Config, deliveries, jobs, queue};
 
 /// Every name that template and code share, spelt out by hand.
 mod names {
@@ -49,6 +51,50 @@ const QUEUES: [&str; 4] = [
     "QuarantineQueue",
     "QuarantineDeadLetterQueue",
 ];
+
+#[test]
+fn the_code_spells_the_shared_names_and_limits_the_same() {
+    assert_eq!(deliveries::DELIVERY_ID, names::DELIVERY_KEY);
+    assert_eq!(deliveries::EXPIRATION, names::EXPIRATION);
+    assert_eq!(jobs::JOB_ID, names::JOB_KEY);
+    assert_eq!(queue::MAX_MESSAGE_BYTES as u64, SQS_LARGEST_MESSAGE);
+    assert_eq!(budget::BUDGET.as_secs(), BUDGET);
+}
+
+#[test]
+fn the_code_starts_with_the_variables_of_the_template_and_asks_for_no_other() {
+    let given = BTreeMap::from([
+        ("DELIVERIES_TABLE", "stack-DeliveriesTable"),
+        ("JOBS_TABLE", "stack-JobsTable"),
+        ("CONTACTS_QUEUE_URL", "https://sqs.example/1/contacts.fifo"),
+        ("QUARANTINE_QUEUE_URL", "https://sqs.example/1/quarantine"),
+        (
+            "TITANX_WEBHOOK_SECRET_ARN",
+            "arn:aws:secretsmanager:::secret:x",
+        ),
+        ("DELIVERY_RETENTION_DAYS", "7"),
+        // Lambda's own.
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ]);
+    let asked = RefCell::new(BTreeSet::new());
+    Config::from_env(|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        given.get(name).map(ToString::to_string)
+    })
+    .unwrap();
+
+    let ours: BTreeSet<String> = asked
+        .into_inner()
+        .into_iter()
+        .filter(|name| !name.starts_with("AWS_"))
+        .collect();
+    let mut expected = BTreeSet::from(names::VARIABLES.map(|(variable, _)| variable.to_owned()));
+    // The other way to the secret; exactly one of the two may be set.
+    expected.insert("TITANX_WEBHOOK_SECRET".to_owned());
+    assert_eq!(ours, expected);
+}
 
 #[test]
 fn the_function_is_given_every_variable_it_reads_and_no_other() {

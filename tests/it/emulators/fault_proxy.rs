@@ -1,1 +1,316 @@
+//! The proxy breaks what it is told to and nothing else, and the client sees what it would see of a
+//! broken network or service.
 
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::support::emulators::{Call, Emulators, Fault, FaultProxy, Harm, When};
+
+const SEND: &str = "AmazonSQS.SendMessage";
+const LATE: Duration = Duration::from_millis(300);
+const FOREVER: Duration = Duration::MAX;
+
+/// SQS behind a proxy.
+struct Proxied {
+    emulators: Emulators,
+    proxy: FaultProxy,
+}
+
+impl Proxied {
+    fn start() -> Self {
+        let emulators = Emulators::start();
+        let proxy = FaultProxy::start(&emulators.sqs_url, 0);
+        Self { emulators, proxy }
+    }
+
+    fn with(when: When, fault: Fault) -> Self {
+        let proxied = Self::start();
+        proxied.proxy.inject(when, fault);
+        proxied
+    }
+
+    /// Sends a message on a connection of its own: the answer's status.
+    fn send(&self) -> io::Result<u16> {
+        self.call(SEND)
+    }
+
+    fn call(&self, target: &str) -> io::Result<u16> {
+        Ok(self.connect()?.call(target)?.0)
+    }
+
+    fn connect(&self) -> io::Result<Connection> {
+        let address = self.proxy.url.strip_prefix("http://").unwrap();
+        let stream = TcpStream::connect(address)?;
+        Ok(Connection { stream })
+    }
+
+    /// How many messages took effect.
+    fn sent(&self) -> usize {
+        self.emulators.contacts.len()
+    }
+}
+
+/// A bare client: one connection, kept open.
+struct Connection {
+    stream: TcpStream,
+}
+
+impl Connection {
+    /// The status and the whole answer.
+    fn call(&mut self, target: &str) -> io::Result<(u16, String)> {
+        let body = r#"{"QueueUrl":"contacts","MessageBody":"body"}"#;
+        let length = body.len();
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: {target}\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        self.stream.write_all(request.as_bytes())?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> io::Result<(u16, String)> {
+        let mut answer = String::new();
+        // Head and body of the answers expected here come in one piece or two.
+        while !answer.contains("\r\n\r\n{") && !answer.ends_with("healthy") {
+            let mut bytes = [0; 4096];
+            let read = self.stream.read(&mut bytes)?;
+            if read == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            answer += std::str::from_utf8(&bytes[..read]).unwrap();
+        }
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        Ok((status, answer))
+    }
+}
+
+fn kind<T>(result: io::Result<T>) -> ErrorKind {
+    match result {
+        Ok(_) => panic!("the call is to fail"),
+        Err(error) => error.kind(),
+    }
+}
+
+/// Waits, up to ten seconds, for something that is bound to happen.
+fn eventually(happened: impl Fn() -> bool) {
+    let soon = (0..1000).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        happened()
+    });
+    assert!(soon, "it did not happen");
+}
+
+#[test]
+fn without_a_fault_everything_passes_and_is_noted() {
+    let proxied = Proxied::start();
+    let mut connection = proxied.connect().unwrap();
+    assert_eq!(connection.call(SEND).unwrap().0, 200);
+    assert_eq!(connection.call("AmazonSQS.NoSuchThing").unwrap().0, 400);
+    let call = |operation: &str, served| Call {
+        operation: operation.to_owned(),
+        fault: None,
+        served: Some(served),
+    };
+    let calls = [call("SendMessage", 200), call("NoSuchThing", 400)];
+    assert_eq!(proxied.proxy.calls(), calls);
+    assert_eq!(proxied.sent(), 1);
+}
+
+#[test]
+fn a_request_that_is_no_call_passes_unnoted() {
+    let proxied = Proxied::with(When::Always, Fault::Before(Harm::Reset));
+    let mut connection = proxied.connect().unwrap();
+    let ping = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    connection.stream.write_all(ping).unwrap();
+    assert_eq!(connection.answer().unwrap().0, 200);
+    assert!(proxied.proxy.calls().is_empty());
+}
+
+#[test]
+fn a_reset_before_leaves_no_effect() {
+    let proxied = Proxied::with(When::Always, Fault::Before(Harm::Reset));
+    assert_eq!(kind(proxied.send()), ErrorKind::ConnectionReset);
+    assert_eq!(proxied.sent(), 0);
+    assert_eq!(proxied.proxy.calls()[0].served, None);
+}
+
+#[test]
+fn a_reset_after_loses_only_the_answer() {
+    let proxied = Proxied::with(When::Always, Fault::After(Harm::Reset));
+    assert_eq!(kind(proxied.send()), ErrorKind::ConnectionReset);
+    assert_eq!(proxied.sent(), 1);
+    assert_eq!(proxied.proxy.calls()[0].served, Some(200));
+}
+
+#[test]
+fn a_server_error_comes_before_or_after_the_effect() {
+    let before = Proxied::with(When::Always, Fault::Before(Harm::ServerError));
+    assert_eq!(before.send().unwrap(), 500);
+    assert_eq!(before.sent(), 0);
+    let after = Proxied::with(When::Always, Fault::After(Harm::ServerError));
+    assert_eq!(after.send().unwrap(), 500);
+    assert_eq!(after.sent(), 1);
+}
+
+#[test]
+fn each_service_throttles_with_its_own_error() {
+    let proxied = Proxied::with(When::Always, Fault::Before(Harm::Throttle));
+    for (target, error) in [
+        (
+            "DynamoDB_20120810.PutItem",
+            "ProvisionedThroughputExceededException",
+        ),
+        (SEND, "x-amzn-query-error: RequestThrottled;Sender"),
+        ("secretsmanager.GetSecretValue", "ThrottlingException"),
+    ] {
+        let (status, answer) = proxied.connect().unwrap().call(target).unwrap();
+        assert_eq!(status, 400);
+        assert!(answer.contains(error), "{answer}");
+    }
+    assert_eq!(proxied.sent(), 0);
+}
+
+#[test]
+fn a_call_delayed_on_its_way_takes_effect_though_the_client_gave_up() {
+    let proxied = Proxied::with(When::Always, Fault::Before(Harm::Delay(LATE)));
+    let mut connection = proxied.connect().unwrap();
+    let patience = Some(Duration::from_millis(20));
+    connection.stream.set_read_timeout(patience).unwrap();
+    assert_eq!(kind(connection.call(SEND)), ErrorKind::WouldBlock);
+    drop(connection);
+    eventually(|| proxied.sent() == 1);
+}
+
+#[test]
+fn a_delayed_answer_follows_the_effect() {
+    let proxied = Proxied::with(When::Nth(1), Fault::After(Harm::Delay(FOREVER)));
+    let mut connection = proxied.connect().unwrap();
+    let patience = Some(Duration::from_millis(20));
+    connection.stream.set_read_timeout(patience).unwrap();
+    assert_eq!(kind(connection.call(SEND)), ErrorKind::WouldBlock);
+    eventually(|| proxied.sent() == 1);
+    assert_eq!(proxied.send().unwrap(), 200);
+
+    let proxied = Proxied::with(When::Always, Fault::After(Harm::Delay(LATE)));
+    assert_eq!(proxied.send().unwrap(), 200);
+}
+
+#[tokio::test]
+async fn a_call_stops_before_or_after_its_effect_until_healed() {
+    for (fault, sent) in [
+        (Fault::Before(Harm::Stop), 0),
+        (Fault::After(Harm::Stop), 1),
+    ] {
+        let proxied = std::sync::Arc::new(Proxied::with(When::Nth(1), fault));
+        let client = std::sync::Arc::clone(&proxied);
+        let client = tokio::task::spawn_blocking(move || client.send());
+        proxied.proxy.stopped().await;
+        assert_eq!(proxied.sent(), sent);
+        assert!(!client.is_finished());
+        proxied.proxy.heal();
+        assert_eq!(kind(client.await.unwrap()), ErrorKind::ConnectionReset);
+        assert_eq!(proxied.sent(), sent);
+    }
+}
+
+#[test]
+fn an_outage_refuses_connections_until_healed() {
+    let proxied = Proxied::with(When::Nth(1), Fault::Refuse(FOREVER));
+    for _ in 0..3 {
+        assert_eq!(kind(proxied.send()), ErrorKind::ConnectionRefused);
+    }
+    proxied.proxy.heal();
+    assert_eq!(proxied.send().unwrap(), 200);
+    assert_eq!(proxied.proxy.calls().len(), 1);
+}
+
+#[test]
+fn an_outage_ends_by_itself() {
+    let proxied = Proxied::with(When::Nth(1), Fault::Refuse(LATE));
+    assert_eq!(kind(proxied.send()), ErrorKind::ConnectionRefused);
+    eventually(|| proxied.send().is_ok());
+}
+
+#[test]
+fn an_outage_from_the_second_call_on_refuses_that_call_itself() {
+    // Often, since it is a matter of what comes first.
+    for _ in 0..50 {
+        let proxied = Proxied::with(When::Nth(2), Fault::Refuse(FOREVER));
+        let mut connection = proxied.connect().unwrap();
+        let (status, answer) = connection.call(SEND).unwrap();
+        assert_eq!(status, 200);
+        assert!(answer.contains("connection: close"), "{answer}");
+        assert_eq!(kind(proxied.send()), ErrorKind::ConnectionRefused);
+        assert_eq!(proxied.proxy.calls().len(), 1);
+    }
+}
+
+#[test]
+fn an_outage_closes_connections_that_stand_idle() {
+    let proxied = Proxied::start();
+    let mut idle = proxied.connect().unwrap();
+    idle.call(SEND).unwrap();
+    proxied.proxy.inject(When::Nth(1), Fault::Refuse(FOREVER));
+    let closed = idle.stream.read(&mut [0]).unwrap();
+    assert_eq!(closed, 0);
+}
+
+#[test]
+fn an_outage_at_a_named_call_begins_with_its_reset() {
+    let proxied = Proxied::with(When::NthOf(1, "SendMessage"), Fault::Refuse(FOREVER));
+    assert_eq!(kind(proxied.send()), ErrorKind::ConnectionReset);
+    assert_eq!(kind(proxied.send()), ErrorKind::ConnectionRefused);
+    assert_eq!(proxied.sent(), 0);
+}
+
+#[test]
+fn calls_are_counted_from_the_injection() {
+    let proxied = Proxied::start();
+    proxied.send().unwrap();
+    let fault = Fault::Before(Harm::ServerError);
+    proxied.proxy.inject(When::Nth(2), fault);
+    let statuses = [(); 3].map(|()| proxied.send().unwrap());
+    assert_eq!(statuses, [200, 500, 200]);
+    let faults = proxied.proxy.calls().into_iter().map(|call| call.fault);
+    assert!(faults.eq([None, None, Some(fault), None]));
+}
+
+#[test]
+fn a_fault_can_be_for_one_operation() {
+    let proxied = Proxied::start();
+    let fault = Fault::Before(Harm::ServerError);
+    proxied.proxy.inject(When::NthOf(2, "SendMessage"), fault);
+    proxied.proxy.inject(When::Every("Other"), fault);
+    let statuses = [SEND, "AmazonSQS.Other", SEND, "AmazonSQS.Other", SEND];
+    let statuses = statuses.map(|target| proxied.call(target).unwrap());
+    assert_eq!(statuses, [200, 500, 500, 500, 200]);
+}
+
+#[test]
+fn of_two_faults_for_a_call_the_first_added_is_done() {
+    let proxied = Proxied::with(When::Nth(1), Fault::Before(Harm::Throttle));
+    let fault = Fault::Before(Harm::ServerError);
+    proxied.proxy.inject(When::Always, fault);
+    assert_eq!(proxied.send().unwrap(), 400);
+    assert_eq!(proxied.send().unwrap(), 500);
+}
+
+#[test]
+fn a_share_of_calls_fails_the_same_ones_for_the_same_seed() {
+    let emulators = Emulators::start();
+    let faults = |seed| {
+        let proxy = FaultProxy::start(&emulators.sqs_url, seed);
+        proxy.inject(When::Share(0.2), Fault::Before(Harm::ServerError));
+        let address = proxy.url.strip_prefix("http://").unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        let mut connection = Connection { stream };
+        let calls = (0..200).map(|_| connection.call(SEND).unwrap().0 == 500);
+        calls.collect::<Vec<_>>()
+    };
+    let first = faults(1);
+    assert_eq!(first, faults(1));
+    assert_ne!(first, faults(2));
+    let failed = first.iter().filter(|&&failed| failed).count();
+    assert!((20..=60).contains(&failed), "{failed} of 200");
+}

@@ -68,27 +68,6 @@ async fn a_new_value_is_current_and_the_old_one_previous() {
 }
 
 #[tokio::test]
-async fn a_put_repeated_with_its_token_changes_nothing() {
-    let client = service();
-    let name = unique("secret");
-    create(&client, &name, "first").await;
-    let put = |value: &str| {
-        let put = client.put_secret_value().secret_id(&name);
-        put.client_request_token("11111111-2222-4333-8444-555555555555")
-            .secret_string(value)
-            .send()
-    };
-    let second = put("second").await.unwrap();
-    let again = put("second").await.unwrap();
-    assert_eq!(again.version_id(), second.version_id());
-    let previous = client.get_secret_value().secret_id(&name);
-    let previous = previous.version_stage("AWSPREVIOUS").send().await.unwrap();
-    assert_eq!(previous.secret_string(), Some("first"));
-    let other = put("other").await.unwrap_err();
-    assert_eq!(code(&other), "ResourceExistsException");
-}
-
-#[tokio::test]
 async fn an_update_changes_what_it_names() {
     let client = service();
     let name = unique("secret");
@@ -197,15 +176,6 @@ async fn a_name_can_be_taken_once() {
     assert_eq!(value(&client, &name).await, "first");
 }
 
-#[tokio::test]
-async fn a_put_without_a_value_is_refused() {
-    let client = service();
-    let name = unique("secret");
-    create(&client, &name, "first").await;
-    let put = client.put_secret_value().secret_id(&name).send().await;
-    assert_eq!(code(&put.unwrap_err()), "InvalidRequestException");
-}
-
 /// What the documentation of AWS says beyond the above.
 mod documented {
     use super::*;
@@ -220,5 +190,35 @@ mod documented {
             let put = put.secret_string("x".repeat(length)).send().await;
             assert_eq!(code(&put.unwrap_err()), "ValidationException");
         }
+    }
+
+    #[tokio::test]
+    async fn a_put_repeated_with_its_token_changes_nothing() {
+        let client = service();
+        let name = unique("secret");
+        create(&client, &name, "first").await;
+        let put = |value: &str| {
+            let put = client.put_secret_value().secret_id(&name);
+            put.client_request_token("11111111-2222-4333-8444-555555555555")
+                .secret_string(value)
+                .send()
+        };
+        let second = put("second").await.unwrap();
+        let again = put("second").await.unwrap();
+        assert_eq!(again.version_id(), second.version_id());
+        let previous = client.get_secret_value().secret_id(&name);
+        let previous = previous.version_stage("AWSPREVIOUS").send().await.unwrap();
+        assert_eq!(previous.secret_string(), Some("first"));
+        let other = put("other").await.unwrap_err();
+        assert_eq!(code(&other), "ResourceExistsException");
+    }
+
+    #[tokio::test]
+    async fn a_put_without_a_value_is_refused() {
+        let client = service();
+        let name = unique("secret");
+        create(&client, &name, "first").await;
+        let put = client.put_secret_value().secret_id(&name).send().await;
+        assert_eq!(code(&put.unwrap_err()), "InvalidRequestException");
     }
 }

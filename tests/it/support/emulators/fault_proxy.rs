@@ -236,11 +236,14 @@ impl Proxy {
         let service = service_fn(|request| Arc::clone(&self).pass(request));
         let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         let ended = tokio::select! {
-            ended = &mut connection => ended,
-            _ = outages.changed() => {
-                Pin::new(&mut connection).graceful_shutdown();
-                (&mut connection).await
-            }
+            ended = &mut connection => Some(ended),
+            _ = outages.changed() => None,
+        };
+        let ended = if let Some(ended) = ended {
+            ended
+        } else {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         };
         if ended.is_err() {
             // Closed so, a socket sends a reset and not the end of the stream.

@@ -64,9 +64,9 @@ impl Emulators {
             secrets_manager_url,
             deliveries: Table::deliveries(&database),
             jobs: Table::jobs(&database),
-            contacts: Queue::create(&sqs, "contacts"),
-            contacts_fifo: Queue::create(&sqs, "contacts.fifo"),
-            quarantine: Queue::create(&sqs, "quarantine"),
+            contacts: Queue::standard(&sqs, "contacts"),
+            contacts_fifo: Queue::fifo(&sqs, "contacts.fifo"),
+            quarantine: Queue::standard(&sqs, "quarantine"),
             secret: SigningSecret::create(secrets),
             sqs,
             _background: background,
@@ -110,10 +110,17 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    fn create(sqs: &Arc<Sqs>, name: &'static str) -> Self {
-        let fifo = name.ends_with(".fifo");
-        let attributes = fifo.then(|| ("FifoQueue".to_owned(), "true".to_owned()));
-        let url = sqs.create(name, attributes.into_iter().collect());
+    fn standard(sqs: &Arc<Sqs>, name: &'static str) -> Self {
+        Self::create(sqs, name, BTreeMap::new())
+    }
+
+    fn fifo(sqs: &Arc<Sqs>, name: &'static str) -> Self {
+        let attributes = [("FifoQueue".to_owned(), "true".to_owned())];
+        Self::create(sqs, name, attributes.into())
+    }
+
+    fn create(sqs: &Arc<Sqs>, name: &'static str, attributes: BTreeMap<String, String>) -> Self {
+        let url = sqs.create(name, attributes);
         Self {
             url: url.expect("a queue may be named so"),
             name,

@@ -188,14 +188,14 @@ impl Service for Sqs {
             "SendMessage" => self.send(read(request)?),
             "ReceiveMessage" => self.receive(read(request)?).await,
             "DeleteMessage" => {
-                let request: Receipt = read(request)?;
+                let request: HeldMessage = read(request)?;
                 self.with_queue(&request.queue_url, |queue, _| {
                     queue.delete(&request.receipt_handle)?;
                     Ok(nothing())
                 })
             }
             "ChangeMessageVisibility" => {
-                let request: Receipt = read(request)?;
+                let request: HeldMessage = read(request)?;
                 let timeout = Duration::from_secs(request.visibility_timeout.unwrap_or(0));
                 self.with_queue(&request.queue_url, |queue, now| {
                     queue.change_visibility(&request.receipt_handle, now, timeout)?;
@@ -277,7 +277,7 @@ struct ReceiveMessage {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Receipt {
+struct HeldMessage {
     queue_url: String,
     receipt_handle: String,
     visibility_timeout: Option<u64>,

@@ -12,7 +12,10 @@ pub(super) fn check_queue(
     name: &str,
     attributes: &BTreeMap<String, String>,
 ) -> Result<(), Refusal> {
-    let base = name.strip_suffix(".fifo").unwrap_or(name);
+    let (base, named_fifo) = match name.strip_suffix(".fifo") {
+        Some(base) => (base, true),
+        None => (name, false),
+    };
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if base.is_empty() || name.len() > 80 || !base.chars().all(allowed) {
         return Err(invalid(
@@ -22,7 +25,7 @@ pub(super) fn check_queue(
     let fifo = attributes
         .get("FifoQueue")
         .is_some_and(|fifo| fifo == "true");
-    if fifo != name.ends_with(".fifo") {
+    if fifo != named_fifo {
         return Err(invalid(
             "The name of a FIFO queue, and no other, ends in .fifo",
         ));

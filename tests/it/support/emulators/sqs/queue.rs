@@ -14,7 +14,7 @@ use super::super::protocol::{Refusal, write};
 use super::{ReceiveMessage, SendMessage};
 
 /// For so long a FIFO queue remembers a deduplication id.
-const DEDUPLICATION_INTERVAL: Duration = Duration::from_secs(5 * 60);
+const DEDUPLICATION_INTERVAL: Duration = Duration::from_mins(5);
 
 const DEFAULTS: [(&str, &str); 5] = [
     ("DelaySeconds", "0"),
@@ -389,7 +389,9 @@ fn digest_attributes(attributes: &BTreeMap<String, Attribute>) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn milliseconds() -> u128 {

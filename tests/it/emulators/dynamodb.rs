@@ -317,18 +317,6 @@ async fn a_reserved_word_needs_a_placeholder() {
 }
 
 #[tokio::test]
-async fn the_attribute_names_of_a_record_need_none() {
-    let table = Table::create().await;
-    let put = table.put(record("a", "me", 10));
-    let put = put.condition_expression(
-        "attribute_not_exists(delivery_id) AND attribute_not_exists(in_progress_expiration) \
-         AND attribute_not_exists(expiration) AND attribute_not_exists(claimed_by) \
-         AND attribute_not_exists(digest)",
-    );
-    put.send().await.unwrap();
-}
-
-#[tokio::test]
 async fn a_value_that_no_expression_uses_is_refused() {
     let table = Table::create().await;
     let put = claim(table.put(record("a", "me", 10)), 5);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::support::emulators::{Call, Emulators, Fault, FaultProxy, Harm, When};
 
 const SEND: &str = "AmazonSQS.SendMessage";
-const LATE: Duration = Duration::from_millis(300);
+/// Longer than a busy machine lets a test wait for its turn.
+const LATE: Duration = Duration::from_secs(2);
 const FOREVER: Duration = Duration::MAX;
 
 /// SQS behind a proxy.

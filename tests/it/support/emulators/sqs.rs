@@ -1,6 +1,7 @@
 //! SQS in memory: standard and FIFO queues as far as sender, consumer and operator use them.
 //!
-//! What SQS refuses is refused here too, with the same error code: see [`limits`].
+//! What SQS refuses is refused here too, with the same error code: see [`limits`]. Messages are kept
+//! for ever, and an operation that is not here is answered `UnknownOperationException`.
 
 mod limits;
 mod queue;

@@ -21,7 +21,7 @@ use crate::support::{
 };
 
 /// Short invocations, so that leases are over soon.
-const TIMEOUT: Duration = Duration::from_millis(3_000);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// When a lease taken now is over: the invocation's time and the margin of a second.
 const LEASE: Duration = Duration::from_millis(4_100);
 /// Longer than the attempts of one step together.
@@ -42,7 +42,7 @@ impl Event {
         match self {
             Self::Contact => contact(id),
             Self::FinishedJob => finished_job(id, id),
-            Self::NotUnderstood => envelope(id, "job.started", json!({})),
+            Self::NotUnderstood => envelope(id, "job.started", &json!({})),
         }
     }
 

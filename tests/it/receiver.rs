@@ -87,7 +87,7 @@ async fn on_a_fifo_queue_the_delivery_id_deduplicates_and_the_job_orders() {
     let receiver = receiver(&environment);
 
     deliver(&receiver, &signed(&contact("delivery-1"))).await;
-    let jobless = envelope("delivery-2", "job.contact.scored", json!({}));
+    let jobless = envelope("delivery-2", "job.contact.scored", &json!({}));
     deliver(&receiver, &signed(&jobless)).await;
 
     let messages = emulators.contacts_fifo.messages();
@@ -127,7 +127,7 @@ async fn a_finished_job_is_marked_done() {
 async fn a_job_without_a_name_is_marked_done() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
-    let bare = envelope("delivery-1", "job.completed", json!({"jobId": "job-1"}));
+    let bare = envelope("delivery-1", "job.completed", &json!({"jobId": "job-1"}));
 
     assert_eq!(deliver(&receiver, &signed(&bare)).await, Answer::accepted());
 
@@ -434,12 +434,12 @@ async fn an_event_that_no_message_can_hold_is_too_large_and_claims_nothing() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let sized = |bytes: usize| {
-        let empty = envelope("delivery-1", "job.contact.scored", json!({"notes": ""}));
+        let empty = envelope("delivery-1", "job.contact.scored", &json!({"notes": ""}));
         let notes = "x".repeat(bytes - empty.len());
         signed(&envelope(
             "delivery-1",
             "job.contact.scored",
-            json!({"notes": notes}),
+            &json!({"notes": notes}),
         ))
     };
     // Names, types and values of the five attributes.

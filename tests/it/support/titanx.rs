@@ -19,11 +19,8 @@ pub(crate) fn signature(secret: &str, body: &[u8]) -> String {
 
 /// The body of `job.contact.scored`.
 pub(crate) fn contact(id: &str) -> String {
-    envelope(
-        id,
-        "job.contact.scored",
-        json!({"jobId": "job-1", "phone": "+1 202-555-0101"}),
-    )
+    let payload = json!({"jobId": "job-1", "phone": "+1 202-555-0101"});
+    envelope(id, "job.contact.scored", &payload)
 }
 
 /// The body of `job.completed`.
@@ -35,11 +32,11 @@ pub(crate) fn finished_job(id: &str, job_id: &str) -> String {
         "jobStatus": "Finalized",
         "modifiedAt": "2100-01-01T00:00:00Z",
     });
-    envelope(id, "job.completed", payload)
+    envelope(id, "job.completed", &payload)
 }
 
 /// The body of an event of any type.
-pub(crate) fn envelope(id: &str, event_type: &str, payload: Value) -> String {
+pub(crate) fn envelope(id: &str, event_type: &str, payload: &Value) -> String {
     json!({
         "payload": payload,
         "eventType": event_type,

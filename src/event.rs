@@ -102,6 +102,21 @@ pub struct FinishedJob<'a> {
     pub modified_at: Option<Cow<'a, str>>,
 }
 
+impl FinishedJob<'_> {
+    /// Whether a DynamoDB item can hold it: a key of 1 to 2,048 bytes, and all of it in 400 KB.
+    fn fits_a_record(&self) -> bool {
+        const MAX_TEXT_BYTES: usize = 390_000;
+        let texts = [
+            &self.job_type,
+            &self.job_name,
+            &self.job_status,
+            &self.modified_at,
+        ];
+        let bytes: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
+        (1..=2048).contains(&self.job_id.len()) && bytes <= MAX_TEXT_BYTES
+    }
+}
+
 /// A signed event that was not understood, and what could be read of it all the same.
 #[derive(Debug)]
 pub struct NotUnderstood<'a> {
@@ -116,7 +131,8 @@ pub struct NotUnderstood<'a> {
 pub enum Reason {
     /// The body is not JSON, or not UTF-8.
     NotJson,
-    /// A member of envelope or payload is missing, mistyped or doubled, or all is nested too deep.
+    /// A member of envelope or payload is missing, mistyped, doubled or too long to be kept, or all
+    /// is nested too deep.
     NotEnvelope,
     /// The id is none that a [`DeliveryId`] can be.
     UnusableId,
@@ -231,7 +247,7 @@ fn understand<'a>(
             .map_err(|_| Reason::NotEnvelope),
         JOB_COMPLETED => serde_json::from_str(payload.get())
             .ok()
-            .filter(|job: &FinishedJob| (1..=2048).contains(&job.job_id.len()))
+            .filter(FinishedJob::fits_a_record)
             .map(Kind::JobCompleted)
             .ok_or(Reason::NotEnvelope),
         _ => Err(Reason::UnknownEventType),
@@ -462,6 +478,7 @@ mod tests {
             json!({"jobId": ""}),
             json!({"jobId": "j".repeat(2049)}),
             json!({"jobId": "j", "jobStatus": 5}),
+            json!({"jobId": "j", "jobName": "n".repeat(390_001)}),
         ] {
             assert_eq!(refused(finished(payload)), (Reason::NotEnvelope, id()));
         }

@@ -24,9 +24,10 @@ fn start() -> Result<(), Error> {
     }
     // One thread serves one request at a time with less work; more threads pay only where Lambda
     // offers several requests at once.
-    let mut runtime = match env::var_os("AWS_LAMBDA_MAX_CONCURRENCY") {
-        Some(_) => tokio::runtime::Builder::new_multi_thread(),
-        None => tokio::runtime::Builder::new_current_thread(),
+    let concurrency = env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
+    let mut runtime = match concurrency.and_then(|limit| limit.parse().ok()) {
+        None | Some(0 | 1) => tokio::runtime::Builder::new_current_thread(),
+        Some(2_u32..) => tokio::runtime::Builder::new_multi_thread(),
     };
     runtime.enable_all().build()?.block_on(serve(config))
 }

@@ -140,6 +140,20 @@ async fn a_job_without_a_name_is_marked_done() {
 }
 
 #[tokio::test]
+async fn a_job_as_large_as_a_record_is_marked_done_and_a_larger_one_is_kept_aside() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let named = |id: &str, bytes| {
+        let payload = json!({"jobId": id, "jobName": "n".repeat(bytes)});
+        signed(&envelope(id, "job.completed", &payload))
+    };
+    let large = deliver(&receiver, &named("large", 390_000)).await;
+    assert_eq!(large, Answer::accepted());
+    let larger = deliver(&receiver, &named("larger", 500_000)).await;
+    assert_eq!(larger, Answer::quarantined());
+}
+
+#[tokio::test]
 async fn an_older_event_of_a_job_never_overwrites_a_newer_one() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));

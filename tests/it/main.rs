@@ -4,5 +4,6 @@ mod crash;
 mod emulators;
 mod events;
 mod receiver;
+mod runtime;
 mod support;
 mod template;

@@ -2,4 +2,6 @@
 
 pub(crate) mod emulators;
 pub(crate) mod front_door;
+pub(crate) mod interface;
+pub(crate) mod lambda;
 pub(crate) mod titanx;

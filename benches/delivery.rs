@@ -1,0 +1,193 @@
+//! What a delivery costs before and beside the network: `cargo bench --bench delivery`.
+//!
+//! Each part of the pure way by the size of the body, beside the bare HMAC that no receiver can do
+//! without; then whole deliveries, with a connector in place of the network that answers at once.
+//! Allocations are counted too.
+
+use std::hint::black_box;
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+};
+use aws_smithy_types::body::SdkBody;
+use divan::{AllocProfiler, Bencher};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::json;
+use sha2::Sha256;
+use titanx_receiver::{
+    deliveries::Deliveries,
+    event::{Event, Kind},
+    gateway::Request,
+    jobs::Jobs,
+    queue::{Message, Queue, Source},
+    receiver::Receiver,
+    secrets::Secrets,
+    signature::{Signature, Verifier, sign},
+};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
+/// Bytes of the payload's free text: a sparse contact, a full one, and two that are out of bounds.
+const SIZES: [usize; 4] = [300, 3_000, 30_000, 300_000];
+
+fn main() {
+    divan::main();
+}
+
+fn body(bytes: usize) -> String {
+    let field = "Sample text, 40 characters, no escapes. ";
+    let notes: Vec<_> = std::iter::repeat_n(field, bytes / field.len()).collect();
+    json!({
+        "payload": {"jobId": "job-1", "notes": notes},
+        "eventType": "job.contact.scored",
+        "timestamp": 4_102_444_800_000_i64,
+        "apiVersion": "v2",
+        "id": "00000000-0000-4000-8000-000000000001",
+    })
+    .to_string()
+}
+
+fn gateway_event(body: &str, secret: &str) -> String {
+    json!({
+        "version": "2.0",
+        "rawPath": "/webhooks/titanx",
+        "headers": {
+            "content-type": "application/json",
+            "user-agent": "TitanX-Webhooks/1.0",
+            "x-forwarded-for": "192.0.2.1",
+            "x-titanx-signature": sign(secret, body.as_bytes()),
+        },
+        "requestContext": {"http": {"method": "POST", "path": "/webhooks/titanx"}},
+        "body": body,
+        "isBase64Encoded": false,
+    })
+    .to_string()
+}
+
+#[divan::bench(args = SIZES)]
+fn bare_hmac(bencher: Bencher, bytes: usize) {
+    let body = body(bytes);
+    bencher.bench_local(|| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(black_box(body.as_bytes()));
+        mac.finalize()
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn verify(bencher: Bencher, bytes: usize) {
+    let body = body(bytes);
+    let signature = Signature::parse(&sign(SECRET, body.as_bytes())).unwrap();
+    let secrets = Verifier::new([SECRET]);
+    bencher.bench_local(|| {
+        let verified = secrets.verify(black_box(body.as_bytes()), &signature);
+        verified.unwrap().bytes().len()
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn read_gateway_event(bencher: Bencher, bytes: usize) {
+    let event = gateway_event(&body(bytes), SECRET);
+    bencher.bench_local(|| Request::from_event(black_box(&event)));
+}
+
+#[divan::bench(args = SIZES)]
+fn parse(bencher: Bencher, bytes: usize) {
+    let body = body(bytes);
+    let signature = Signature::parse(&sign(SECRET, body.as_bytes())).unwrap();
+    let secrets = Verifier::new([SECRET]);
+    let verified = secrets.verify(body.as_bytes(), &signature).unwrap();
+    bencher.bench_local(|| Event::parse(black_box(verified), 0).unwrap().timestamp_ms);
+}
+
+#[divan::bench(args = SIZES)]
+fn digest_and_message(bencher: Bencher, bytes: usize) {
+    let body = body(bytes);
+    let signature = Signature::parse(&sign(SECRET, body.as_bytes())).unwrap();
+    let secrets = Verifier::new([SECRET]);
+    let verified = secrets.verify(body.as_bytes(), &signature).unwrap();
+    let event = Event::parse(verified, 0).unwrap();
+    bencher.bench_local(|| {
+        let Kind::ContactScored { job_id } = &event.kind else {
+            unreachable!("the body is a contact's");
+        };
+        let message = Message::contact(&event, job_id.as_deref(), Source::Webhook);
+        black_box(message.unwrap());
+        event.digest()
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn whole_delivery(bencher: Bencher, bytes: usize) {
+    deliver(bencher, &gateway_event(&body(bytes), SECRET), 200);
+}
+
+#[divan::bench(args = SIZES)]
+fn forged_delivery(bencher: Bencher, bytes: usize) {
+    deliver(bencher, &gateway_event(&body(bytes), "another secret"), 401);
+}
+
+fn deliver(bencher: Bencher, event: &str, status: u16) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let (runtime, receiver) = (runtime.unwrap(), receiver());
+    bencher.bench_local(|| {
+        let request = Request::from_event(black_box(event));
+        let response = runtime.block_on(receiver.handle(request, u64::MAX));
+        let answered = serde_json::to_string(&response).unwrap();
+        assert!(
+            answered.starts_with(&format!("{{\"statusCode\":{status},")),
+            "{answered}"
+        );
+    });
+}
+
+fn receiver() -> Receiver {
+    let dynamodb = aws_sdk_dynamodb::Client::from_conf(
+        aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("id", "key", None, None, "bench"))
+            .http_client(client())
+            .build(),
+    );
+    let sqs = aws_sdk_sqs::Client::from_conf(
+        aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("id", "key", None, None, "bench"))
+            .http_client(client())
+            .build(),
+    );
+    let url = "https://sqs.us-east-1.amazonaws.com/000000000000/queue";
+    let retention = std::time::Duration::from_hours(7 * 24);
+    Receiver {
+        secrets: Secrets::fixed(&[SECRET.to_owned()]),
+        deliveries: Deliveries::new(dynamodb.clone(), "deliveries".to_owned(), retention),
+        jobs: Jobs::new(dynamodb, "jobs".to_owned()),
+        contacts: Queue::contacts(sqs.clone(), url.to_owned()),
+        quarantine: Queue::quarantine(sqs, url.to_owned()),
+    }
+}
+
+/// Answers every request at once, as the services do when all is well.
+#[derive(Debug, Clone)]
+struct AllIsWell;
+
+impl HttpConnector for AllIsWell {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        let ok = 200_u16.try_into().expect("a status code");
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(ok, SdkBody::from("{}"))))
+    }
+}
+
+fn client() -> SharedHttpClient {
+    http_client_fn(|_, _| SharedHttpConnector::new(AllIsWell))
+}

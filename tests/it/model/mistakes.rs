@@ -1,0 +1,211 @@
+//! The model has teeth: each mistake that receivers make is found, with the promise it breaks and
+//! the shortest story that shows it.
+
+use super::promises::{
+    A_RETRY_CAN_SUCCEED, COMPLETED_STAYS, DUPLICATES_ARE_EXPLAINED, NOTHING_ACKNOWLEDGED_IS_LOST,
+    RECORDS_EXPIRE, promise,
+};
+use super::world::{Mistake, World};
+use super::{broken, in_small, shortest};
+
+#[test]
+fn marking_before_the_send_answers_duplicate_for_what_was_never_sent() {
+    assert_found(
+        &in_small().with(Mistake::MarkBeforeSend),
+        &[NOTHING_ACKNOWLEDGED_IS_LOST, A_RETRY_CAN_SUCCEED],
+        &[
+            "A claims: claimed",
+            "B claims: already completed, answers 200 duplicate",
+        ],
+    );
+}
+
+#[test]
+fn completing_before_the_send_loses_the_event_in_spite_of_the_lease() {
+    assert_found(
+        &in_small().with(Mistake::CompleteBeforeSend),
+        &[NOTHING_ACKNOWLEDGED_IS_LOST, A_RETRY_CAN_SUCCEED],
+        &[
+            "A claims: claimed",
+            "A completes: completed",
+            "B claims: already completed, answers 200 duplicate",
+        ],
+    );
+}
+
+#[test]
+fn an_unconditional_release_deletes_what_a_later_holder_completed() {
+    assert_found(
+        &in_small().with(Mistake::UnconditionalRelease),
+        &[COMPLETED_STAYS, DUPLICATES_ARE_EXPLAINED],
+        &[
+            "A claims: claimed",
+            "A sends, refused",
+            "A sends, refused",
+            "A releases, answer lost: released",
+            "B claims: claimed",
+            "B sends: first message",
+            "B completes: completed, answers 200",
+            "A releases: a completed record is deleted, answers 503",
+        ],
+    );
+}
+
+#[test]
+fn answering_duplicate_for_a_live_lease_acknowledges_what_its_holder_may_never_send() {
+    assert_found(
+        &in_small().with(Mistake::DuplicateWhileHeld),
+        &[NOTHING_ACKNOWLEDGED_IS_LOST, A_RETRY_CAN_SUCCEED],
+        &[
+            "A claims: claimed",
+            "B claims: held by another, answers 200 duplicate",
+        ],
+    );
+}
+
+#[test]
+fn answering_409_for_a_live_lease_makes_titanx_drop_what_its_holder_may_never_send() {
+    assert_found(
+        &in_small().with(Mistake::ConflictWhileHeld),
+        &[A_RETRY_CAN_SUCCEED],
+        &[
+            "A claims: claimed",
+            "B claims: held by another, answers 409",
+            "tick, A is ended",
+            "tick",
+        ],
+    );
+}
+
+#[test]
+fn answering_duplicate_while_the_store_is_down_acknowledges_without_a_send() {
+    assert_found(
+        &in_small().with(Mistake::DuplicateWhenStoreIsDown),
+        &[NOTHING_ACKNOWLEDGED_IS_LOST, A_RETRY_CAN_SUCCEED],
+        &[
+            "A claims, refused",
+            "A claims, refused, answers 200 duplicate",
+        ],
+    );
+}
+
+#[test]
+fn a_lease_shorter_than_the_work_lets_two_living_holders_send() {
+    assert_found(
+        &in_small().with(Mistake::LeaseShorterThanTheWork),
+        &[DUPLICATES_ARE_EXPLAINED],
+        &[
+            "A claims: claimed",
+            "B claims: taken over",
+            "A sends: first message",
+            "B sends: another message",
+        ],
+    );
+}
+
+#[test]
+fn a_lease_without_end_leaves_a_dead_holders_claim_that_no_retry_can_take_over() {
+    assert_found(
+        &in_small().with(Mistake::LeaseWithoutEnd),
+        &[A_RETRY_CAN_SUCCEED],
+        &[
+            "A claims: claimed",
+            "tick, A is ended",
+            "tick",
+            "retry: B claims: held by another, answers 429",
+        ],
+    );
+}
+
+#[test]
+fn without_an_owner_a_repeated_release_frees_another_invocations_claim() {
+    assert_found(
+        &in_small().with(Mistake::NoOwner),
+        &[DUPLICATES_ARE_EXPLAINED],
+        &[
+            "A claims: claimed",
+            "A sends, refused",
+            "A sends, refused",
+            "A releases, answer lost: released",
+            "B claims: claimed",
+            "A releases: released, answers 503",
+            "C claims: claimed",
+            "B sends: first message",
+            "C sends: another message",
+        ],
+    );
+}
+
+#[test]
+fn completing_by_update_makes_a_released_record_anew_without_an_expiration() {
+    assert_found(
+        &in_small().with(Mistake::CompleteByUpdate),
+        &[RECORDS_EXPIRE],
+        &[
+            "A claims: claimed",
+            "A sends: first message",
+            "A completes, late",
+            "tick, A is ended",
+            "B claims by a clock 1 ahead: taken over",
+            "B sends, refused",
+            "B sends, refused",
+            "B releases: released, answers 503",
+            "A's late completion lands: completed for ever",
+        ],
+    );
+}
+
+#[test]
+fn a_retention_shorter_than_the_retries_forgets_a_delivery_that_titanx_still_retries() {
+    assert_found(
+        &over_days().with(Mistake::RetentionShorterThanRetries),
+        &[DUPLICATES_ARE_EXPLAINED],
+        &[
+            "A claims: claimed",
+            "A sends: first message",
+            "A completes: completed, answers 200",
+            "days pass",
+            "on day 3 B, stamped day 0, claims: claimed",
+            "B sends: another message",
+        ],
+    );
+}
+
+#[test]
+fn without_an_age_limit_a_replay_of_a_forgotten_delivery_is_sent_again() {
+    assert_found(
+        &over_days().with(Mistake::NoAgeLimit),
+        &[DUPLICATES_ARE_EXPLAINED],
+        &[
+            "A claims: claimed",
+            "A sends: first message",
+            "A completes: completed, answers 200",
+            "days pass",
+            "days pass",
+            "on day 7 B, stamped day 0, claims: claimed",
+            "B sends: another message",
+        ],
+    );
+}
+
+impl World {
+    fn with(self, mistake: Mistake) -> Self {
+        Self {
+            mistake: Some(mistake),
+            ..self
+        }
+    }
+}
+
+fn over_days() -> World {
+    World {
+        days: true,
+        ..in_small()
+    }
+}
+
+/// These promises are broken and no other, and this is the shortest story of the first.
+fn assert_found(world: &World, promises: &[&'static str], story: &[&str]) {
+    assert_eq!(broken(world.clone()), promises.iter().copied().collect());
+    assert_eq!(shortest(world, promise(promises[0])), story);
+}

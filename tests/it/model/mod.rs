@@ -1,0 +1,138 @@
+//! The delivery protocol, model-checked: every order of events that one delivery can meet, within
+//! the bounds below, is visited by [`stateright`], and the promises are asked of every state.
+//!
+//! ```sh
+//! cargo test --test it model:: -- --nocapture --test-threads 1   # prints figures and stories
+//! ```
+//!
+//! What is modelled is the protocol, not the code: that the code does what the protocol says is for
+//! the failure matrix to show. Read [`world::World::happen`] first, then [`promises`]; [`holds`],
+//! [`mistakes`] and [`limits`] are the tests.
+//!
+//! # What may happen
+//!
+//! TitanX delivers the event, once or several times at once, and again for as long as it has
+//! received neither a 200 nor a final 4xx: after a 429, a 503, a timeout, or an answer that was
+//! lost. Every attempt of every call may be answered; take effect with the answer lost; be refused;
+//! or be given up and *late*, to take effect at any later moment, even after its sender's death, or
+//! never. The SDK then makes its second attempt. An invocation may be killed anywhere, and is ended
+//! at its deadline. Clocks differ. Days pass, records expire and are removed some time later, and
+//! somebody replays an old request. None of this is limited in number.
+//!
+//! # Time
+//!
+//! Two scales. *Ticks* order what a lease must order: an invocation lives two ticks at most, its
+//! lease runs until its deadline and one tick more, two clocks are one tick apart at most. Within a
+//! tick every order of events is tried, so a tick has no length in seconds: a lease of two ticks is
+//! any lease that outlasts its holder by the clocks' difference. *Days* order what the retention
+//! must order (day 0, TitanX's last retry on day 3, and the expiry of a record of either on day 7
+//! and 10); they pass only where nothing runs and nothing is under way, since AWS refuses a signed
+//! request some minutes after its signature.
+//!
+//! # How the space is kept small
+//!
+//! - An invocation begins with its first attempt to claim, with any number of ticks left: before
+//!   that it touches nothing that is shared.
+//! - An answer leaves with the last call before it: to die between the two is to die in that call
+//!   when it has taken effect.
+//! - Owners are random and only compared, so their names do not tell states apart
+//!   ([`state::State`]'s hash).
+//! - A late request that can change nothing any more is forgotten.
+//! - A lease is measured on its owner's clock; of a claimant's clock only those two readings are
+//!   tried that see it differently. A clock that is behind is not tried: it answers 429 where it
+//!   could have taken over, and whoever is answered 429 leaves the same state as whoever is killed.
+//!
+//! # What the bounds leave out
+//!
+//! More than three invocations alive at once, two attempts of a call, two late requests at a time,
+//! and the difference between two messages and more. Other ids (they share no item); the same id
+//! with another payload; the jobs table, whose update is a send that does no harm when repeated;
+//! SQS's own duplicates and a FIFO queue's deduplication; failures of the quarantine queue.
+//! DynamoDB and SQS are taken at their word: a conditional put is atomic, a message accepted is
+//! kept. The checker knows a state by a hash of 64 bits: among *n* states, two are taken for one
+//! with a probability of about *n*²/2⁶⁵.
+
+mod holds;
+mod limits;
+mod mistakes;
+mod promises;
+mod protocol;
+mod state;
+mod story;
+mod world;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use stateright::{Checker, Model, Property};
+
+use promises::{A_RETRY_CAN_SUCCEED, promises};
+use world::{Faults, World};
+
+/// The receiver as specified, in a world where everything may happen, three invocations at a time.
+fn as_specified() -> World {
+    World {
+        at_once: 3,
+        lifetime: 2,
+        under_way: 2,
+        clocks_apart: 1,
+        days: true,
+        age_limit: 6,
+        restamps: false,
+        faults: Faults {
+            deaths: true,
+            unanswered_sends: true,
+            unwritten_marks: true,
+        },
+        unwritten_mark_excuses: true,
+        mistake: None,
+        properties: promises(),
+    }
+}
+
+/// A smaller world, in which what breaks a promise breaks it already: two invocations at a time, one
+/// tick to live, one late request, and a single day unless a test sets the calendar going.
+fn in_small() -> World {
+    World {
+        at_once: 2,
+        lifetime: 1,
+        under_way: 1,
+        days: false,
+        ..as_specified()
+    }
+}
+
+/// Visits every state there is, unless everything asked is decided before.
+fn explore(world: World) -> impl Checker<World> {
+    let started = Instant::now();
+    let checker = world.checker().spawn_bfs().join();
+    println!(
+        "{} states, {} transitions, depth {}, {:.1} s",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        started.elapsed().as_secs_f32(),
+    );
+    checker
+}
+
+/// Every promise that is broken somewhere.
+fn broken(world: World) -> BTreeSet<&'static str> {
+    explore(world).discoveries().into_keys().collect()
+}
+
+/// The shortest story that decides the property: breadth first, and nothing else is asked.
+fn shortest(world: &World, property: Property<World>) -> Vec<String> {
+    let name = property.name;
+    let world = World {
+        properties: vec![property],
+        ..world.clone()
+    };
+    let path = explore(world.clone()).assert_any_discovery(name);
+    let story = match name {
+        A_RETRY_CAN_SUCCEED => story::tell_with_retry(&world, path),
+        _ => story::tell(&world, path),
+    };
+    println!("{name}:\n    {}", story.join("\n    "));
+    story
+}

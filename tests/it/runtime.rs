@@ -22,10 +22,7 @@ const RECEIVER: &str = env!("CARGO_BIN_EXE_receiver");
 
 /// The function, started.
 enum Function {
-    Ours(
-        Lambda,
-        #[expect(dead_code, reason = "ends when dropped")] Process,
-    ),
+    Ours(Box<(Lambda, Process)>),
     Aws(RuntimeInterface),
 }
 
@@ -38,7 +35,7 @@ impl Function {
             None => {
                 let lambda = Lambda::new(TIMEOUT);
                 let process = lambda.start(Path::new(RECEIVER), environment).await;
-                Self::Ours(lambda, process)
+                Self::Ours(Box::new((lambda, process)))
             }
         }
     }
@@ -47,7 +44,7 @@ impl Function {
     async fn response(&self, event: &Value) -> Value {
         match self {
             Self::Aws(interface) => interface.invoke(event).await,
-            Self::Ours(lambda, _) => match lambda.invoke(event).await {
+            Self::Ours(ours) => match ours.0.invoke(event).await {
                 Outcome::Answered(response) => response,
                 other => panic!("{other:?}"),
             },

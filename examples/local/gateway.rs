@@ -1,0 +1,140 @@
+//! A gateway before the function: it wraps each HTTP request into the event of API Gateway's HTTP
+//! API (version 2.0), and answers what the function says.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    http::request,
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use titanx_receiver::receiver::Receiver;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use crate::Error;
+
+/// The one route.
+pub(crate) const PATH: &str = "/webhooks/titanx";
+
+/// After this Lambda cuts the function off.
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A listener on loopback, on any free port if `port` is 0, and the webhook's URL there.
+pub(crate) async fn listen(port: u16) -> io::Result<(TcpListener, String)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let url = format!("http://{}{PATH}", listener.local_addr()?);
+    Ok((listener, url))
+}
+
+/// Serves until it is dropped. `seen` is shown every webhook request's body and its response.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    receiver: Arc<Receiver>,
+    seen: impl Fn(&[u8], &Value) + Clone + Send + Sync + 'static,
+) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(serve_connection(
+            stream,
+            Arc::clone(&receiver),
+            seen.clone(),
+        ));
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    receiver: Arc<Receiver>,
+    seen: impl Fn(&[u8], &Value) + Send + Sync + 'static,
+) {
+    let answer = service_fn(|request| answer(request, &receiver, &seen));
+    // A client that goes away in the middle is its own affair.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), answer)
+        .await;
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    receiver: &Arc<Receiver>,
+    seen: &impl Fn(&[u8], &Value),
+) -> Result<Response<Full<Bytes>>, Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    if head.method != Method::POST || head.uri.path() != PATH {
+        return to_http(&json!({"statusCode": 404, "body": r#"{"message":"Not Found"}"#}));
+    }
+    let response = invoke(Arc::clone(receiver), event(&head, &body)).await?;
+    seen(&body, &response);
+    to_http(&response)
+}
+
+/// Invokes the function as Lambda does: it goes on whether or not somebody still waits for it, and
+/// is cut off at its deadline.
+async fn invoke(receiver: Arc<Receiver>, event: Value) -> Result<Value, Error> {
+    let deadline = SystemTime::now() + FUNCTION_TIMEOUT;
+    let deadline_ms = u64::try_from(deadline.duration_since(UNIX_EPOCH)?.as_millis())?;
+    let invocation = tokio::spawn(async move {
+        let request = titanx_receiver::gateway::Request::from_event(&event.to_string());
+        let response = receiver.handle(request, deadline_ms);
+        timeout(FUNCTION_TIMEOUT, response).await
+    });
+    Ok(match invocation.await? {
+        Ok(response) => serde_json::to_value(response)?,
+        Err(_) => json!({"statusCode": 500, "body": r#"{"message":"Internal Server Error"}"#}),
+    })
+}
+
+/// The event around a request. Text goes as it is, anything else in Base64.
+fn event(head: &request::Parts, body: &Bytes) -> Value {
+    let mut headers = BTreeMap::<_, String>::new();
+    for (name, value) in &head.headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        headers
+            .entry(name.as_str())
+            .and_modify(|values| *values = format!("{values},{value}"))
+            .or_insert_with(|| value.clone().into_owned());
+    }
+    let (body, is_base64_encoded) = match std::str::from_utf8(body) {
+        Ok(text) => (text.to_owned(), false),
+        Err(_) => (BASE64_STANDARD.encode(body), true),
+    };
+    json!({
+        "version": "2.0",
+        "routeKey": format!("POST {PATH}"),
+        "rawPath": PATH,
+        "rawQueryString": head.uri.query().unwrap_or_default(),
+        "headers": headers,
+        "requestContext": {
+            "http": {"method": "POST", "path": PATH, "protocol": "HTTP/1.1"},
+            "stage": "$default",
+        },
+        "body": body,
+        "isBase64Encoded": is_base64_encoded,
+    })
+}
+
+/// The HTTP response that a function's response stands for.
+fn to_http(response: &Value) -> Result<Response<Full<Bytes>>, Error> {
+    let status = response["statusCode"].as_u64().ok_or("no status")?;
+    let body = response["body"].as_str().ok_or("no body")?.to_owned();
+    let mut http = Response::builder().status(StatusCode::from_u16(status.try_into()?)?);
+    for (name, value) in response["headers"].as_object().into_iter().flatten() {
+        http = http.header(name, value.as_str().ok_or("a header is no text")?);
+    }
+    Ok(http.body(Full::from(body))?)
+}

@@ -1,0 +1,129 @@
+//! Staying up for a person's own requests.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    Error,
+    emulators::{Emulators, SIGNING_SECRET},
+    gateway,
+    screen::{Screen, Tone},
+    system::System,
+    titanx::sign,
+};
+
+const PORT: u16 = 9000;
+
+/// Serves until the process is ended, and shows what arrives.
+pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error> {
+    let (listener, url) = gateway::listen(PORT).await?;
+    invite(&url, &system.emulators, screen)?;
+    let system = Arc::new(system);
+    let receiver = Arc::clone(&system.receiver);
+    let show = move |body: &[u8], response: &Value| show(body, response, &system.emulators, screen);
+    gateway::serve(listener, receiver, show).await;
+    Ok(())
+}
+
+/// Tells how to deliver something, and how to look at what became of it.
+fn invite(url: &str, emulators: &Emulators, screen: Screen) -> Result<(), Error> {
+    let Emulators {
+        dynamodb_url,
+        sqs_url,
+        jobs,
+        contacts,
+        ..
+    } = emulators;
+    let contact = event("job.contact.scored", &json!({"phone": "+1 202-555-0199"}))?;
+    let signature = sign(SIGNING_SECRET, &contact);
+    let finished = json!({"jobId": "job-1", "jobStatus": "Finalized"});
+    let finished = event("job.completed", &finished)?;
+    let receive = json!({
+        "QueueUrl": contacts.url,
+        "MaxNumberOfMessages": 10,
+        "MessageAttributeNames": ["All"],
+    });
+    let scan = json!({ "TableName": jobs.name });
+    screen.title(&format!("Up on {url} until Ctrl-C"));
+    screen.text(&format!(
+        r#"  A contact; delivered a second time, it is a duplicate:
+
+curl -i {url} \
+  -H 'Content-Type: application/json' \
+  -H 'X-TitanX-Signature: {signature}' \
+  -d '{contact}'
+
+  Any body, signed as TitanX signs it:
+
+BODY='{finished}'
+SIGNATURE=$(printf %s "$BODY" | openssl dgst -sha256 -hmac '{SIGNING_SECRET}' -binary | base64)
+curl -i {url} \
+  -H 'Content-Type: application/json' \
+  -H "X-TitanX-Signature: $SIGNATURE" \
+  -d "$BODY"
+
+  What a consumer of the contacts gets, and the jobs table:
+
+curl {sqs_url} \
+  -H 'X-Amz-Target: AmazonSQS.ReceiveMessage' \
+  -d '{receive}'
+curl {dynamodb_url} --aws-sigv4 aws:amz:us-east-1:dynamodb --user emulators:emulators \
+  -H 'Content-Type: application/x-amz-json-1.0' -H 'X-Amz-Target: DynamoDB_20120810.Scan' \
+  -d '{scan}'
+"#
+    ));
+    Ok(())
+}
+
+/// The body of an event that was never delivered.
+fn event(event_type: &str, payload: &Value) -> Result<String, Error> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let envelope = json!({
+        "payload": payload,
+        "eventType": event_type,
+        "timestamp": u64::try_from(now.as_millis())?,
+        "apiVersion": "v2",
+        "id": Uuid::new_v4().to_string(),
+    });
+    Ok(envelope.to_string())
+}
+
+/// One line for a delivery: its answer, its id if it was signed, and all there is by now.
+fn show(body: &[u8], response: &Value, emulators: &Emulators, screen: Screen) {
+    let status = &response["statusCode"];
+    let (id, tone) = match status.as_u64() {
+        Some(200) => (delivery_id(body), Tone::Good),
+        _ => ("-".to_owned(), Tone::Bad),
+    };
+    let answer = response["body"].as_str().unwrap_or_default();
+    let answer = format!("{status} {answer:<40}");
+    let Emulators {
+        jobs,
+        contacts,
+        quarantine,
+        ..
+    } = emulators;
+    let totals = format!(
+        "contacts {}   quarantine {}   jobs {}",
+        contacts.len(),
+        quarantine.len(),
+        jobs.len()
+    );
+    screen.text(&format!(
+        "  {}   {id:<36}   {}",
+        screen.tone(tone, &answer),
+        screen.tone(Tone::Faint, &totals)
+    ));
+}
+
+fn delivery_id(body: &[u8]) -> String {
+    serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|envelope| Some(envelope.get("id")?.as_str()?.to_owned()))
+        .unwrap_or_else(|| "-".to_owned())
+}

@@ -35,7 +35,7 @@ impl Budget {
     #[must_use]
     pub fn begin(deadline_ms: u64) -> Self {
         let began_ms = now_ms();
-        let deadline_ms = i64::try_from(deadline_ms).unwrap_or(i64::MAX);
+        let deadline_ms = plausible(deadline_ms, began_ms);
         let left_ms = u64::try_from(deadline_ms.saturating_sub(began_ms)).unwrap_or(0);
         let left = Duration::from_millis(left_ms).saturating_sub(GIVING_UP);
         Self {
@@ -96,9 +96,55 @@ async fn give_up_at<T, E: From<Unavailable>>(
         .unwrap_or_else(|_| Err(Unavailable::new(step, BudgetSpent).into()))
 }
 
+/// The deadline, unless it passed long before the invocation began: then it is no point in time
+/// (`cargo lambda watch` sends the number 600,000), and the function's usual timeout holds.
+fn plausible(deadline_ms: u64, began_ms: i64) -> i64 {
+    const LONG_MS: i64 = 60_000;
+    const TIMEOUT_MS: i64 = 8_000;
+    match i64::try_from(deadline_ms) {
+        Ok(deadline_ms) if deadline_ms < began_ms.saturating_sub(LONG_MS) => {
+            began_ms.saturating_add(TIMEOUT_MS)
+        }
+        Ok(deadline_ms) => deadline_ms,
+        Err(_) => i64::MAX,
+    }
+}
+
 /// The wall clock, in Unix milliseconds.
 #[must_use]
 pub fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: i64 = 1_767_614_400_000;
+
+    #[test]
+    fn a_deadline_is_taken_as_it_is_even_if_it_just_passed() {
+        for deadline_ms in [NOW_MS + 8_000, NOW_MS, NOW_MS - 1, NOW_MS - 60_000] {
+            let given = u64::try_from(deadline_ms).unwrap();
+            assert_eq!(plausible(given, NOW_MS), deadline_ms);
+        }
+        assert_eq!(plausible(u64::MAX, NOW_MS), i64::MAX);
+    }
+
+    #[test]
+    fn what_is_no_point_in_time_is_no_deadline() {
+        for no_deadline_ms in [0, 600_000, 1_767_614_339_999] {
+            assert_eq!(plausible(no_deadline_ms, NOW_MS), NOW_MS + 8_000);
+        }
+    }
+
+    #[test]
+    fn neither_budget_nor_lease_depends_on_how_far_the_deadline_is_off() {
+        for deadline_ms in [0, u64::MAX] {
+            let budget = Budget::begin(deadline_ms);
+            assert!(budget.end > Instant::now());
+            assert!(budget.lease_ends_ms > now_ms());
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Staying up for a person's own requests.
 
 use std::{
+    fs,
+    path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -22,11 +24,27 @@ const PORT: u16 = 9000;
 /// Serves until the process is ended, and shows what arrives.
 pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error> {
     let (listener, url) = gateway::listen(PORT).await?;
+    lend(&system.emulators)?;
     invite(&url, &system.emulators, screen)?;
     let system = Arc::new(system);
     let receiver = Arc::clone(&system.receiver);
     let show = move |body: &[u8], response: &Value| show(body, response, &system.emulators, screen);
     gateway::serve(listener, receiver, show).await;
+    Ok(())
+}
+
+/// Writes down the environment in which the function's own program uses the same tables and queues:
+/// for `cargo lambda watch`, and for `sam local invoke`.
+fn lend(emulators: &Emulators) -> Result<(), Error> {
+    let environment = emulators.environment();
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let lines: String = environment
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect();
+    fs::write(target.join("local.env"), lines)?;
+    let variables = json!({ "ReceiverFunction": environment });
+    fs::write(target.join("local.json"), variables.to_string())?;
     Ok(())
 }
 
@@ -66,6 +84,11 @@ curl -i {url} \
   -H 'Content-Type: application/json' \
   -H "X-TitanX-Signature: $SIGNATURE" \
   -d "$BODY"
+
+  The function's own program on the same tables and queues, with the sample events:
+
+cargo lambda watch --env-file target/local.env --invoke-port 9001
+cargo lambda invoke receiver --invoke-port 9001 --data-file events/apigw-v2.contact-full.json
 
   What a consumer of the contacts gets, and the jobs table:
 

@@ -20,24 +20,21 @@ use crate::support::{
 
 const RECEIVER: &str = env!("CARGO_BIN_EXE_receiver");
 
-/// The function, started.
+/// The function, started. It ends when this is dropped.
 enum Function {
     Ours(Box<(Lambda, Process)>),
-    Aws(RuntimeInterface),
+    Aws(Box<RuntimeInterface>),
 }
 
 impl Function {
     async fn start(environment: &BTreeMap<&'static str, String>) -> Self {
-        match env::var_os("LAMBDA_RIE") {
-            Some(emulator) => {
-                Self::Aws(RuntimeInterface::start(Path::new(&emulator), environment).await)
-            }
-            None => {
-                let lambda = Lambda::new(TIMEOUT);
-                let process = lambda.start(Path::new(RECEIVER), environment).await;
-                Self::Ours(Box::new((lambda, process)))
-            }
+        if let Some(emulator) = env::var_os("LAMBDA_RIE") {
+            let interface = RuntimeInterface::start(Path::new(&emulator), environment).await;
+            return Self::Aws(Box::new(interface));
         }
+        let lambda = Lambda::new(TIMEOUT);
+        let process = lambda.start(Path::new(RECEIVER), environment).await;
+        Self::Ours(Box::new((lambda, process)))
     }
 
     /// What a gateway gets back.

@@ -97,16 +97,17 @@ async fn give_up_at<T, E: From<Unavailable>>(
 }
 
 /// The deadline, unless it passed long before the invocation began: then it is no point in time
-/// (`cargo lambda watch` sends the number 600,000), and the function's usual timeout holds.
+/// (`cargo lambda watch` sends the number 600,000), and the function's usual timeout holds. Nor is
+/// it later than Lambda allows, lest a lease have no end.
 fn plausible(deadline_ms: u64, began_ms: i64) -> i64 {
     const LONG_MS: i64 = 60_000;
-    const TIMEOUT_MS: i64 = 8_000;
-    match i64::try_from(deadline_ms) {
-        Ok(deadline_ms) if deadline_ms < began_ms.saturating_sub(LONG_MS) => {
-            began_ms.saturating_add(TIMEOUT_MS)
-        }
-        Ok(deadline_ms) => deadline_ms,
-        Err(_) => i64::MAX,
+    const USUAL_TIMEOUT_MS: i64 = 8_000;
+    const LONGEST_TIMEOUT_MS: i64 = 15 * 60 * 1_000;
+    let deadline_ms = i64::try_from(deadline_ms).unwrap_or(i64::MAX);
+    if deadline_ms < began_ms.saturating_sub(LONG_MS) {
+        began_ms.saturating_add(USUAL_TIMEOUT_MS)
+    } else {
+        deadline_ms.min(began_ms.saturating_add(LONGEST_TIMEOUT_MS))
     }
 }
 
@@ -129,7 +130,7 @@ mod tests {
             let given = u64::try_from(deadline_ms).unwrap();
             assert_eq!(plausible(given, NOW_MS), deadline_ms);
         }
-        assert_eq!(plausible(u64::MAX, NOW_MS), i64::MAX);
+        assert_eq!(plausible(u64::MAX, NOW_MS), NOW_MS + 900_000);
     }
 
     #[test]
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_budget_nor_lease_depends_on_how_far_the_deadline_is_off() {
+    fn a_budget_and_a_lease_are_given_however_far_the_deadline_is_off() {
         for deadline_ms in [0, u64::MAX] {
             let budget = Budget::begin(deadline_ms);
             assert!(budget.end > Instant::now());

@@ -175,8 +175,8 @@ impl<'a> Event<'a> {
                 id: None,
             });
         };
-        let envelope: Envelope = serde_json::from_str(body).map_err(|error| NotUnderstood {
-            reason: reason_of(&error),
+        let envelope: Envelope = read_object(body).map_err(|reason| NotUnderstood {
+            reason,
             id: read_id(body),
         })?;
         let Some(id) = DeliveryId::new(envelope.id) else {
@@ -275,9 +275,18 @@ fn read_id(body: &str) -> Option<DeliveryId<'_>> {
         #[serde(borrow)]
         id: Cow<'a, str>,
     }
-    serde_json::from_str(body)
+    read_object(body)
         .ok()
         .and_then(|Identified { id }| DeliveryId::new(id))
+}
+
+/// Reads a JSON object. Of a list serde would take one item for each member.
+fn read_object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Reason> {
+    let object = serde_json::from_str(json).map_err(|error| reason_of(&error))?;
+    if !json.trim_start().starts_with('{') {
+        return Err(Reason::NotEnvelope);
+    }
+    Ok(object)
 }
 
 /// How deep the objects and arrays of a valid JSON text nest.
@@ -331,7 +340,8 @@ impl JobReference<'_> {
     }
 }
 
-/// Unix milliseconds. Any JSON number is one; what lies beyond an `i64` counts as its end.
+/// Unix milliseconds. Any number that a double can hold is one; what lies beyond an `i64` counts as
+/// its end.
 struct Timestamp(i64);
 
 impl<'de> Deserialize<'de> for Timestamp {
@@ -532,6 +542,13 @@ mod tests {
         }
         let text = with("/timestamp", json!("1767614400000"));
         assert_eq!(refused(text), (Reason::NotEnvelope, id()));
+    }
+
+    #[test]
+    fn a_list_of_the_right_values_is_no_envelope() {
+        let list = r#"[{}, "job.contact.scored", 1767614400000, "v2", "delivery-1"]"#;
+        assert_eq!(refused(list), (Reason::NotEnvelope, None));
+        assert_eq!(refused(r#"["delivery-1"]"#), (Reason::NotEnvelope, None));
     }
 
     #[test]

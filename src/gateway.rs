@@ -43,7 +43,11 @@ impl Request {
     /// Reads a gateway's event. One of no known shape is a request without signature and body.
     #[must_use]
     pub fn from_event(event: &str) -> Self {
-        serde_json::from_str::<HttpEvent>(event).map_or_else(|_| Self::default(), Self::from)
+        serde_json::from_str::<HttpEvent>(event)
+            .ok()
+            // Of a list serde would take one item for each member.
+            .filter(|_| event.trim_start().starts_with('{'))
+            .map_or_else(Self::default, Self::from)
     }
 
     /// Lays an answer out for the gateway that sent this request.
@@ -379,6 +383,7 @@ mod tests {
             r#"{"body": {}}"#,
             r#"{"isBase64Encoded": "yes"}"#,
             r#"{"body": "a", "body": "b"}"#,
+            r#"[{"x-titanx-signature": "s"}, null, "body", false, null]"#,
         ] {
             let request: Request = serde_json::from_str(event).unwrap();
             assert_eq!(request.signature, None, "{event}");

@@ -3,6 +3,7 @@
 mod crash;
 mod emulators;
 mod events;
+mod hostile;
 mod model;
 mod receiver;
 mod runtime;

@@ -136,7 +136,9 @@ pub(crate) async fn deliver_within(
 
 /// Reads what a gateway would turn into an HTTP response.
 pub(crate) fn read(response: &Value) -> Answer {
-    let retry_after = response["headers"]["retry-after"].as_str();
+    let (one, list) = ("/headers/retry-after", "/multiValueHeaders/retry-after/0");
+    let retry_after = response.pointer(one).or(response.pointer(list));
+    let retry_after = retry_after.and_then(Value::as_str);
     Answer {
         status: response["statusCode"].as_u64().unwrap(),
         body: serde_json::from_str(response["body"].as_str().unwrap()).unwrap(),

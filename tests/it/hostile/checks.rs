@@ -1,0 +1,459 @@
+//! What must hold for every input, whoever made it: one check for each thing that reads bytes from
+//! outside. The property tests, the kept corpus and the fuzz targets of `fuzz/` all feed these.
+//!
+//! What is expected is worked out here anew, with a `serde_json::Value` or by hand.
+
+use std::{fmt, str};
+
+use futures_util::FutureExt;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Value, value::RawValue};
+use sha2::{Digest, Sha256};
+use titanx_receiver::{
+    answer::unavailable,
+    event::{DeliveryId, Event, Kind, NotUnderstood, Reason},
+    gateway::Request,
+    queue::{Message, Source},
+    secrets::{Secrets, UnusableSecret, parse_lines, parse_stored},
+    signature::{Signature, Verified, Verifier, sign},
+};
+
+/// The secret of these checks; a synthetic one.
+const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
+
+/// The oldest event that is not stale, in Unix milliseconds.
+pub(crate) const OLDEST_MS: i64 = 1_767_614_400_000;
+
+/// A secret, a header and a body, each on a line, the body to the end.
+pub(crate) fn signature(input: &[u8]) {
+    let mut parts = input.splitn(3, |&byte| byte == b'\n');
+    let mut part = || parts.next().unwrap_or_default();
+    let (secret, header, body) = (part(), part(), part());
+    let secret = String::from_utf8_lossy(secret);
+    let header = String::from_utf8_lossy(header);
+
+    let signed = sign(&secret, body);
+    let mac = hmac_sha256(secret.as_bytes(), body);
+    assert_eq!(signed, base64(&mac), "TitanX's formula");
+
+    let other = format!("{secret}.");
+    for secrets in [
+        &[&*secret][..],
+        &[&other, &*secret],
+        &[&*secret, &other],
+        &[&other],
+        &[],
+    ] {
+        let verifier = Verifier::new(secrets.iter().copied());
+        let accepts = |body, header| {
+            let signature = Signature::parse(header)?;
+            verifier.verify(body, &signature).map(Verified::bytes)
+        };
+        let ours = secrets.contains(&&*secret);
+        let as_signed = ours.then_some(body);
+        assert_eq!(accepts(body, &signed), as_signed);
+        let only_if_equal = as_signed.filter(|_| header == signed);
+        assert_eq!(accepts(body, &header), only_if_equal, "{header:?}");
+        assert_eq!(accepts(&changed(body), &signed), None);
+    }
+    let is_signature = is_base64_of_32_bytes(&header);
+    assert_eq!(Signature::parse(&header).is_some(), is_signature);
+}
+
+/// The same body but for one bit, or one byte more.
+fn changed(body: &[u8]) -> Vec<u8> {
+    let mut changed = body.to_vec();
+    let sum: usize = body.iter().map(|&byte| usize::from(byte)).sum();
+    match changed.len() {
+        0 => changed.push(0),
+        length => changed[sum % length] ^= 1 << (sum % 8),
+    }
+    changed
+}
+
+/// HMAC as RFC 2104 has it, from the hash alone.
+fn hmac_sha256(key: &[u8], text: &[u8]) -> [u8; 32] {
+    let mut block = [0; 64];
+    if key.len() > block.len() {
+        block[..32].copy_from_slice(&Sha256::digest(key));
+    } else {
+        block[..key.len()].copy_from_slice(key);
+    }
+    let padded = |pad| block.map(|byte: u8| byte ^ pad);
+    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(text);
+    let outer = Sha256::new().chain_update(padded(0x5c));
+    outer.chain_update(inner.finalize()).finalize().into()
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn base64(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let mut bits = [0, 0, 0, 0];
+        bits[1..=three.len()].copy_from_slice(three);
+        let bits = u32::from_be_bytes(bits);
+        for place in 0..4 {
+            let sextet = (bits >> (18 - 6 * place)) & 63;
+            text.push(if place > three.len() {
+                '='
+            } else {
+                char::from(ALPHABET[sextet as usize])
+            });
+        }
+    }
+    text
+}
+
+/// 43 characters of the alphabet, of whose last the two bits too many are zero, and the padding.
+fn is_base64_of_32_bytes(text: &str) -> bool {
+    let sextet = |character: &u8| ALPHABET.iter().position(|it| it == character);
+    let Some((b'=', characters)) = text.as_bytes().split_last() else {
+        return false;
+    };
+    let last = characters.last().and_then(sextet);
+    characters.len() == 43
+        && characters.iter().all(|it| sextet(it).is_some())
+        && last.is_some_and(|bits| bits % 4 == 0)
+}
+
+/// A signed body.
+pub(crate) fn envelope(input: &[u8]) {
+    let signature = Signature::parse(&sign(SECRET, input)).expect("it was signed");
+    let body = Verifier::new([SECRET]).verify(input, &signature);
+    match Event::parse(body.expect("it was signed"), OLDEST_MS) {
+        Ok(event) => understood(input, &event),
+        Err(NotUnderstood { reason, id }) => {
+            let id = id.as_ref();
+            match expected(input) {
+                Expected::Refused(expected) => {
+                    let id = id.map(|id| id.as_str().to_owned());
+                    assert_eq!((reason, id), expected);
+                }
+                Expected::Event { .. } => panic!("not understood: {reason:?}"),
+                Expected::Unclear => {}
+            }
+            let quarantined = Message::quarantined(input, reason, id);
+            assert!(quarantined.is_ok() || input.len() > 700_000);
+        }
+    }
+}
+
+fn understood(input: &[u8], event: &Event<'_>) {
+    assert_eq!(event.body.as_bytes(), input, "the exact bytes");
+    let id = event.id.as_str();
+    assert!((1..=128).contains(&id.len()) && id.bytes().all(|it| it.is_ascii_graphic()));
+    assert!(event.timestamp_ms >= OLDEST_MS);
+    assert_eq!(event.digest().len(), 43);
+    let job_id = match &event.kind {
+        Kind::ContactScored { job_id } => job_id.as_deref(),
+        Kind::JobCompleted(job) => Some(&*job.job_id),
+    };
+    match expected(input) {
+        Expected::Event {
+            id: expected_id,
+            event_type,
+            timestamp_ms,
+            job_id: expected_job_id,
+        } => {
+            assert_eq!(id, expected_id);
+            assert_eq!(event.event_type(), event_type);
+            assert_eq!(event.timestamp_ms, timestamp_ms);
+            assert_eq!(job_id, expected_job_id.as_deref());
+        }
+        Expected::Refused(refusal) => panic!("understood, not {refusal:?}"),
+        Expected::Unclear => {}
+    }
+    let message = Message::contact(event, job_id, Source::Webhook);
+    assert!(message.is_ok() || input.len() > 500_000);
+}
+
+/// What an envelope should come to.
+#[derive(Debug)]
+enum Expected {
+    Event {
+        id: String,
+        event_type: String,
+        timestamp_ms: i64,
+        job_id: Option<String>,
+    },
+    Refused((Reason, Option<String>)),
+    /// JSON by its grammar, but of what a `Value` cannot hold. It may be anywhere, so all that is
+    /// certain is that nothing panics.
+    Unclear,
+}
+
+fn expected(input: &[u8]) -> Expected {
+    let refused = |reason| Expected::Refused((reason, None));
+    let Ok(text) = str::from_utf8(input) else {
+        return refused(Reason::NotJson);
+    };
+    let value: Value = match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(_) if beyond_a_value(text) => return Expected::Unclear,
+        // Which of the two reasons is a matter of which comes first; neither may be missed.
+        Err(_) => return refused_as_broken(text),
+    };
+    let Some(envelope) = members(text) else {
+        return refused(Reason::NotEnvelope);
+    };
+    let id = one(&envelope, "id").and_then(|id| id.as_str().map(ToOwned::to_owned));
+    let usable_id = id.clone().filter(|id| DeliveryId::new(&**id).is_some());
+    let text_of = |name| one(&envelope, name).and_then(|it| it.as_str().map(ToOwned::to_owned));
+    let timestamp = one(&envelope, "timestamp").and_then(|it| milliseconds(&it));
+    let payload = one(&envelope, "payload");
+    let (Some(payload), Some(event_type), Some(timestamp_ms), Some(version), Some(_)) = (
+        payload,
+        text_of("eventType"),
+        timestamp,
+        text_of("apiVersion"),
+        id,
+    ) else {
+        return Expected::Refused((Reason::NotEnvelope, usable_id));
+    };
+    let Some(id) = usable_id else {
+        return refused(Reason::UnusableId);
+    };
+    let refused = |reason| Expected::Refused((reason, Some(id.clone())));
+    if version != "v2" {
+        return refused(Reason::UnknownApiVersion);
+    }
+    if !payload.is_object() {
+        return refused(Reason::NotEnvelope);
+    }
+    assert_eq!(value["payload"], payload);
+    let payload = envelope.iter().find(|member| member.0 == "payload");
+    let payload = members(payload.expect("there is one").1.get()).expect("an object");
+    let job_id = match &*event_type {
+        "job.contact.scored" => contacts_job(&payload),
+        "job.completed" => finished_job(&payload).map(Some),
+        _ => return refused(Reason::UnknownEventType),
+    };
+    match job_id {
+        None => refused(Reason::NotEnvelope),
+        Some(_) if timestamp_ms < OLDEST_MS => refused(Reason::Stale),
+        Some(job_id) => Expected::Event {
+            id,
+            event_type,
+            timestamp_ms,
+            job_id,
+        },
+    }
+}
+
+/// `None` is a contact that is not one.
+fn contacts_job(payload: &[Member]) -> Option<Option<String>> {
+    if payload.iter().filter(|it| it.0 == "jobId").count() > 1 {
+        return None;
+    }
+    let job_id = one(payload, "jobId").and_then(|it| it.as_str().map(ToOwned::to_owned));
+    Some(job_id.filter(|id| !id.is_empty()))
+}
+
+fn finished_job(payload: &[Member]) -> Option<String> {
+    for optional in ["jobType", "jobName", "jobStatus", "modifiedAt"] {
+        let values: Vec<_> = payload.iter().filter(|it| it.0 == optional).collect();
+        let well = match values[..] {
+            [] => true,
+            [_] => one(payload, optional).is_some_and(|it| it.is_string() || it.is_null()),
+            _ => false,
+        };
+        if !well {
+            return None;
+        }
+    }
+    let job_id = one(payload, "jobId")?.as_str()?.to_owned();
+    (1..=2048).contains(&job_id.len()).then_some(job_id)
+}
+
+fn milliseconds(value: &Value) -> Option<i64> {
+    let number = value.as_number()?;
+    let beyond = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
+    number.as_i64().or(number.as_u64().map(beyond)).or_else(|| {
+        let ms = number.as_f64()?;
+        // 2⁶³ and more is beyond an i64, and so is all below −2⁶³.
+        let end = 2_f64.powi(63);
+        Some(if ms >= end {
+            i64::MAX
+        } else if ms < -end {
+            i64::MIN
+        } else {
+            format!("{:.0}", ms.trunc()).parse().expect("whole")
+        })
+    })
+}
+
+/// A text that is no JSON: quarantined as that, or for what came first.
+fn refused_as_broken(text: &str) -> Expected {
+    let signature = Signature::parse(&sign(SECRET, text.as_bytes())).expect("it was signed");
+    let verified = Verifier::new([SECRET]).verify(text.as_bytes(), &signature);
+    let refusal = Event::parse(verified.expect("it was signed"), OLDEST_MS).unwrap_err();
+    assert!(
+        matches!(refusal.reason, Reason::NotJson | Reason::NotEnvelope),
+        "{refusal:?}"
+    );
+    assert!(refusal.id.is_none(), "an id of what is not JSON");
+    Expected::Unclear
+}
+
+/// Whether a text may be JSON by its grammar and yet no `Value`: it nests deep, or may hold half a
+/// surrogate pair or a number that no double is.
+fn beyond_a_value(text: &str) -> bool {
+    let opens = text.bytes().filter(|it| matches!(it, b'[' | b'{')).count();
+    let bytes = text.as_bytes();
+    let surrogate = bytes.windows(3).any(|it| it.eq_ignore_ascii_case(br"\ud"));
+    let exponent = bytes
+        .windows(2)
+        .any(|it| matches!(it, [b'0'..=b'9', b'e' | b'E']));
+    let digits = bytes
+        .split(|it| !it.is_ascii_digit())
+        .any(|digits| digits.len() > 300);
+    opens > 127 || surrogate || exponent || digits
+}
+
+type Member<'a> = (String, &'a RawValue);
+
+/// The members of an object in their order, doubled ones too; `None` if it is none.
+fn members(json: &str) -> Option<Vec<Member<'_>>> {
+    serde_json::from_str(json).ok().map(|Members(it)| it)
+}
+
+/// The member of this name, if there is exactly one.
+fn one(members: &[Member], name: &str) -> Option<Value> {
+    let mut named = members.iter().filter(|member| member.0 == name);
+    let (_, value) = named.next()?;
+    (named.next().is_none()).then(|| serde_json::from_str(value.get()).expect("JSON"))
+}
+
+struct Members<'a>(Vec<Member<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+/// An event from a gateway.
+pub(crate) fn gateway(input: &[u8]) {
+    let json: Result<&RawValue, _> = serde_json::from_slice(input);
+    let request: Result<Request, _> = serde_json::from_slice(input);
+    // Lambda delivers nothing but JSON.
+    assert_eq!(
+        request.is_ok(),
+        json.is_ok(),
+        "every JSON value is a request"
+    );
+    let Ok(request) = request else { return };
+
+    let secrets = Secrets::fixed(&[SECRET.to_owned()]);
+    let verified = secrets.verify(&request).now_or_never();
+    let verified = verified.expect("nothing is waited for").ok();
+    let signed = request.body.as_deref().filter(|body| {
+        let mac = base64(&hmac_sha256(SECRET.as_bytes(), body));
+        request.signature.as_ref() == Some(&mac)
+    });
+    assert_eq!(verified.map(Verified::bytes), signed);
+
+    let response = serde_json::to_value(request.respond(unavailable())).expect("it is JSON");
+    assert_eq!(response["statusCode"], 503);
+    let (one, many) = ("/headers/retry-after", "/multiValueHeaders/retry-after/0");
+    let retry_after = response.pointer(one).or(response.pointer(many));
+    assert_eq!(retry_after.and_then(Value::as_str), Some("5"));
+
+    if let Ok(event) = serde_json::from_slice(input) {
+        as_the_event_says(&event, &request);
+    }
+}
+
+/// What a `Value` says of an event, as far as a `Value` can: of doubled members it keeps one.
+fn as_the_event_says(event: &Value, request: &Request) {
+    if !event.is_object() {
+        assert_eq!(request.signature, None);
+    }
+    if let Some(signature) = &request.signature {
+        assert!(
+            headers(event).any(|it| it == signature),
+            "made up: {signature}"
+        );
+    }
+    let Some(body) = request.body.as_deref() else {
+        // Base64 that lies, or an event of no known shape: nobody signed that.
+        assert!(event["isBase64Encoded"] == true || request.signature.is_none());
+        return;
+    };
+    match event["body"].as_str() {
+        Some(text) if event["isBase64Encoded"] == true => assert_eq!(base64(body), text),
+        Some(text) => assert_eq!(body, text.as_bytes()),
+        None => assert!(body.is_empty()),
+    }
+}
+
+/// All values of all headers, in both maps.
+fn headers(event: &Value) -> impl Iterator<Item = &str> {
+    let maps = ["headers", "multiValueHeaders"].map(|name| event[name].as_object());
+    let values = maps.into_iter().flatten().flat_map(|map| map.values());
+    values
+        .flat_map(|value| match value {
+            Value::Array(list) => list.iter().collect(),
+            one => vec![one],
+        })
+        .filter_map(Value::as_str)
+}
+
+/// The value of a stored secret, or of the variable.
+pub(crate) fn secrets(input: &[u8]) {
+    let value = &*String::from_utf8_lossy(input);
+    let trimmed = |it: &str| it.trim().to_owned();
+
+    let lines: Vec<_> = value.lines().map(trimmed).collect();
+    let lines: Vec<_> = lines.into_iter().filter(|it| !it.is_empty()).collect();
+    let expected = if lines.is_empty() {
+        Err(UnusableSecret::Empty)
+    } else {
+        Ok(lines)
+    };
+    assert_eq!(parse_lines(value), expected);
+
+    let one_or_many = if value.trim_start().starts_with('[') {
+        serde_json::from_str(value).map_err(|_| UnusableSecret::NotAnArray)
+    } else {
+        Ok(vec![value.to_owned()])
+    };
+    let expected = one_or_many.and_then(|secrets: Vec<String>| {
+        let secrets: Vec<_> = secrets.iter().map(|it| trimmed(it)).collect();
+        if secrets.is_empty() || secrets.iter().any(String::is_empty) {
+            Err(UnusableSecret::Empty)
+        } else {
+            Ok(secrets)
+        }
+    });
+    let stored = parse_stored(value);
+    assert_eq!(stored, expected);
+
+    for secrets in [parse_lines(value), stored].into_iter().flatten() {
+        let like_any = Secrets::fixed(&vec!["any".to_owned(); secrets.len()]);
+        let ours = Secrets::fixed(&secrets);
+        assert_eq!(format!("{ours:?}"), format!("{like_any:?}"), "told");
+        for secret in &secrets {
+            let mut request = Request::default();
+            request.signature = Some(sign(secret, input));
+            request.body = Some(input.to_vec());
+            let verified = ours.verify(&request).now_or_never();
+            assert!(verified.expect("nothing is waited for").is_ok());
+        }
+    }
+}

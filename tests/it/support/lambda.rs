@@ -10,6 +10,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -104,26 +105,32 @@ impl Lambda {
             .spawn()
             .expect("the function's program can be started");
         let output = Arc::default();
-        keep(child.stdout.take(), &output);
-        keep(child.stderr.take(), &output);
+        let readers = vec![
+            keep(child.stdout.take(), &output),
+            keep(child.stderr.take(), &output),
+        ];
         Process {
             child,
             api,
             output,
+            readers,
             _serving: serving,
         }
     }
 }
 
 /// Keeps every line that comes, on a thread that ends with the process.
-fn keep(stream: Option<impl Read + Send + 'static>, output: &Arc<Mutex<Vec<String>>>) {
+fn keep(
+    stream: Option<impl Read + Send + 'static>,
+    output: &Arc<Mutex<Vec<String>>>,
+) -> JoinHandle<()> {
     let stream = BufReader::new(stream.expect("it is piped"));
     let output = Arc::clone(output);
     std::thread::spawn(move || {
         for line in stream.lines().map_while(io::Result::ok) {
             lock(&output).push(line);
         }
-    });
+    })
 }
 
 /// A process of the function. It is killed when this is dropped.
@@ -131,6 +138,7 @@ pub(crate) struct Process {
     child: Child,
     api: Arc<RuntimeApi>,
     output: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
     _serving: JoinSet<()>,
 }
 
@@ -140,6 +148,9 @@ impl Process {
         let _only_if_gone_already = self.child.kill();
         let _status = self.child.wait();
         *lock(&self.api.taken) = None;
+        for reader in self.readers.drain(..) {
+            let _at_the_end = reader.join();
+        }
     }
 
     /// Takes the lines that it wrote so far to standard output and standard error.
@@ -217,7 +228,10 @@ impl RuntimeApi {
     async fn next(self: Arc<Self>) -> Response<Full<Bytes>> {
         let invocation = loop {
             let next = self.queue.lock().await.recv().await;
-            let next = next.expect("the function is there as long as its processes");
+            // The function is gone, and so will its processes be.
+            let Some(next) = next else {
+                return std::future::pending().await;
+            };
             if !next.outcome.is_closed() {
                 break next;
             }

@@ -4,9 +4,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::background::Background;
 
@@ -77,6 +77,22 @@ pub(crate) struct Call {
     pub(crate) served: Option<u16>,
 }
 
+/// A call that took effect, and whether the caller learnt of it.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) operation: String,
+    pub(crate) request: Bytes,
+    pub(crate) status: u16,
+    /// When it took effect.
+    pub(crate) at: Instant,
+    /// Whether the caller was still there for the service's own answer, and got it.
+    pub(crate) answered: bool,
+    /// From the call's arrival to its end.
+    pub(crate) took: Duration,
+}
+
+type Observer = Box<dyn Fn(&Served) + Send + Sync>;
+
 /// The proxy in front of one service. It ends when this is dropped.
 pub(crate) struct FaultProxy {
     pub(crate) url: String,
@@ -120,6 +136,12 @@ impl FaultProxy {
     /// Every call so far.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.proxy.script().calls.clone()
+    }
+
+    /// From now on tells `observer` of every call that the service served.
+    pub(crate) fn observe(&self, observer: impl Fn(&Served) + Send + Sync + 'static) {
+        let observer: Observer = Box::new(observer);
+        let _only_the_first = self.proxy.observer.set(observer);
     }
 
     /// Returns once a call stands at [`Harm::Stop`].
@@ -192,6 +214,7 @@ struct Proxy {
     gate: Arc<Gate>,
     /// How many calls stand still.
     stopped: watch::Sender<usize>,
+    observer: OnceLock<Observer>,
 }
 
 /// The call goes no further, and its connection is reset.
@@ -216,6 +239,7 @@ impl Proxy {
             }),
             gate: Arc::new(Gate::new()?),
             stopped: watch::Sender::new(0),
+            observer: OnceLock::new(),
         })
     }
 
@@ -256,6 +280,7 @@ impl Proxy {
         let Some(target) = Target::of(&request) else {
             return self.forward(whole(request).await?).await;
         };
+        let began = Instant::now();
         let (call, fault) = self.script().enter(&target.operation);
         match fault {
             Some(Fault::Refuse(duration)) => {
@@ -266,20 +291,37 @@ impl Proxy {
             _ => {}
         }
         let request = whole(request).await?;
+        let (answer, awaited) = oneshot::channel();
         // A task of its own: what is under way takes effect even if the client goes away.
-        let rest = async move {
-            let answer = self.carry_out(call, fault, &target, request).await?;
-            Ok(self.close_ahead(answer))
-        };
-        tokio::spawn(rest).await.unwrap_or(Err(Reset))
+        tokio::spawn(async move {
+            let sent = request.body().clone();
+            let effect = OnceLock::new();
+            let carried_out = self.carry_out(fault, &target, request, &effect).await;
+            let own_answer = carried_out.is_ok() && !changes_the_answer(fault);
+            let carried_out = carried_out.map(|answer| self.close_ahead(answer));
+            let status = effect.get().map(|&(status, _)| status);
+            self.script().calls[call].served = status;
+            let received = answer.send(carried_out).is_ok();
+            if let (Some(observer), Some(&(status, at))) = (self.observer.get(), effect.get()) {
+                observer(&Served {
+                    operation: target.operation,
+                    request: collected(sent).await,
+                    status,
+                    at,
+                    answered: own_answer && received,
+                    took: began.elapsed(),
+                });
+            }
+        });
+        awaited.await.unwrap_or(Err(Reset))
     }
 
     async fn carry_out(
         &self,
-        call: usize,
         fault: Option<Fault>,
         target: &Target,
         request: Request<Full<Bytes>>,
+        effect: &OnceLock<(u16, Instant)>,
     ) -> Result<Answer, Reset> {
         if let Some(Fault::Before(harm)) = fault
             && let Some(answer) = self.harm(harm, target).await?
@@ -287,7 +329,7 @@ impl Proxy {
             return Ok(answer);
         }
         let answer = self.forward(request).await?;
-        self.script().calls[call].served = Some(answer.status().as_u16());
+        let _once = effect.set((answer.status().as_u16(), Instant::now()));
         match fault {
             Some(Fault::After(harm)) => Ok(self.harm(harm, target).await?.unwrap_or(answer)),
             _ => Ok(answer),
@@ -341,6 +383,20 @@ impl Proxy {
         }
         answer
     }
+}
+
+/// Whether the caller gets another answer than the service's own.
+fn changes_the_answer(fault: Option<Fault>) -> bool {
+    match fault {
+        Some(Fault::After(harm)) => !matches!(harm, Harm::Delay(_)),
+        _ => false,
+    }
+}
+
+/// The bytes of a body that is there already.
+async fn collected(body: Full<Bytes>) -> Bytes {
+    let Ok(collected) = body.collect().await;
+    collected.to_bytes()
 }
 
 /// The request with its whole body.

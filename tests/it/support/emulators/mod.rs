@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use self::background::Background;
 pub(crate) use self::dynamodb::{AttributeValue, Item, Table};
-pub(crate) use self::fault_proxy::{Call, Fault, FaultProxy, Harm, When};
+pub(crate) use self::fault_proxy::{Call, Fault, FaultProxy, Harm, Served, When};
 use self::secrets_manager::SecretsManager;
 pub(crate) use self::sqs::Message;
 use self::sqs::Sqs;

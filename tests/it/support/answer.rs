@@ -1,0 +1,62 @@
+//! What comes back, read as a gateway reads it.
+
+use serde_json::{Value, json};
+
+/// An answer as the gateway gets it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: u64,
+    pub(crate) body: Value,
+    pub(crate) retry_after: Option<u64>,
+}
+
+impl Answer {
+    /// The answer of this status and JSON body, without `Retry-After`.
+    pub(crate) fn of(status: u64, body: Value) -> Self {
+        Self {
+            status,
+            body,
+            retry_after: None,
+        }
+    }
+
+    pub(crate) fn accepted() -> Self {
+        Self::of(200, json!({"received": true}))
+    }
+
+    pub(crate) fn duplicate() -> Self {
+        Self::of(200, json!({"received": true, "duplicate": true}))
+    }
+
+    pub(crate) fn quarantined() -> Self {
+        Self::of(200, json!({"received": true, "quarantined": true}))
+    }
+
+    pub(crate) fn refused() -> Self {
+        Self::of(401, json!({"error": "Invalid signature"}))
+    }
+
+    /// Whether it stands in the table of answers.
+    pub(crate) fn is_in_the_table(&self) -> bool {
+        let received = self.body["received"] == true && self.retry_after.is_none();
+        let error = self.body["error"].is_string();
+        match self.status {
+            200 => received,
+            401 | 413 => error && self.retry_after.is_none(),
+            429 | 503 => error && self.retry_after.is_some_and(|seconds| seconds >= 1),
+            _ => false,
+        }
+    }
+}
+
+/// Reads what a gateway would turn into an HTTP response.
+pub(crate) fn read(response: &Value) -> Answer {
+    let (one, list) = ("/headers/retry-after", "/multiValueHeaders/retry-after/0");
+    let retry_after = response.pointer(one).or(response.pointer(list));
+    let retry_after = retry_after.and_then(Value::as_str);
+    Answer {
+        status: response["statusCode"].as_u64().unwrap(),
+        body: serde_json::from_str(response["body"].as_str().unwrap()).unwrap(),
+        retry_after: retry_after.map(|seconds| seconds.parse().unwrap()),
+    }
+}

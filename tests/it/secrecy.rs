@@ -1,0 +1,357 @@
+//! What a curious reader finds in the logs, the answers and the errors: nothing.
+//!
+//! The function's own program runs through every kind of event and fault. Every line that it writes
+//! and every answer that it gives is searched for fragments of what it was told in confidence.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use crate::support::{
+    answer::{Answer, read},
+    emulators::{Emulators, Fault, Harm, When},
+    lambda::{Lambda, Outcome},
+    surroundings::{Proxies, environment},
+    titanx::{NOT_STALE, request, signature},
+};
+
+/// Fragments of this length and longer are found.
+const FRAGMENT: usize = 6;
+const TIMEOUT: Duration = Duration::from_secs(3);
+const SLOW: Duration = Duration::from_secs(20);
+/// What TitanX signs with here, and another live secret: of no word that a log may well say.
+const SECRET: &str = "wh_sk_Hn5TzQ9wBvXk2LrYd8MfJp6C";
+const OTHER_SECRET: &str = "whsec_Zq8vKyXw3LmPtRb7NhJcGdFs";
+const GUESS: &str = "Gx7-stranger-wYq2";
+
+/// Values that stand nowhere else, so that to find one is to have found a leak.
+const PERSONAL: [&str; 10] = [
+    "Quorvexia",
+    "Zylthandrow-Öbrenkjöld",
+    "quorvexia.zylthandrow@vexmail.example",
+    "+1 202-555-0147",
+    "Chief Wyvernkeeper",
+    "https://vexmail.example/in/qzylthandrow",
+    "Brundlewick Oxyhydrates",
+    "4711 Vrksbnjle Street",
+    "jb-9f3c7e51d2",
+    "Kvothmjold batch",
+];
+
+fn payload() -> Value {
+    let [
+        first,
+        last,
+        email,
+        phone,
+        title,
+        url,
+        company,
+        street,
+        job_id,
+        job_name,
+    ] = PERSONAL;
+    json!({
+        "firstName": first, "lastName": last, "email": email, "phone": phone, "title": title,
+        "linkedInUrl": url, "companyAccount": company, "street": street, "jobId": job_id,
+        "jobName": job_name,
+    })
+}
+
+fn body(id: &str, event_type: &str) -> String {
+    json!({
+        "payload": payload(),
+        "eventType": event_type,
+        "timestamp": NOT_STALE,
+        "apiVersion": "v2",
+        "id": id,
+    })
+    .to_string()
+}
+
+/// Finds fragments of confidential texts, whichever way they are written.
+#[derive(Default)]
+struct Finder {
+    /// Each fragment, and what it is one of.
+    fragments: HashMap<String, String>,
+    /// How long fragments are, in bytes.
+    lengths: BTreeSet<usize>,
+}
+
+impl Finder {
+    /// From now on finds `text`, as it is, and its bytes in Base64, hex and as Rust prints them.
+    fn keep_secret(&mut self, text: &str) {
+        let hex: Vec<_> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let decimal: Vec<_> = text.bytes().map(|byte| byte.to_string()).collect();
+        self.add(
+            text,
+            &text.chars().map(String::from).collect::<Vec<_>>(),
+            "",
+        );
+        self.add(text, &hex, "");
+        self.add(text, &decimal, ", ");
+        for skipped in 0..3 {
+            let encoded = STANDARD.encode(text.as_bytes().get(skipped..).unwrap_or_default());
+            // The end depends on what follows the text.
+            let encoded: Vec<_> = encoded.chars().map(String::from).collect();
+            let certain = encoded.len().saturating_sub(4);
+            self.add(text, &encoded[..certain], "");
+        }
+    }
+
+    fn add(&mut self, text: &str, units: &[String], separator: &str) {
+        for fragment in units.windows(FRAGMENT) {
+            let fragment = fragment.join(separator).to_lowercase();
+            self.lengths.insert(fragment.len());
+            self.fragments.insert(fragment, text.to_owned());
+        }
+    }
+
+    /// What of it stands in `text`, if anything does.
+    fn find(&self, text: &str) -> Option<String> {
+        let text = text.to_lowercase();
+        let starts = text.char_indices().map(|(start, _)| start);
+        let pieces = starts.flat_map(|start| {
+            let ends = self.lengths.iter().map(move |length| start + length);
+            ends.filter_map(|end| text.get(start..end))
+                .collect::<Vec<_>>()
+        });
+        for piece in pieces {
+            if let Some(whole) = self.fragments.get(piece) {
+                return Some(format!("{piece:?} of {whole:?} in {text:?}"));
+            }
+        }
+        None
+    }
+}
+
+/// Everything that the function is told in confidence over [`disclosures`].
+fn confidential() -> Finder {
+    let mut finder = Finder::default();
+    for value in PERSONAL {
+        finder.keep_secret(value);
+    }
+    for secret in [SECRET, OTHER_SECRET, GUESS] {
+        finder.keep_secret(secret);
+        for event_type in EVENT_TYPES {
+            for id in IDS {
+                let signed = signature(secret, body(id, event_type).as_bytes());
+                finder.keep_secret(&signed);
+            }
+        }
+    }
+    finder
+}
+
+const EVENT_TYPES: [&str; 3] = ["job.contact.scored", "job.completed", "job.started"];
+const IDS: [&str; 4] = ["id-1", "id-2", "id-3", ""];
+
+/// Everything that is sent: each event signed, forged, unsigned, cut off, doubled, and not text.
+fn requests() -> Vec<Value> {
+    let mut requests = Vec::new();
+    for event_type in EVENT_TYPES {
+        for id in IDS {
+            let body = body(id, event_type);
+            let bytes = body.as_bytes();
+            let right = signature(SECRET, bytes);
+            for given in [
+                Some(right.clone()),
+                Some(signature(GUESS, bytes)),
+                Some(signature(OTHER_SECRET, bytes)),
+                Some(format!("sha256={right}")),
+                Some(right[..40].to_owned()),
+                None,
+            ] {
+                requests.push(request(&body, given.as_deref()));
+            }
+            let half = &body[..bytes.len() / 2];
+            requests.push(request(half, Some(&signature(SECRET, half.as_bytes()))));
+            let mistyped = body.replace(&NOT_STALE.to_string(), "\"Chief Wyvernkeeper\"");
+            requests.push(request(
+                &mistyped,
+                Some(&signature(SECRET, mistyped.as_bytes())),
+            ));
+            let not_text = [b"\xff\xfe", bytes].concat();
+            let mut encoded = request("", Some(&signature(SECRET, &not_text)));
+            encoded["body"] = STANDARD.encode(&not_text).into();
+            encoded["isBase64Encoded"] = true.into();
+            requests.push(encoded);
+        }
+    }
+    let mut lying = request(&body("id-1", EVENT_TYPES[0]), None);
+    lying["isBase64Encoded"] = true.into();
+    requests.push(lying);
+    // A larger payload under a known id, and one that no queue takes.
+    let large = body("id-4", EVENT_TYPES[0]).replace("Quorvexia\"", &{
+        let name = "Quorvexia".repeat(150_000);
+        format!("{name}\"")
+    });
+    requests.push(request(&large, Some(&signature(SECRET, large.as_bytes()))));
+    requests
+}
+
+/// Everything that one process says while this fault lasts.
+async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>, Vec<Answer>) {
+    let emulators = Emulators::start();
+    let mut environment = emulators.environment();
+    environment.insert("AWS_LAMBDA_LOG_LEVEL", "TRACE".to_owned());
+    environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", "64".to_owned());
+    emulators.secret.rotate(secret);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    if let Some((when, fault)) = fault {
+        for proxy in [&proxies.dynamodb, &proxies.sqs, &proxies.secrets_manager] {
+            proxy.inject(when, fault);
+        }
+    }
+    let lambda = Lambda::new(TIMEOUT);
+    let mut process = lambda
+        .start(Path::new(env!("CARGO_BIN_EXE_receiver")), &environment)
+        .await;
+    let mut said = Vec::new();
+    let mut answers = Vec::new();
+    let requests = requests();
+    let outcomes = requests.iter().map(|request| lambda.invoke(request));
+    for outcome in futures_util::future::join_all(outcomes).await {
+        match outcome {
+            Outcome::Answered(answer) => {
+                answers.push(read(&answer));
+                said.push(answer.to_string());
+            }
+            other => said.push(format!("{other:?}")),
+        }
+    }
+    process.kill();
+    said.extend(process.take_output());
+    (said, answers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_fragment_of_a_payload_a_signature_or_a_secret_is_ever_told() {
+    let both = json!([SECRET, OTHER_SECRET]).to_string();
+    let unusable = format!("[\"{SECRET}\", ");
+    let finder = confidential();
+    let mut statuses = BTreeMap::<u64, usize>::new();
+    let mut outcomes = Vec::new();
+    for (fault, secret) in [
+        (None, SECRET),
+        (None, &both),
+        (None, &unusable),
+        (Some((When::Always, Fault::Before(Harm::Reset))), &both),
+        (Some((When::Always, Fault::After(Harm::Reset))), &both),
+        (
+            Some((When::Always, Fault::Before(Harm::ServerError))),
+            &both,
+        ),
+        (Some((When::Always, Fault::Before(Harm::Throttle))), &both),
+        (
+            Some((When::Always, Fault::Before(Harm::Delay(SLOW)))),
+            &both,
+        ),
+        (
+            Some((When::Every("SendMessage"), Fault::Before(Harm::ServerError))),
+            &both,
+        ),
+        (
+            Some((When::Every("UpdateItem"), Fault::Before(Harm::ServerError))),
+            &both,
+        ),
+        (
+            Some((When::NthOf(2, "PutItem"), Fault::After(Harm::Reset))),
+            &both,
+        ),
+        (
+            Some((When::Share(0.5), Fault::Before(Harm::Throttle))),
+            &both,
+        ),
+    ] {
+        let (said, answers) = disclosures(fault, secret).await;
+        assert!(
+            said.len() >= 2 * answers.len(),
+            "{fault:?}: a line for each"
+        );
+        for answer in answers {
+            assert!(answer.is_in_the_table(), "{fault:?}: {answer:?}");
+            *statuses.entry(answer.status).or_default() += 1;
+        }
+        for line in &said {
+            assert_eq!(finder.find(line), None, "{fault:?}");
+        }
+        outcomes.extend(said);
+    }
+    // It was asked for everything that it can answer.
+    for status in [200, 401, 413, 429, 503] {
+        assert!(statuses.contains_key(&status), "{status} in {statuses:?}");
+    }
+    for outcome in [
+        "accepted",
+        "quarantined",
+        "refused",
+        "in_flight",
+        "unavailable",
+    ] {
+        let told = format!("\"outcome\":\"{outcome}\"");
+        assert!(outcomes.iter().any(|line| line.contains(&told)), "{told}");
+    }
+}
+
+#[test]
+fn the_finder_finds_what_is_planted_however_it_is_written() {
+    let finder = confidential();
+    let body = body("id-1", EVENT_TYPES[0]);
+    let signed = signature(SECRET, body.as_bytes());
+    let hex: Vec<_> = SECRET.bytes().map(|it| format!("{it:02x}")).collect();
+    for leak in [
+        body.clone(),
+        STANDARD.encode(&body),
+        format!("{:?}", body.as_bytes()),
+        format!("{body:?}"),
+        signed.clone(),
+        format!("expected {}", &signed[10..16]),
+        signature(OTHER_SECRET, body.as_bytes()),
+        SECRET.to_owned(),
+        format!("Secret({:?})", &OTHER_SECRET[6..12]),
+        hex.concat(),
+        "dear quorvex".to_owned(),
+        "VEXMAIL".to_owned(),
+        "tel 555-0147".to_owned(),
+        "kjöld".to_owned() + ", brenkjöld",
+    ] {
+        assert!(finder.find(&leak).is_some(), "{leak}");
+    }
+    for harmless in [
+        r#"{"level":"INFO","delivery_id":"id-1","event_type":"job.contact.scored","outcome":"accepted","status":200,"message":"delivery answered"}"#,
+        r#"{"error": "Invalid signature"}"#,
+        "Quorv exia",
+    ] {
+        assert_eq!(finder.find(harmless), None);
+    }
+}
+
+/// Constant time is by construction (`Verifier::verify` compares with each secret in constant time
+/// and goes on after a match). What can be seen from outside: every live secret is tried.
+#[tokio::test]
+async fn every_live_secret_is_tried_wherever_it_stands() {
+    let secrets: Vec<String> = (0..8).map(|n| format!("wh_sk_live_{n}")).collect();
+    let emulators = Emulators::start();
+    let mut variables = environment(&emulators);
+    variables.insert("TITANX_WEBHOOK_SECRET", secrets.join("\n"));
+    let receiver = crate::support::front_door::receiver(&variables);
+    for (n, secret) in secrets.iter().enumerate() {
+        let body = body(&format!("delivery-{n}"), EVENT_TYPES[0]);
+        let signature = signature(secret, body.as_bytes());
+        let event = request(&body, Some(&signature));
+        let answer = crate::support::front_door::deliver(&receiver, &event).await;
+        assert_eq!(answer, Answer::accepted(), "secret {n}");
+    }
+    let body = body("delivery-9", EVENT_TYPES[0]);
+    let retired = signature("wh_sk_live_8", body.as_bytes());
+    let event = request(&body, Some(&retired));
+    let answer = crate::support::front_door::deliver(&receiver, &event).await;
+    assert_eq!(answer, Answer::refused());
+    assert_eq!(emulators.contacts.len(), secrets.len());
+}

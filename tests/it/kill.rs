@@ -1,0 +1,476 @@
+//! Killed for real: the function's own program, ended by `SIGKILL` at every call to AWS that it
+//! makes, before and after the call took effect, for every kind of event.
+//!
+//! A fresh process then meets TitanX's retry. Whenever that comes, the event is durable at least
+//! once; more than once only if the process died between a send that took effect and its completion
+//! mark, and then under one delivery id.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::support::{
+    answer::{Answer, read},
+    emulators::{AttributeValue, Emulators, Fault, FaultProxy, Harm, When},
+    lambda::{Lambda, Outcome},
+    surroundings::Proxies,
+    titanx::{contact, envelope, finished_job, signed},
+};
+
+/// Short invocations, so that leases are over soon.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// When a lease taken now is over: the invocation's time and the margin of a second.
+const LEASE: Duration = Duration::from_millis(4_100);
+/// TitanX's backoff, compressed; it would go on for three days.
+const BACKOFF: Duration = Duration::from_millis(400);
+const MOST_ATTEMPTS: usize = 30;
+/// Nothing here takes so long; only a run that hangs is ended by it.
+const HUNG: Duration = Duration::from_mins(1);
+
+const AT_ONCE: usize = 8;
+const ID: &str = "delivery-1";
+
+/// What is delivered, into which situation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Contact,
+    ContactOnFifoQueue,
+    FinishedJob,
+    NotUnderstood,
+    /// The id of an earlier delivery under other content.
+    IdReused,
+    /// SQS fails until the process is killed, so that the claim is given back.
+    ContactNotSent,
+    /// The jobs table fails until the process is killed.
+    JobNotMarked,
+}
+
+impl Kind {
+    const ALL: [Self; 7] = [
+        Self::Contact,
+        Self::ContactOnFifoQueue,
+        Self::FinishedJob,
+        Self::NotUnderstood,
+        Self::IdReused,
+        Self::ContactNotSent,
+        Self::JobNotMarked,
+    ];
+
+    fn body(self) -> String {
+        match self {
+            Self::Contact | Self::ContactOnFifoQueue | Self::ContactNotSent => contact(ID),
+            Self::FinishedJob | Self::JobNotMarked => finished_job(ID, "job-1"),
+            Self::NotUnderstood => envelope(ID, "job.started", &json!({})),
+            Self::IdReused => envelope(ID, "job.contact.scored", &json!({"jobId": "job-2"})),
+        }
+    }
+
+    /// The bodies of this delivery that were made durable, wherever its kind belongs.
+    fn durable(self, emulators: &Emulators) -> Vec<String> {
+        let messages = match self {
+            Self::Contact | Self::ContactNotSent => emulators.contacts.messages(),
+            Self::ContactOnFifoQueue => emulators.contacts_fifo.messages(),
+            Self::NotUnderstood | Self::IdReused => emulators.quarantine.messages(),
+            Self::FinishedJob | Self::JobNotMarked => {
+                let done = emulators.jobs.get("job-1");
+                return done.map(|_| self.body()).into_iter().collect();
+            }
+        };
+        let ours = messages
+            .into_iter()
+            .filter(|it| it.attribute("deliveryId") == Some(ID));
+        ours.map(|message| message.body).collect()
+    }
+}
+
+/// When TitanX comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Retry {
+    /// While the first attempt still stands at the call: it is killed afterwards.
+    Overlapping,
+    AtOnce,
+    /// While the lease of the killed process is live.
+    InFlight,
+    AfterTheLease,
+}
+
+impl Retry {
+    const ALL: [Self; 4] = [
+        Self::Overlapping,
+        Self::AtOnce,
+        Self::InFlight,
+        Self::AfterTheLease,
+    ];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Service {
+    SecretsManager,
+    DynamoDb,
+    Sqs,
+}
+
+impl Service {
+    const ALL: [Self; 3] = [Self::SecretsManager, Self::DynamoDb, Self::Sqs];
+
+    fn proxy(self, proxies: &Proxies) -> &FaultProxy {
+        match self {
+            Self::SecretsManager => &proxies.secrets_manager,
+            Self::DynamoDb => &proxies.dynamodb,
+            Self::Sqs => &proxies.sqs,
+        }
+    }
+}
+
+/// A call that the function makes: the n-th to this service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Call {
+    service: Service,
+    n: usize,
+    operation: String,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {}", self.operation, self.n)
+    }
+}
+
+/// The kill.
+#[derive(Debug, Clone)]
+struct Case {
+    kind: Kind,
+    call: Call,
+    took_effect: bool,
+    retry: Retry,
+}
+
+/// What it came to.
+#[derive(Debug)]
+struct Run {
+    case: Case,
+    /// The statuses of the retries' answers, in order.
+    statuses: Vec<u64>,
+    times: usize,
+    /// Whether promise 3 allows a second message.
+    may_duplicate: bool,
+    wrong: Vec<String>,
+}
+
+/// All the runs.
+#[derive(Debug)]
+pub(crate) struct Report(Vec<Run>);
+
+impl Report {
+    /// Everything that should not have been.
+    pub(crate) fn wrong(&self) -> Vec<String> {
+        let runs = self.0.iter();
+        runs.flat_map(|run| run.wrong.iter().map(|it| format!("{:?}: {it}", run.case)))
+            .collect()
+    }
+
+    pub(crate) fn kills(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn lost(&self) -> usize {
+        self.0.iter().filter(|run| run.times == 0).count()
+    }
+
+    pub(crate) fn duplicates(&self) -> usize {
+        let runs = self.0.iter();
+        runs.map(|run| run.times.saturating_sub(1)).sum()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut rows = BTreeMap::<_, Vec<&Run>>::new();
+        for run in &self.0 {
+            let Case { kind, call, .. } = &run.case;
+            let row = (*kind, call.clone(), run.case.took_effect);
+            rows.entry(row).or_default().push(run);
+        }
+        writeln!(
+            f,
+            "| event | killed at | took effect | kills | lost | duplicates | allowed | answers to the retries |\n\
+             |---|---|---|---:|---:|---:|---|---|"
+        )?;
+        for ((kind, call, took_effect), runs) in rows {
+            let mut answers = BTreeMap::<u64, usize>::new();
+            for status in runs.iter().flat_map(|run| &run.statuses) {
+                *answers.entry(*status).or_default() += 1;
+            }
+            let answers: Vec<_> = answers
+                .into_iter()
+                .map(|(status, times)| format!("{times} × {status}"))
+                .collect();
+            writeln!(
+                f,
+                "| {kind:?} | {call} | {} | {} | {} | {} | {} | {} |",
+                if took_effect { "yes" } else { "no" },
+                runs.len(),
+                runs.iter().filter(|run| run.times == 0).count(),
+                runs.iter()
+                    .map(|run| run.times.saturating_sub(1))
+                    .sum::<usize>(),
+                if runs.iter().any(|run| run.may_duplicate) {
+                    "yes"
+                } else {
+                    "no"
+                },
+                answers.join(", ")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Kills the program at every call of every kind of event, with every retry; or, where that takes
+/// too long, does one in so many of all these cases.
+pub(crate) async fn run(binary: &Path, one_in: usize) -> Report {
+    let binary: Arc<Path> = binary.into();
+    let mut cases = Vec::new();
+    for kind in Kind::ALL {
+        for call in calls(kind, &binary).await {
+            for took_effect in [false, true] {
+                cases.extend(Retry::ALL.map(|retry| Case {
+                    kind,
+                    call: call.clone(),
+                    took_effect,
+                    retry,
+                }));
+            }
+        }
+    }
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let mut running = JoinSet::new();
+    for case in cases.into_iter().step_by(one_in) {
+        let (binary, permits) = (Arc::clone(&binary), Arc::clone(&permits));
+        running.spawn(async move {
+            let _permit = permits.acquire().await;
+            kill(case, &binary).await
+        });
+    }
+    Report(running.join_all().await)
+}
+
+/// The scene of one case: the services, what stands between, and the situation prepared.
+struct Scene {
+    kind: Kind,
+    emulators: Emulators,
+    proxies: Proxies,
+    environment: BTreeMap<&'static str, String>,
+    event: Value,
+}
+
+impl Scene {
+    async fn prepare(kind: Kind, binary: &Path) -> Self {
+        let emulators = Emulators::start();
+        let mut environment = emulators.environment();
+        if kind == Kind::ContactOnFifoQueue {
+            environment.insert("CONTACTS_QUEUE_URL", emulators.contacts_fifo.url.clone());
+        }
+        if kind == Kind::IdReused {
+            let lambda = Lambda::new(HUNG);
+            let _process = lambda.start(binary, &environment).await;
+            lambda.invoke(&signed(&contact(ID))).await;
+        }
+        let proxies = Proxies::between(&mut environment, &emulators);
+        Self {
+            kind,
+            emulators,
+            proxies,
+            environment,
+            event: signed(&kind.body()),
+        }
+    }
+
+    /// What fails until the process is killed.
+    fn break_it(&self) {
+        let failing = Fault::Before(Harm::ServerError);
+        match self.kind {
+            Kind::ContactNotSent => self.proxies.sqs.inject(When::Always, failing),
+            Kind::JobNotMarked => {
+                let mark_done = When::Every("UpdateItem");
+                self.proxies.dynamodb.inject(mark_done, failing);
+            }
+            _ => {}
+        }
+    }
+
+    async fn stopped(&self) {
+        tokio::select! {
+            () = self.proxies.secrets_manager.stopped() => {}
+            () = self.proxies.dynamodb.stopped() => {}
+            () = self.proxies.sqs.stopped() => {}
+        }
+    }
+
+    /// Whether a kill now is one between a send that took effect and its completion mark.
+    fn is_between_send_and_mark(&self) -> bool {
+        let status = self.emulators.deliveries.get(ID);
+        let status = status.and_then(|record| record.get("status").cloned());
+        let on_a_queue = !matches!(self.kind, Kind::FinishedJob | Kind::JobNotMarked);
+        let sent = on_a_queue && !self.kind.durable(&self.emulators).is_empty();
+        // What is parked has no mark of its own; a FIFO queue drops the second message.
+        let marked = match self.kind {
+            Kind::NotUnderstood | Kind::IdReused => false,
+            Kind::ContactOnFifoQueue => true,
+            _ => status == Some(AttributeValue::S("COMPLETED".to_owned())),
+        };
+        sent && !marked
+    }
+
+    /// What is wrong with what is durable at the end.
+    fn wrong(&self, may_duplicate: bool) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let durable = self.kind.durable(&self.emulators);
+        if durable.is_empty() {
+            wrong.push("lost".to_owned());
+        }
+        if durable.len() > 1 + usize::from(may_duplicate) {
+            wrong.push(format!("made durable {} times", durable.len()));
+        }
+        if durable.iter().any(|body| *body != self.kind.body()) {
+            wrong.push("another body than the one sent".to_owned());
+        }
+        let Emulators {
+            contacts,
+            contacts_fifo,
+            jobs,
+            quarantine,
+            ..
+        } = &self.emulators;
+        let all = contacts.len() + contacts_fifo.len() + jobs.len() + quarantine.len();
+        let earlier = usize::from(self.kind == Kind::IdReused);
+        if all != durable.len() + earlier {
+            wrong.push("something else was done".to_owned());
+        }
+        wrong
+    }
+}
+
+/// The calls that one delivery of this kind makes, from the start of the process on. A machine that
+/// stands still for a second makes the SDK repeat one, hence those that are made both of two times.
+async fn calls(kind: Kind, binary: &Path) -> BTreeSet<Call> {
+    &calls_once(kind, binary).await & &calls_once(kind, binary).await
+}
+
+async fn calls_once(kind: Kind, binary: &Path) -> BTreeSet<Call> {
+    let scene = Scene::prepare(kind, binary).await;
+    scene.break_it();
+    let lambda = Lambda::new(HUNG);
+    let _process = lambda.start(binary, &scene.environment).await;
+    lambda.invoke(&scene.event).await;
+    let mut calls = BTreeSet::new();
+    for service in Service::ALL {
+        for (n, call) in service
+            .proxy(&scene.proxies)
+            .calls()
+            .into_iter()
+            .enumerate()
+        {
+            calls.insert(Call {
+                service,
+                n: n + 1,
+                operation: call.operation,
+            });
+        }
+    }
+    calls
+}
+
+async fn kill(case: Case, binary: &Path) -> Run {
+    let scene = Scene::prepare(case.kind, binary).await;
+    let at_the_call = When::Nth(case.call.n);
+    let stop = if case.took_effect {
+        Fault::After(Harm::Stop)
+    } else {
+        Fault::Before(Harm::Stop)
+    };
+    let proxy = case.call.service.proxy(&scene.proxies);
+    proxy.inject(at_the_call, stop);
+    scene.break_it();
+
+    let lambda = Lambda::new(TIMEOUT);
+    let mut victim = lambda.start(binary, &scene.environment).await;
+    let mut statuses = Vec::new();
+    let mut wrong = Vec::new();
+    let mut killed = false;
+    tokio::select! {
+        () = scene.stopped() => killed = true,
+        outcome = lambda.invoke(&scene.event) => wrong.push(format!("never stopped: {outcome:?}")),
+    }
+    if killed && case.retry == Retry::Overlapping {
+        let (status, complaint) = deliver(&scene, binary).await;
+        statuses.push(status);
+        wrong.extend(complaint);
+    }
+    let may_duplicate = scene.is_between_send_and_mark();
+    victim.kill();
+    scene.proxies.heal();
+
+    sleep(match case.retry {
+        Retry::Overlapping | Retry::AtOnce => Duration::ZERO,
+        Retry::InFlight => Duration::from_secs(1),
+        Retry::AfterTheLease => LEASE,
+    })
+    .await;
+    for _ in 0..MOST_ATTEMPTS {
+        let (status, complaint) = deliver(&scene, binary).await;
+        statuses.push(status);
+        wrong.extend(complaint);
+        if status == 200 {
+            break;
+        }
+        sleep(BACKOFF).await;
+    }
+    if statuses.last() != Some(&200) {
+        wrong.push("never acknowledged".to_owned());
+    }
+    wrong.extend(scene.wrong(may_duplicate));
+    Run {
+        times: case.kind.durable(&scene.emulators).len(),
+        case,
+        statuses,
+        may_duplicate,
+        wrong,
+    }
+}
+
+/// Delivers to a fresh process: the status of its answer, and what is wrong with it.
+async fn deliver(scene: &Scene, binary: &Path) -> (u64, Option<String>) {
+    let lambda = Lambda::new(TIMEOUT);
+    let _process = lambda.start(binary, &scene.environment).await;
+    match timeout(HUNG, lambda.invoke(&scene.event)).await {
+        Ok(Outcome::Answered(answer)) => {
+            let answer: Answer = read(&answer);
+            let in_the_table = answer.is_in_the_table() && matches!(answer.status, 200 | 429 | 503);
+            let complaint = (!in_the_table).then(|| format!("{answer:?}"));
+            (answer.status, complaint)
+        }
+        other => (0, Some(format!("no answer: {other:?}"))),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_call_loses_nothing() {
+    let binary = Path::new(env!("CARGO_BIN_EXE_receiver"));
+    let report = run(binary, 5).await;
+    assert_eq!(report.wrong(), [""; 0], "{report}");
+    assert!(report.kills() >= 30, "{report}");
+    assert_eq!(report.lost(), 0);
+    assert!(report.duplicates() > 0, "the window of promise 3 was met");
+}

@@ -1,0 +1,73 @@
+//! Soaks the release build of the function in the deliveries of a TitanX that misbehaves, over AWS
+//! calls that fail: `cargo run --release --example soak -- --deliveries 100000 --jobs 100
+//! --faults 0.2`. Exit status 0 only if everything is durable, every second message has its cause,
+//! every answer stands in the table and the function's memory stayed what it was.
+
+use std::{
+    env,
+    process::ExitCode,
+    str::FromStr,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "shared with the tests, which use all of it"
+)]
+#[path = "../tests/it/support"]
+mod support {
+    pub(crate) mod answer;
+    pub(crate) mod emulators;
+    pub(crate) mod lambda;
+    pub(crate) mod release;
+    pub(crate) mod surroundings;
+    pub(crate) mod titanx;
+}
+
+#[path = "../tests/it/soak.rs"]
+mod soak;
+
+const USAGE: &str =
+    "options: --deliveries N, --jobs N, --faults SHARE, --kills N, --concurrency N, --seed N";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Some(plan) = plan(env::args().skip(1).collect()) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    println!("seed                  {}", plan.seed);
+    let report = soak::run(plan).await;
+    println!("{report}");
+    ExitCode::from(u8::from(!report.wrong().is_empty()))
+}
+
+fn plan(mut options: Vec<String>) -> Option<soak::Plan> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let plan = soak::Plan {
+        deliveries: take(&mut options, "--deliveries", 100_000)?,
+        jobs: take(&mut options, "--jobs", 100)?,
+        faults: take(&mut options, "--faults", 0.2)?,
+        kills: take(&mut options, "--kills", 20)?,
+        concurrency: take(&mut options, "--concurrency", 24)?,
+        seed: take(&mut options, "--seed", now.as_secs())?,
+        binary: support::release::receiver(),
+    };
+    let possible =
+        plan.jobs > 0 && plan.jobs <= plan.deliveries && (0.0..1.0).contains(&plan.faults);
+    (possible && options.is_empty()).then_some(plan)
+}
+
+/// Takes one option and its value out; `None` if the value is none.
+fn take<T: FromStr>(options: &mut Vec<String>, name: &str, default: T) -> Option<T> {
+    let Some(position) = options.iter().position(|option| option == name) else {
+        return Some(default);
+    };
+    options.remove(position);
+    if position < options.len() {
+        options.remove(position).parse().ok()
+    } else {
+        None
+    }
+}

@@ -1,0 +1,722 @@
+//! A TitanX that misbehaves like the real one, for as long as it takes.
+//!
+//! It delivers the events of many jobs at once, out of order and some of them twice, waits for an
+//! answer as long as it likes and no longer, comes again with exponential backoff after 408, 429,
+//! 5xx or silence, and drops an event for good on any other 4xx. Below the function's SDK a share
+//! of all calls to AWS is broken, and processes of the function are killed. Its time is compressed:
+//! ten seconds are [`PATIENCE`].
+//!
+//! Whether all came well is read off the queues and the jobs table alone. Why a message is there
+//! twice is read off the proxies: an answer of SQS was lost, the process was killed, or the delivery
+//! was acknowledged while its completion mark could not be written, and came again.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::support::{
+    answer::{Answer, read},
+    emulators::{Emulators, Fault, FaultProxy, Harm, Message, SIGNING_SECRET, Served, When},
+    lambda::{Lambda, Outcome, Process},
+    surroundings::Proxies,
+    titanx::{NOT_STALE, request, signature},
+};
+
+/// TitanX's ten seconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The function's eight seconds.
+const TIMEOUT: Duration = Duration::from_secs(4);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
+/// TitanX's three days.
+const MOST_ATTEMPTS: u32 = 60;
+/// Callers give a call to AWS up after a second, counted from before it arrives; so near to that it
+/// cannot be told any more whether they were still there.
+const NEARLY_GIVEN_UP: Duration = Duration::from_millis(500);
+/// Events in backoff, for each that is being delivered; more are not begun.
+const IN_BACKOFF: usize = 20;
+const OUTAGE_EVERY: Duration = Duration::from_secs(2);
+const OUTAGE: Duration = Duration::from_millis(50);
+const SAMPLE_EVERY: Duration = Duration::from_millis(200);
+/// The most that memory may be in the last quarter, over what it was in the first.
+const FLAT: f64 = 1.1;
+/// A shorter soak is over before memory has settled.
+const TELLS_OF_MEMORY: usize = 10_000;
+
+/// How much of everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) deliveries: usize,
+    pub(crate) jobs: usize,
+    /// The share of all calls to AWS that is broken.
+    pub(crate) faults: f64,
+    pub(crate) kills: usize,
+    /// Deliveries that each of the two processes is given at a time.
+    pub(crate) concurrency: usize,
+    pub(crate) seed: u64,
+    pub(crate) binary: PathBuf,
+}
+
+/// An event, told by its number alone: every n-th of a job is the job's own, some are none that
+/// the receiver understands, the others are contacts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Contact,
+    FinishedJob,
+    NotUnderstood,
+}
+
+impl Plan {
+    fn kind(&self, number: usize) -> Kind {
+        if number < self.jobs {
+            Kind::FinishedJob
+        } else if number % 500 == 499 {
+            Kind::NotUnderstood
+        } else {
+            Kind::Contact
+        }
+    }
+
+    fn job_id(&self, number: usize) -> String {
+        format!("00000000-0000-4000-9000-{:012}", number % self.jobs)
+    }
+
+    fn delivery_id(number: usize) -> String {
+        format!("00000000-0000-4000-8000-{number:012}")
+    }
+
+    fn body(&self, number: usize) -> String {
+        let job_id = self.job_id(number);
+        let (event_type, payload) = match self.kind(number) {
+            Kind::FinishedJob => (
+                "job.completed",
+                json!({
+                    "jobId": job_id,
+                    "jobType": "scoring",
+                    "jobName": format!("Synthetic batch {number}"),
+                    "jobStatus": if number % 10 == 9 { "Not Enriched" } else { "Finalized" },
+                    "modifiedAt": "2100-01-01T00:00:00Z",
+                }),
+            ),
+            Kind::NotUnderstood => ("job.started", json!({"jobId": job_id})),
+            Kind::Contact => ("job.contact.scored", contact(number, &job_id)),
+        };
+        json!({
+            "payload": payload,
+            "eventType": event_type,
+            "timestamp": NOT_STALE,
+            "apiVersion": "v2",
+            "id": Self::delivery_id(number),
+        })
+        .to_string()
+    }
+}
+
+fn contact(number: usize, job_id: &str) -> Value {
+    json!({
+        "jobId": job_id,
+        "firstName": format!("Sample{number}"),
+        "lastName": "Person-Öne \"Q\" \u{1F4DE}",
+        "email": format!("sample.{number}@example.com"),
+        "title": "Head of Operations",
+        "phone": format!("+1 202-555-01{:02}", number % 100),
+        "phone2": format!("+1 202-555-01{:02}", (number + 1) % 100),
+        "phoneStatus": "High Propensity",
+        "phone2Status": null,
+        "leadStatus": "High Propensity",
+        "companyAccount": "Example Company",
+        "website": "https://www.example.com",
+        "annualRevenue": "1000000",
+        "customerContactId": number.to_string(),
+        "unmappedFields": {"row": number, "note": "x".repeat(number % 900)},
+    })
+}
+
+/// What happened, told by sender and proxies.
+#[derive(Default)]
+struct Books {
+    attempts: AtomicUsize,
+    acknowledged: AtomicUsize,
+    forged: AtomicUsize,
+    kills: AtomicUsize,
+    outages: AtomicUsize,
+    done: AtomicBool,
+    inner: Mutex<Pages>,
+}
+
+#[derive(Default)]
+struct Pages {
+    answers: BTreeMap<String, usize>,
+    wrong: Vec<String>,
+    /// Sends that took effect and whose answer was lost, by delivery id.
+    lost_answers: HashMap<String, usize>,
+    /// Times that a process was killed while it had this delivery.
+    kills: HashMap<String, usize>,
+    /// When a delivery first bore a completion mark.
+    marked: HashMap<String, Instant>,
+    /// When a contact was acknowledged, other than as a duplicate.
+    accepted: Vec<(String, Instant)>,
+    resident_kib: Vec<u64>,
+}
+
+impl Books {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wrong(&self, what: String) {
+        self.pages().wrong.push(what);
+    }
+
+    /// Writes down what the proxy in front of SQS saw.
+    fn sent(&self, call: &Served) {
+        if call.operation != "SendMessage" || call.status != 200 {
+            return;
+        }
+        // Held back on its way, it may have taken effect after the caller was gone.
+        if call.answered && call.took < NEARLY_GIVEN_UP {
+            return;
+        }
+        let request: Value = serde_json::from_slice(&call.request).expect("SQS took it");
+        let id = &request["MessageAttributes"]["deliveryId"]["StringValue"];
+        let id = id.as_str().expect("every message names it").to_owned();
+        *self.pages().lost_answers.entry(id).or_default() += 1;
+    }
+
+    /// Writes down what the proxy in front of DynamoDB saw.
+    fn written(&self, call: &Served) {
+        if call.operation != "PutItem" || call.status != 200 {
+            return;
+        }
+        let request: Value = serde_json::from_slice(&call.request).expect("DynamoDB took it");
+        let item = &request["Item"];
+        if item["status"]["S"] == "COMPLETED" {
+            let id = item["delivery_id"]["S"].as_str().expect("the table's key");
+            let mut pages = self.pages();
+            let first = pages.marked.entry(id.to_owned()).or_insert(call.at);
+            *first = call.at.min(*first);
+        }
+    }
+
+    fn answered(&self, id: &str, kind: Kind, answer: &Answer) {
+        let mut pages = self.pages();
+        let outcome = format!("{} {}", answer.status, answer.body);
+        *pages.answers.entry(outcome).or_default() += 1;
+        if !answer.is_in_the_table() {
+            pages.wrong.push(format!("{id}: {answer:?}"));
+        }
+        if kind == Kind::Contact && *answer == Answer::accepted() {
+            pages.accepted.push((id.to_owned(), Instant::now()));
+        }
+    }
+}
+
+impl Pages {
+    /// How often each delivery was acknowledged while it bore no completion mark.
+    fn unmarked(&self) -> HashMap<String, usize> {
+        let mut unmarked = HashMap::new();
+        for (id, at) in &self.accepted {
+            if self.marked.get(id).is_none_or(|marked| marked > at) {
+                *unmarked.entry(id.clone()).or_default() += 1;
+            }
+        }
+        unmarked
+    }
+}
+
+/// What a soak came to.
+#[derive(Debug)]
+pub(crate) struct Report {
+    plan: Plan,
+    took: Duration,
+    attempts: usize,
+    forged: usize,
+    kills: usize,
+    outages: usize,
+    calls: usize,
+    broken: BTreeMap<String, usize>,
+    answers: BTreeMap<String, usize>,
+    contacts: usize,
+    jobs: usize,
+    quarantined: usize,
+    lost: usize,
+    duplicates: BTreeMap<&'static str, usize>,
+    resident_kib: (u64, u64),
+    wrong: Vec<String>,
+}
+
+impl Report {
+    /// Everything that should not have been.
+    pub(crate) fn wrong(&self) -> &[String] {
+        &self.wrong
+    }
+}
+
+/// What a growing function would exceed, and noise does not.
+#[expect(clippy::cast_precision_loss, reason = "kibibytes of one process")]
+fn grew((first, last): (u64, u64)) -> bool {
+    last as f64 > FLAT * first as f64
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Plan {
+            deliveries, faults, ..
+        } = self.plan;
+        let broken: usize = self.broken.values().sum();
+        writeln!(f, "deliveries            {deliveries}")?;
+        writeln!(f, "took                  {} s", self.took.as_secs())?;
+        writeln!(f, "attempts              {}", self.attempts)?;
+        writeln!(f, "forged requests       {}", self.forged)?;
+        writeln!(f, "calls to AWS          {}", self.calls)?;
+        writeln!(f, "of them broken        {broken} (asked for: {faults})")?;
+        for (fault, times) in &self.broken {
+            writeln!(f, "  {fault:<40} {times}")?;
+        }
+        writeln!(f, "outages               {}", self.outages)?;
+        writeln!(f, "processes killed      {}", self.kills)?;
+        writeln!(f, "answers")?;
+        for (answer, times) in &self.answers {
+            writeln!(f, "  {answer:<40} {times}")?;
+        }
+        writeln!(f, "contacts on the queue {}", self.contacts)?;
+        writeln!(f, "jobs done             {}", self.jobs)?;
+        writeln!(f, "in quarantine         {}", self.quarantined)?;
+        writeln!(f, "lost                  {}", self.lost)?;
+        writeln!(
+            f,
+            "second messages       {}",
+            self.duplicates.values().sum::<usize>()
+        )?;
+        for (cause, times) in &self.duplicates {
+            writeln!(f, "  {cause:<40} {times}")?;
+        }
+        let (first, last) = self.resident_kib;
+        writeln!(
+            f,
+            "resident memory       {first} KiB in the first quarter, {last} KiB in the last"
+        )?;
+        writeln!(f, "wrong                 {}", self.wrong.len())?;
+        for wrong in self.wrong.iter().take(20) {
+            writeln!(f, "  {wrong}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything the tasks of a soak share.
+struct Soak {
+    plan: Plan,
+    lambda: Lambda,
+    books: Arc<Books>,
+    slots: Semaphore,
+}
+
+/// Soaks the function's own program.
+pub(crate) async fn run(plan: Plan) -> Report {
+    let began = Instant::now();
+    let emulators = Emulators::start();
+    let mut environment = emulators.environment();
+    let concurrency = plan.concurrency.to_string();
+    environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", concurrency);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let books = Arc::new(Books::default());
+    watch(&proxies, &books);
+    let soak = Arc::new(Soak {
+        lambda: Lambda::new(TIMEOUT),
+        books: Arc::clone(&books),
+        slots: Semaphore::new(2 * plan.concurrency),
+        plan: plan.clone(),
+    });
+
+    // One process lives from first to last, the other is killed now and then.
+    let steady = soak.lambda.start(&plan.binary, &environment).await;
+    break_calls(&proxies, plan.faults);
+    let mut around = JoinSet::new();
+    around.spawn(measure(steady, Arc::clone(&books)));
+    around.spawn(kill(Arc::clone(&soak), environment));
+    let proxies = Arc::new(proxies);
+    around.spawn(outages(Arc::clone(&proxies), Arc::clone(&books)));
+    around.spawn(forge(Arc::clone(&soak)));
+    around.spawn(tell(Arc::clone(&soak)));
+    deliver_all(&soak).await;
+    books.done.store(true, Ordering::Relaxed);
+    around.join_all().await;
+    proxies_heal(&proxies).await;
+    close(&soak, &emulators, &proxies, began)
+}
+
+/// What is still under way takes effect late.
+async fn proxies_heal(proxies: &Proxies) {
+    proxies.heal();
+    sleep(Duration::from_secs(2)).await;
+}
+
+fn watch(proxies: &Proxies, books: &Arc<Books>) {
+    let seen = Arc::clone(books);
+    proxies.sqs.observe(move |call| seen.sent(call));
+    let seen = Arc::clone(books);
+    proxies.dynamodb.observe(move |call| seen.written(call));
+}
+
+/// Breaks this share of all calls, in every way alike often.
+fn break_calls(proxies: &Proxies, share: f64) {
+    let (short, long) = (Duration::from_millis(200), Duration::from_millis(1_500));
+    let faults = [
+        Fault::Before(Harm::Reset),
+        Fault::After(Harm::Reset),
+        Fault::Before(Harm::ServerError),
+        Fault::After(Harm::ServerError),
+        Fault::Before(Harm::Throttle),
+        Fault::Before(Harm::Delay(short)),
+        Fault::After(Harm::Delay(short)),
+        Fault::Before(Harm::Delay(long)),
+        Fault::After(Harm::Delay(long)),
+    ];
+    // Each is drawn for itself, and the first drawn is done.
+    let each = 1.0 - (1.0 - share).powf(1.0 / 9.0);
+    for proxy in [&proxies.dynamodb, &proxies.sqs, &proxies.secrets_manager] {
+        for fault in faults {
+            proxy.inject(When::Share(each), fault);
+        }
+    }
+}
+
+/// Lets one endpoint after the other refuse connections for a moment.
+async fn outages(proxies: Arc<Proxies>, books: Arc<Books>) {
+    let endpoints = [&proxies.dynamodb, &proxies.sqs];
+    for endpoint in endpoints.into_iter().cycle() {
+        sleep(OUTAGE_EVERY).await;
+        if books.done.load(Ordering::Relaxed) {
+            return;
+        }
+        endpoint.inject(When::Nth(1), Fault::Refuse(OUTAGE));
+        books.outages.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Samples the memory of a process that lives from first to last.
+async fn measure(process: Process, books: Arc<Books>) {
+    while !books.done.load(Ordering::Relaxed) {
+        sleep(SAMPLE_EVERY).await;
+        match process.resident_kib() {
+            Some(kib) => books.pages().resident_kib.push(kib),
+            None => return books.wrong("the steady process is gone".to_owned()),
+        }
+        process.take_output();
+    }
+}
+
+/// Runs the other process, and kills it each time another part of all is acknowledged.
+async fn kill(soak: Arc<Soak>, environment: BTreeMap<&'static str, String>) {
+    let Plan {
+        deliveries,
+        kills,
+        binary,
+        ..
+    } = &soak.plan;
+    let mut process = soak.lambda.start(binary, &environment).await;
+    while !soak.books.done.load(Ordering::Relaxed) {
+        sleep(Duration::from_millis(20)).await;
+        process.take_output();
+        let killed = soak.books.kills.load(Ordering::Relaxed);
+        let acknowledged = soak.books.acknowledged.load(Ordering::Relaxed);
+        if killed < *kills && acknowledged > (killed + 1) * deliveries / (kills + 1) {
+            process.kill();
+            soak.books.kills.fetch_add(1, Ordering::Relaxed);
+            process = soak.lambda.start(binary, &environment).await;
+        }
+    }
+}
+
+/// A stranger beside TitanX, who has no secret.
+async fn forge(soak: Arc<Soak>) {
+    let body = soak.plan.body(0).replace("Synthetic", "Forged");
+    let mut number = 0;
+    while !soak.books.done.load(Ordering::Relaxed) {
+        number += 1;
+        let signature = signature(&format!("guess {number}"), body.as_bytes());
+        let (_, answer) = soak.ask(&request(&body, Some(&signature))).await;
+        match answer {
+            Some(answer) if answer == Answer::refused() || answer.status == 503 => {
+                soak.books.forged.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(answer) => soak.books.wrong(format!("forged: {answer:?}")),
+            None => {}
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Delivers every event, many at a time, in no order, some of them twice.
+async fn deliver_all(soak: &Arc<Soak>) {
+    let mut numbers: Vec<usize> = (0..soak.plan.deliveries).collect();
+    let mut random = fastrand::Rng::with_seed(soak.plan.seed);
+    random.shuffle(&mut numbers);
+    let permits = Arc::new(Semaphore::new(2 * soak.plan.concurrency * IN_BACKOFF));
+    let mut running = JoinSet::new();
+    for number in numbers {
+        let permit = Arc::clone(&permits).acquire_owned().await;
+        let soak = Arc::clone(soak);
+        let repeats = match random.u32(..100) {
+            0..2 => Repeat::Beside,
+            2..4 => Repeat::Afterwards,
+            _ => Repeat::Never,
+        };
+        running.spawn(async move {
+            soak.deliver(number, repeats).await;
+            drop(permit);
+        });
+        while running.try_join_next().is_some() {}
+    }
+    running.join_all().await;
+}
+
+/// Tells how far it is, where that takes long.
+async fn tell(soak: Arc<Soak>) {
+    while !soak.books.done.load(Ordering::Relaxed) {
+        sleep(Duration::from_secs(1)).await;
+        let Books {
+            acknowledged,
+            attempts,
+            ..
+        } = &*soak.books;
+        if soak.plan.deliveries >= TELLS_OF_MEMORY {
+            eprint!(
+                "\r{} acknowledged after {} attempts",
+                acknowledged.load(Ordering::Relaxed),
+                attempts.load(Ordering::Relaxed)
+            );
+        }
+    }
+}
+
+/// Whether TitanX delivers one event twice.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Repeat {
+    Never,
+    Beside,
+    /// After it was acknowledged, as if it had not learnt of that.
+    Afterwards,
+}
+
+impl Soak {
+    async fn deliver(&self, number: usize, repeats: Repeat) {
+        let body = self.plan.body(number);
+        let event = request(&body, Some(&signature(SIGNING_SECRET, body.as_bytes())));
+        match repeats {
+            Repeat::Never => self.deliver_once(number, &event).await,
+            Repeat::Beside => {
+                tokio::join!(
+                    self.deliver_once(number, &event),
+                    self.deliver_once(number, &event)
+                );
+            }
+            Repeat::Afterwards => {
+                self.deliver_once(number, &event).await;
+                sleep(FIRST_BACKOFF * u32::try_from(number % 60).expect("small")).await;
+                self.deliver_once(number, &event).await;
+            }
+        }
+        self.books.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Comes again until the event is acknowledged or dropped.
+    async fn deliver_once(&self, number: usize, event: &Value) {
+        let id = Plan::delivery_id(number);
+        let mut backoff = FIRST_BACKOFF;
+        for _ in 0..MOST_ATTEMPTS {
+            self.books.attempts.fetch_add(1, Ordering::Relaxed);
+            let (outcome, answer) = self.ask(event).await;
+            if let Some(answer) = answer {
+                self.books.answered(&id, self.plan.kind(number), &answer);
+                match answer.status {
+                    200..300 => return,
+                    408 | 429 | 500.. => {}
+                    status => return self.books.wrong(format!("{id}: dropped at {status}")),
+                }
+            }
+            if outcome == Some(Outcome::Cut) {
+                *self.books.pages().kills.entry(id.clone()).or_default() += 1;
+            }
+            sleep(backoff.mul_f64(0.5 + fastrand::f64())).await;
+            backoff = LONGEST_BACKOFF.min(backoff * 2);
+        }
+        self.books.wrong(format!("{id}: given up"));
+    }
+
+    /// One request, as long as TitanX waits. No gateway takes more than the function can.
+    async fn ask(&self, event: &Value) -> (Option<Outcome>, Option<Answer>) {
+        let _slot = self.slots.acquire().await;
+        match timeout(PATIENCE, self.lambda.invoke(event)).await {
+            Err(_) => (None, None),
+            Ok(Outcome::Answered(answer)) => (None, Some(read(&answer))),
+            Ok(Outcome::Cut) => (Some(Outcome::Cut), None),
+            Ok(outcome) => {
+                self.books.wrong(format!("no answer: {outcome:?}"));
+                (Some(outcome), None)
+            }
+        }
+    }
+}
+
+/// Closes the books: what is durable, what is there twice, and why.
+fn close(soak: &Soak, emulators: &Emulators, proxies: &Proxies, began: Instant) -> Report {
+    let Soak { plan, books, .. } = soak;
+    let contacts = by_delivery(emulators.contacts.messages());
+    let quarantined = by_delivery(emulators.quarantine.messages());
+    let jobs = emulators.jobs.len();
+    let mut pages = std::mem::take(&mut *books.pages());
+    let mut lost = 0;
+    let (mut expected_contacts, mut expected_quarantined) = (0, 0);
+    for number in 0..plan.deliveries {
+        let id = Plan::delivery_id(number);
+        let durable = match plan.kind(number) {
+            Kind::Contact => {
+                expected_contacts += 1;
+                holds(&contacts, &id, &plan.body(number))
+            }
+            Kind::NotUnderstood => {
+                expected_quarantined += 1;
+                holds(&quarantined, &id, &plan.body(number))
+            }
+            Kind::FinishedJob => emulators.jobs.get(&plan.job_id(number)).is_some(),
+        };
+        if !durable {
+            lost += 1;
+            pages.wrong.push(format!("{id} is lost or changed"));
+        }
+    }
+    for (what, count, expected) in [
+        ("contacts", contacts.len(), expected_contacts),
+        ("quarantined", quarantined.len(), expected_quarantined),
+        ("jobs", jobs, plan.jobs),
+    ] {
+        if count != expected {
+            let wrong = format!("{what}: {count} deliveries where {expected} belong");
+            pages.wrong.push(wrong);
+        }
+    }
+    let resident_kib = quarters(&pages.resident_kib);
+    if plan.deliveries >= TELLS_OF_MEMORY && grew(resident_kib) {
+        pages.wrong.push("the function's memory grew".to_owned());
+    }
+    let duplicates = explain(&contacts, &quarantined, &mut pages);
+    let calls: Vec<_> = [&proxies.dynamodb, &proxies.sqs, &proxies.secrets_manager]
+        .into_iter()
+        .flat_map(FaultProxy::calls)
+        .collect();
+    let mut broken = BTreeMap::new();
+    for fault in calls.iter().filter_map(|call| call.fault) {
+        *broken.entry(format!("{fault:?}")).or_default() += 1;
+    }
+    Report {
+        plan: plan.clone(),
+        took: began.elapsed(),
+        attempts: books.attempts.load(Ordering::Relaxed),
+        forged: books.forged.load(Ordering::Relaxed),
+        kills: books.kills.load(Ordering::Relaxed),
+        outages: books.outages.load(Ordering::Relaxed),
+        calls: calls.len(),
+        broken,
+        answers: pages.answers,
+        contacts: contacts.len(),
+        jobs,
+        quarantined: quarantined.len(),
+        lost,
+        duplicates,
+        resident_kib,
+        wrong: pages.wrong,
+    }
+}
+
+fn by_delivery(messages: Vec<Message>) -> HashMap<String, Vec<String>> {
+    let mut by_delivery = HashMap::<_, Vec<_>>::new();
+    for message in messages {
+        let id = message.attribute("deliveryId").unwrap_or_default();
+        let bodies = by_delivery.entry(id.to_owned()).or_default();
+        bodies.push(message.body);
+    }
+    by_delivery
+}
+
+/// Whether all the messages of a delivery, and at least one, are what was signed.
+fn holds(messages: &HashMap<String, Vec<String>>, id: &str, body: &str) -> bool {
+    let bodies = messages.get(id);
+    bodies.is_some_and(|bodies| bodies.iter().all(|it| it == body))
+}
+
+/// Lays every second message to a cause. One that has none is wrong.
+fn explain(
+    contacts: &HashMap<String, Vec<String>>,
+    quarantined: &HashMap<String, Vec<String>>,
+    pages: &mut Pages,
+) -> BTreeMap<&'static str, usize> {
+    let mut causes = BTreeMap::new();
+    // What is parked has no record: each attempt at it that TitanX makes may park it again.
+    let parked = quarantined.values().map(|bodies| bodies.len() - 1).sum();
+    causes.insert("parked again", parked);
+    let unmarked = pages.unmarked();
+    for (id, bodies) in contacts {
+        let of = |page: &HashMap<String, usize>| page.get(id).copied().unwrap_or(0);
+        let possible = [
+            ("an answer of SQS was lost", of(&pages.lost_answers)),
+            ("the process was killed", of(&pages.kills)),
+            ("acknowledged, not marked, came again", of(&unmarked)),
+        ];
+        let mut unexplained = bodies.len() - 1;
+        for (cause, times) in possible {
+            let explained = unexplained.min(times);
+            *causes.entry(cause).or_default() += explained;
+            unexplained -= explained;
+        }
+        if unexplained > 0 {
+            let wrong = format!("{id}: {unexplained} messages too many for no reason");
+            pages.wrong.push(wrong);
+        }
+    }
+    causes
+}
+
+/// The medians of the first and the last quarter.
+fn quarters(samples: &[u64]) -> (u64, u64) {
+    let median = |samples: &[u64]| {
+        let mut sorted = samples.to_vec();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or(0)
+    };
+    let quarter = samples.len() / 4;
+    (
+        median(&samples[..quarter]),
+        median(&samples[samples.len() - quarter..]),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_soak_loses_nothing_and_explains_every_second_message() {
+    let report = run(Plan {
+        deliveries: 500,
+        jobs: 10,
+        faults: 0.2,
+        kills: 2,
+        concurrency: 6,
+        seed: 1,
+        binary: env!("CARGO_BIN_EXE_receiver").into(),
+    })
+    .await;
+    assert_eq!(report.wrong(), [""; 0], "{report}");
+}

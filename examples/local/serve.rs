@@ -38,11 +38,11 @@ pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error>
 fn lend(emulators: &Emulators) -> Result<(), Error> {
     let environment = emulators.environment();
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-    let lines: String = environment
+    let lines: Vec<_> = environment
         .iter()
-        .map(|(name, value)| format!("{name}={value}\n"))
+        .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    fs::write(target.join("local.env"), lines)?;
+    fs::write(target.join("local.env"), lines.join("\n") + "\n")?;
     let variables = json!({ "ReceiverFunction": environment });
     fs::write(target.join("local.json"), variables.to_string())?;
     Ok(())

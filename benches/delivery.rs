@@ -114,12 +114,27 @@ fn digest_and_message(bencher: Bencher, bytes: usize) {
     let verified = secrets.verify(body.as_bytes(), &signature).unwrap();
     let event = Event::parse(verified, 0).unwrap();
     bencher.bench_local(|| {
-        let Kind::ContactScored { job_id } = &event.kind else {
+        let Kind::ContactScored(contact) = &event.kind else {
             unreachable!("the body is a contact's");
         };
-        let message = Message::contact(&event, job_id.as_deref(), Source::Webhook);
+        let message = Message::contact(&event, contact.job_id.as_deref(), Source::Webhook);
         black_box(message.unwrap());
         event.digest()
+    });
+}
+
+#[divan::bench(args = SIZES)]
+fn contact_keys(bencher: Bencher, bytes: usize) {
+    let body = body(bytes);
+    let signature = Signature::parse(&sign(SECRET, body.as_bytes())).unwrap();
+    let secrets = Verifier::new([SECRET]);
+    let verified = secrets.verify(body.as_bytes(), &signature).unwrap();
+    let event = Event::parse(verified, 0).unwrap();
+    bencher.bench_local(|| {
+        let Kind::ContactScored(contact) = &event.kind else {
+            unreachable!("the body is a contact's");
+        };
+        black_box(contact).keys()
     });
 }
 

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Step, Unavailable},
-    event::Event,
+    event::{Event, Kind},
 };
 
 /// The table's key attribute.
@@ -34,6 +34,10 @@ pub const IN_PROGRESS_EXPIRATION: &str = "in_progress_expiration";
 pub const EXPIRATION: &str = "expiration";
 /// The claimer, random for each claim.
 pub const CLAIMED_BY: &str = "claimed_by";
+/// The job that a contact belongs to; of completed contacts that name one.
+pub const JOB_ID: &str = "job_id";
+/// By what a contact can be recognised again; of completed contacts.
+pub const CONTACT_KEYS: &str = "contact_keys";
 /// The digest of event type and payload.
 pub const VALIDATION: &str = "validation";
 
@@ -151,16 +155,25 @@ impl Deliveries {
 
     /// Marks the delivery completed. True by the time it is said, whoever holds the claim by then,
     /// so it is unconditional; and it writes the record anew, since an update of one that was
-    /// released meanwhile would leave a record that never expires.
+    /// released meanwhile would leave a record that never expires. A contact's record also tells
+    /// by what it can be recognised when its job is reconciled; it stays under the kilobyte that
+    /// a write costs anyway.
     ///
     /// # Errors
     ///
     /// When the table cannot be written; the event itself is durable.
-    pub async fn complete(&self, lease: &Lease, now_ms: i64) -> Result<(), Unavailable> {
+    pub async fn complete(
+        &self,
+        lease: &Lease,
+        event: &Event<'_>,
+        now_ms: i64,
+    ) -> Result<(), Unavailable> {
+        let mut record = self.record(lease, COMPLETED, now_ms);
+        record.extend(recognition(event));
         self.client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(self.record(lease, COMPLETED, now_ms)))
+            .set_item(Some(record))
             .send()
             .await
             .map(|_| ())
@@ -205,6 +218,20 @@ impl Deliveries {
             (VALIDATION.to_owned(), text(&lease.digest)),
         ])
     }
+}
+
+/// What is kept of a contact to recognise it by.
+fn recognition(event: &Event<'_>) -> Record {
+    /// TitanX's job ids are UUIDs. One of unforeseen length is not worth a second kilobyte.
+    const MAX_JOB_ID: usize = 128;
+    let Kind::ContactScored(contact) = &event.kind else {
+        return Record::new();
+    };
+    let job_id = contact.job_id.as_ref().filter(|id| id.len() <= MAX_JOB_ID);
+    let job_id = job_id.map(|id| (JOB_ID.to_owned(), text(id)));
+    let keys = Some(contact.keys()).filter(|keys| !keys.is_empty());
+    let keys = keys.map(|keys| (CONTACT_KEYS.to_owned(), AttributeValue::Ss(keys)));
+    job_id.into_iter().chain(keys).collect()
 }
 
 /// Who may claim, along the life of a record: nobody has it yet; or it is past its retention, and

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de::Visitor};
 use serde_json::{error::Category, value::RawValue};
 use sha2::{Digest, Sha256};
 
-use crate::signature::Verified;
+use crate::{contact::Contact, signature::Verified};
 
 /// Common parsers read no deeper (`serde_json` exactly so), hence a consumer could not read such a
 /// contact.
@@ -73,10 +73,7 @@ pub struct Event<'a> {
 #[derive(Debug)]
 pub enum Kind<'a> {
     /// A contact was scored; the contact itself stays in [`Event::body`].
-    ContactScored {
-        /// The job it belongs to, when the payload names one.
-        job_id: Option<String>,
-    },
+    ContactScored(Contact<'a>),
     /// A job reached its terminal state.
     JobCompleted(FinishedJob<'a>),
 }
@@ -175,6 +172,10 @@ impl<'a> Event<'a> {
                 id: None,
             });
         };
+        Self::read(body, oldest_ms)
+    }
+
+    fn read(body: &'a str, oldest_ms: i64) -> Result<Self, NotUnderstood<'a>> {
         let envelope: Envelope = read_object(body).map_err(|reason| NotUnderstood {
             reason,
             id: read_id(body),
@@ -211,7 +212,7 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn event_type(&self) -> &'static str {
         match self.kind {
-            Kind::ContactScored { .. } => CONTACT_SCORED,
+            Kind::ContactScored(_) => CONTACT_SCORED,
             Kind::JobCompleted(_) => JOB_COMPLETED,
         }
     }
@@ -243,7 +244,7 @@ fn understand<'a>(
     }
     match event_type {
         CONTACT_SCORED => serde_json::from_str(payload.get())
-            .map(|job: JobReference| Kind::ContactScored { job_id: job.text() })
+            .map(Kind::ContactScored)
             .map_err(|_| Reason::NotEnvelope),
         JOB_COMPLETED => serde_json::from_str(payload.get())
             .ok()
@@ -321,23 +322,6 @@ struct Envelope<'a> {
     api_version: Cow<'a, str>,
     #[serde(borrow)]
     id: Cow<'a, str>,
-}
-
-/// Of a contact nothing is read but the job it may name: nothing of its schema is certain.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct JobReference<'a> {
-    #[serde(borrow)]
-    job_id: Option<&'a RawValue>,
-}
-
-impl JobReference<'_> {
-    /// The job's id, if it is a text and not empty.
-    fn text(&self) -> Option<String> {
-        serde_json::from_str(self.job_id?.get())
-            .ok()
-            .filter(|id: &String| !id.is_empty())
-    }
 }
 
 /// Unix milliseconds. Any number that a double can hold is one; what lies beyond an `i64` counts as
@@ -430,7 +414,9 @@ mod tests {
         assert_eq!(event.timestamp_ms, NOW_MS);
         assert_eq!(event.event_type(), "job.contact.scored");
         assert_eq!(event.body, body);
-        assert!(matches!(&event.kind, Kind::ContactScored { job_id: Some(id) } if id == "job-1"));
+        assert!(
+            matches!(&event.kind, Kind::ContactScored(it) if it.job_id.as_deref() == Some("job-1"))
+        );
     }
 
     #[test]
@@ -439,7 +425,10 @@ mod tests {
             let body = with("/payload/jobId", job_id);
             let event = parse(&body).unwrap();
             assert!(
-                matches!(event.kind, Kind::ContactScored { job_id: None }),
+                matches!(
+                    event.kind,
+                    Kind::ContactScored(Contact { job_id: None, .. })
+                ),
                 "{body}"
             );
         }

@@ -1,7 +1,7 @@
 //! The receiver for TitanX webhooks on AWS: start with [`receiver`], the life of a delivery.
 //!
 //! Whoever imports whom: the function's binary → [`config`] → [`receiver`] → { [`deliveries`],
-//! [`jobs`], [`queue`], [`secrets`] } → AWS; and [`event`] → [`signature`]. There is no arrow back.
+//! [`jobs`], [`queue`], [`secrets`] } → AWS; and [`event`] → { [`contact`], [`signature`] }. There is no arrow back.
 //!
 //! What is deliberately absent: no trait stands between the receiver and AWS (what can go wrong
 //! there is below the SDK, and so are the tests' faults); nothing outside [`answer`] knows an HTTP
@@ -12,6 +12,7 @@ pub mod answer;
 pub mod aws;
 pub mod budget;
 pub mod config;
+pub mod contact;
 pub mod deliveries;
 pub mod error;
 pub mod event;

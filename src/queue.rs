@@ -263,10 +263,10 @@ mod tests {
     fn message(job_id: &str, name: &str) -> (String, Vec<(&'static str, String)>, String) {
         let body = body(job_id, name);
         let event = Event::parse(verified(body.as_bytes()), 0).unwrap();
-        let crate::event::Kind::ContactScored { job_id } = &event.kind else {
+        let crate::event::Kind::ContactScored(contact) = &event.kind else {
             panic!("not a contact");
         };
-        let message = Message::contact(&event, job_id.as_deref(), Source::Webhook).unwrap();
+        let message = Message::contact(&event, contact.job_id.as_deref(), Source::Webhook).unwrap();
         assert_eq!(message.deduplication_id, Some("delivery-1"));
         let attributes = message.attributes.iter();
         (

@@ -75,7 +75,14 @@ impl Receiver {
         match Event::parse(body, self.oldest_ms(budget.began_ms)) {
             Ok(event) => {
                 log.understood(&event);
-                self.accept(body, &event, budget, log).await
+                match self.accept(&event, Source::Webhook, budget).await? {
+                    Acceptance::First => Ok(Receipt::Accepted),
+                    Acceptance::Duplicate => Ok(Receipt::Duplicate),
+                    Acceptance::IdReused => {
+                        let id = Some(&event.id);
+                        self.park(body, Reason::IdReused, id, budget, log).await
+                    }
+                }
             }
             Err(NotUnderstood { reason, id }) => {
                 self.park(body, reason, id.as_ref(), budget, log).await
@@ -83,31 +90,32 @@ impl Receiver {
         }
     }
 
-    /// Claims the delivery, makes the event durable, and marks the delivery completed.
-    async fn accept(
+    /// Claims the delivery, makes the event durable, and marks the delivery completed. A backfill
+    /// takes this way too.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stands between the event and durability; another attempt may take it over then.
+    pub async fn accept(
         &self,
-        body: Verified<'_>,
         event: &Event<'_>,
+        source: Source,
         budget: Budget,
-        log: &mut Log,
-    ) -> Result<Receipt, Error> {
-        let effect = Effect::of(event)?;
+    ) -> Result<Acceptance, Error> {
+        let effect = Effect::of(event, source)?;
         let claim = self
             .deliveries
             .claim(event, budget.began_ms, budget.lease_ends_ms);
         let lease = match budget.spend(Step::Claim, claim).await? {
             Claim::Granted(lease) => lease,
-            Claim::Completed { same_event: true } => return Ok(Receipt::Duplicate),
-            Claim::Completed { same_event: false } => {
-                let id = Some(&event.id);
-                return self.park(body, Reason::IdReused, id, budget, log).await;
-            }
+            Claim::Completed { same_event: true } => return Ok(Acceptance::Duplicate),
+            Claim::Completed { same_event: false } => return Ok(Acceptance::IdReused),
             Claim::InFlight { lease_ends_ms } => return Err(Error::InFlight { lease_ends_ms }),
         };
         match self.dispatch(effect, event, &lease, budget).await {
             Ok(()) => {
-                self.complete(lease, budget).await;
-                Ok(Receipt::Accepted)
+                self.complete(lease, event, budget).await;
+                Ok(Acceptance::First)
             }
             Err(error) => {
                 self.release(lease, budget).await;
@@ -139,8 +147,8 @@ impl Receiver {
     }
 
     /// The event is durable, so a failure costs a second message at worst, and the answer is 200.
-    async fn complete(&self, lease: Lease, budget: Budget) {
-        let complete = self.deliveries.complete(&lease, now_ms());
+    async fn complete(&self, lease: Lease, event: &Event<'_>, budget: Budget) {
+        let complete = self.deliveries.complete(&lease, event, now_ms());
         if let Err(error) = budget.spend(Step::Complete, complete).await {
             let delivery_id = lease.delivery_id();
             tracing::warn!(delivery_id, error = %Chain(&error), "completion mark failed");
@@ -182,6 +190,17 @@ impl Receiver {
     }
 }
 
+/// What accepting an event comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is durable now.
+    First,
+    /// It was before.
+    Duplicate,
+    /// Its delivery id was used before, by another event.
+    IdReused,
+}
+
 /// What makes an event durable.
 enum Effect<'a> {
     Send(Message<'a>),
@@ -189,10 +208,10 @@ enum Effect<'a> {
 }
 
 impl<'a> Effect<'a> {
-    fn of(event: &'a Event<'_>) -> Result<Self, TooLarge> {
+    fn of(event: &'a Event<'_>, source: Source) -> Result<Self, TooLarge> {
         match &event.kind {
-            Kind::ContactScored { job_id } => {
-                Message::contact(event, job_id.as_deref(), Source::Webhook).map(Self::Send)
+            Kind::ContactScored(contact) => {
+                Message::contact(event, contact.job_id.as_deref(), source).map(Self::Send)
             }
             Kind::JobCompleted(job) => Ok(Self::MarkDone(job)),
         }

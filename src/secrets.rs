@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Secrets are read again at most once in this time, whatever strangers send.
-const REREAD_INTERVAL: Duration = Duration::from_secs(30);
+pub const REREAD_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The live secrets, wherever they are kept.
 #[derive(Debug)]

@@ -82,15 +82,16 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// The signature header's value for `body`, as TitanX computes it with `secret`.
+/// The signature header's value for `body`, as TitanX computes it with `secret`, which is a text
+/// there; an operator who looks for the key rule tries other bytes too.
 #[must_use]
-pub fn sign(secret: &str, body: &[u8]) -> String {
+pub fn sign(secret: impl AsRef<[u8]>, body: &[u8]) -> String {
     let mac = keyed(secret).chain_update(body).finalize();
     BASE64_STANDARD.encode(mac.into_bytes())
 }
 
-fn keyed(secret: &str) -> Hmac<Sha256> {
-    Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length")
+fn keyed(secret: impl AsRef<[u8]>) -> Hmac<Sha256> {
+    Hmac::new_from_slice(secret.as_ref()).expect("HMAC takes a key of any length")
 }
 
 #[cfg(test)]

@@ -175,6 +175,21 @@ impl<'a> Event<'a> {
         Self::read(body, oldest_ms)
     }
 
+    /// The event of a contact of `job_id` that an operator fetched from TitanX, in an envelope of
+    /// the operator's own making: it came over TLS from whom it was asked, so nothing is signed.
+    ///
+    /// # Errors
+    ///
+    /// [`NotUnderstood`] when the contact is none that a queue's consumer could read.
+    #[cfg(feature = "operator")]
+    pub fn backfilled(envelope: &'a str, job_id: &str) -> Result<Self, NotUnderstood<'a>> {
+        let mut event = Self::read(envelope, i64::MIN)?;
+        if let Kind::ContactScored(contact) = &mut event.kind {
+            contact.job_id = Some(job_id.to_owned());
+        }
+        Ok(event)
+    }
+
     fn read(body: &'a str, oldest_ms: i64) -> Result<Self, NotUnderstood<'a>> {
         let envelope: Envelope = read_object(body).map_err(|reason| NotUnderstood {
             reason,

@@ -17,9 +17,13 @@ pub mod deliveries;
 pub mod error;
 pub mod event;
 pub mod gateway;
+#[cfg(feature = "operator")]
+pub mod http;
 pub mod jobs;
 pub mod log;
 pub mod queue;
 pub mod receiver;
 pub mod secrets;
 pub mod signature;
+#[cfg(feature = "operator")]
+pub mod titanx;

@@ -1,0 +1,159 @@
+//! `operator jobs`
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::Context;
+use aws_sdk_dynamodb::types::AttributeValue;
+use clap::Args;
+use serde::Serialize;
+use titanx_receiver::jobs::{COMPLETED_AT, JOB_ID, MODIFIED_AT, NAME, STATUS, TYPE};
+
+use crate::{
+    Outcome,
+    deployment::{Cloud, Deployment},
+    records,
+    screen::{Screen, moment, table},
+};
+
+/// Show which jobs are finished
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  operator jobs --stack titanx-receiver
+  operator jobs --stack titanx-receiver --count 11111111-2222-4333-8444-555555555555
+  operator jobs --stack titanx-receiver --json | jq -r '.[].job_id'")]
+pub(crate) struct Jobs {
+    /// Show this job only
+    id: Option<String>,
+    /// Count the contacts received of each job
+    ///
+    /// Reads the whole table of deliveries, which holds those of the last DELIVERY_RETENTION_DAYS
+    /// days: under 2 US cents for a million deliveries. Contacts that name no job cannot be
+    /// counted.
+    #[arg(long)]
+    count: bool,
+    #[command(flatten)]
+    deployment: Deployment,
+}
+
+#[derive(Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "named as the table's attributes are"
+)]
+struct Job {
+    job_id: String,
+    status: Option<String>,
+    name: Option<String>,
+    r#type: Option<String>,
+    modified_at: Option<String>,
+    /// Unix milliseconds.
+    completed_at: Option<i64>,
+    /// Contacts of the job among the deliveries that are remembered, if they were counted.
+    contacts: Option<usize>,
+}
+
+impl Jobs {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+        let cloud = self.deployment.connect().await?;
+        let mut jobs = match &self.id {
+            Some(id) => vec![one(&cloud, id).await?],
+            None => all(&cloud).await?,
+        };
+        jobs.sort_by(|a, b| {
+            b.completed_at
+                .cmp(&a.completed_at)
+                .then(a.job_id.cmp(&b.job_id))
+        });
+        if self.count {
+            count(&cloud, &mut jobs, screen).await?;
+        }
+        screen.result(&jobs, || print(&jobs, self.count))?;
+        Ok(Outcome::Done)
+    }
+}
+
+async fn one(cloud: &Cloud<'_>, id: &str) -> anyhow::Result<Job> {
+    let job = find(cloud, id).await?;
+    job.with_context(|| format!("job {id} is not known to be finished"))
+}
+
+/// When a job was finished, in Unix milliseconds, if its `job.completed` was received.
+pub(crate) async fn completed_at(cloud: &Cloud<'_>, id: &str) -> anyhow::Result<Option<i64>> {
+    Ok(find(cloud, id).await?.and_then(|job| job.completed_at))
+}
+
+async fn find(cloud: &Cloud<'_>, id: &str) -> anyhow::Result<Option<Job>> {
+    let table = cloud.jobs_table().await?;
+    let key = AttributeValue::S(id.to_owned());
+    let get = cloud
+        .dynamodb()
+        .get_item()
+        .table_name(&table)
+        .key(JOB_ID, key);
+    let got = get.send().await;
+    let got = got.with_context(|| format!("cannot read the table {table}"))?;
+    Ok(got.item.as_ref().map(Job::read))
+}
+
+async fn all(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Job>> {
+    let table = cloud.jobs_table().await?;
+    let scan = cloud.dynamodb().scan().table_name(&table);
+    let mut items = scan.into_paginator().items().send();
+    let mut jobs = Vec::new();
+    while let Some(item) = items.next().await {
+        let item = item.with_context(|| format!("cannot read the table {table}"))?;
+        jobs.push(Job::read(&item));
+    }
+    Ok(jobs)
+}
+
+async fn count(cloud: &Cloud<'_>, jobs: &mut [Job], screen: Screen) -> anyhow::Result<()> {
+    let ids: Vec<_> = jobs.iter().map(|job| job.job_id.clone()).collect();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for record in records::of_jobs(cloud, &ids, screen).await? {
+        if let Some(job_id) = record.job_id {
+            *counts.entry(job_id).or_default() += 1;
+        }
+    }
+    for job in jobs {
+        job.contacts = Some(counts.get(&job.job_id).copied().unwrap_or(0));
+    }
+    Ok(())
+}
+
+fn print(jobs: &[Job], counted: bool) {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let rows = jobs.iter().map(|job| {
+        let contacts = job.contacts.map(|contacts| contacts.to_string());
+        let done = job.completed_at.map(moment);
+        [
+            job.job_id.clone(),
+            or_dash(&job.status),
+            or_dash(&done),
+            if counted {
+                or_dash(&contacts)
+            } else {
+                "-".to_owned()
+            },
+            or_dash(&job.name),
+        ]
+    });
+    table(["JOB", "STATE", "DONE", "CONTACTS", "NAME"], rows);
+}
+
+impl Job {
+    fn read(item: &HashMap<String, AttributeValue>) -> Self {
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        let completed_at = item.get(COMPLETED_AT).and_then(|value| value.as_n().ok());
+        Self {
+            job_id: text(JOB_ID).unwrap_or_default(),
+            status: text(STATUS),
+            name: text(NAME),
+            r#type: text(TYPE),
+            modified_at: text(MODIFIED_AT),
+            completed_at: completed_at.and_then(|ms| ms.parse().ok()),
+            contacts: None,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Runs the system: subscribes to TitanX, rotates secrets, reconciles jobs, looks into quarantine.
+//! One file for each command; what several of them need stands in `deployment`, `vendor`, `store`
+//! and `screen`.
+
+#![expect(
+    clippy::doc_markdown,
+    reason = "the commands' comments are their help texts"
+)]
+
+mod completions;
+mod deployment;
+mod doctor;
+mod jobs;
+mod quarantine;
+mod reconcile;
+mod records;
+mod rotate;
+mod screen;
+mod send;
+mod store;
+mod subscribe;
+mod subscriptions;
+mod vendor;
+mod verify_sample;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::screen::Screen;
+
+/// Operate the receiver for TitanX webhooks
+#[derive(Parser)]
+#[command(name = "operator", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    /// Print one JSON document for machines instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit status:
+  0  done, or nothing to do
+  1  failed
+  2  wrong usage
+  3  found something for you to do: a finding, missing contacts, a step that waits for --yes
+
+The deployed system is found by --stack (or RECEIVER_STACK), TitanX by TITANX_API_KEY.
+Tasks, step by step: docs/operations.md";
+
+#[derive(Subcommand)]
+enum Command {
+    Subscribe(subscribe::Subscribe),
+    Rotate(rotate::Rotate),
+    Subscriptions(subscriptions::List),
+    Pause(subscriptions::Pause),
+    Resume(subscriptions::Resume),
+    Delete(subscriptions::Delete),
+    Jobs(jobs::Jobs),
+    Reconcile(reconcile::Reconcile),
+    Quarantine(quarantine::Quarantine),
+    Send(send::Send),
+    VerifySample(verify_sample::VerifySample),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+}
+
+/// What a command that did not fail comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// Something is left for a person to do.
+    Findings,
+}
+
+impl Outcome {
+    fn findings_if(any: bool) -> Self {
+        if any { Self::Findings } else { Self::Done }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let screen = Screen { json: cli.json };
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs no more than this process has");
+    match runtime.block_on(run(cli.command, screen)) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(3),
+        Err(error) => {
+            screen.failed(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command, screen: Screen) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Subscribe(it) => it.run(screen).await,
+        Command::Rotate(it) => it.run(screen).await,
+        Command::Subscriptions(it) => it.run(screen).await,
+        Command::Pause(it) => it.run(screen).await,
+        Command::Resume(it) => it.run(screen).await,
+        Command::Delete(it) => it.run(screen).await,
+        Command::Jobs(it) => it.run(screen).await,
+        Command::Reconcile(it) => it.run(screen).await,
+        Command::Quarantine(it) => it.run(screen).await,
+        Command::Send(it) => it.run(screen).await,
+        Command::VerifySample(it) => it.run(screen).await,
+        Command::Doctor(it) => it.run(screen).await,
+        Command::Completions(it) => Ok(it.run()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,308 @@
+//! `operator rotate`
+//!
+//! ```text
+//! create inactive ─▶ store both secrets ─▶ remember ─▶ let the function take the new one
+//!     ─▶ activate new ─▶ deactivate old ─▶ grace ─▶ forget the old secrets
+//! ```
+//!
+//! Each step is remembered when it is done, and does no harm when it is done twice; so a run goes
+//! on wherever the last one stopped.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+use titanx_receiver::{
+    budget::now_ms,
+    http::private,
+    titanx::{Error, Subscription, Titanx},
+};
+
+use crate::{
+    Outcome,
+    deployment::Deployment,
+    screen::{GOOD, Screen, moment, styled},
+    store::{Known, Ledger, Place, Rotation, Store, fingerprint},
+    subscribe::{Settling, all_if_none, keep, remember},
+    vendor::Vendor,
+};
+
+/// Replace the signing secret without losing an event
+///
+/// TitanX cannot change the secret of a subscription, so a second subscription takes over: it is
+/// made inactive, its secret is stored beside the old one, then it is activated and the old one
+/// deactivated. What TitanX still retries from before is signed with the old secret, which
+/// therefore stays live for a grace; run this command again after it to remove the old secret.
+/// For a moment both subscriptions are active, so an event may come under two ids.
+///
+/// Safe to run again after a failure at any step: it goes on where it stopped.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  operator rotate --stack titanx-receiver
+  operator rotate --stack titanx-receiver --old 6f1c…     when it is not known which one to replace
+  operator rotate --stack titanx-receiver --grace 0 --yes the secret leaked")]
+pub(crate) struct Rotate {
+    /// Subscription to replace [default: the one that this command or `subscribe` made, else all
+    /// active ones for the URL]
+    #[arg(long, value_name = "ID")]
+    old: Vec<String>,
+    /// Name of the new subscription, where TitanX keeps one
+    #[arg(long, default_value = "titanx-receiver")]
+    name: String,
+    /// Hours for which the old secret stays live after its subscription was deactivated: TitanX
+    /// retries for 72
+    #[arg(long, value_name = "HOURS", default_value_t = 96)]
+    grace: u32,
+    /// Remove the old secret in less than 72 hours, although what TitanX still retries is then
+    /// refused for good
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    settling: Settling,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    vendor: Vendor,
+    #[command(flatten)]
+    deployment: Deployment,
+}
+
+/// For how long TitanX may retry what it signed with the old secret.
+const RETRIES: Duration = Duration::from_hours(72);
+
+/// How far the rotation is.
+#[derive(Serialize)]
+struct Progress {
+    new: String,
+    old: Vec<String>,
+    finished: bool,
+    /// When the old secret may be removed, in Unix milliseconds.
+    old_secret_removable_at: Option<i64>,
+    live_secrets: usize,
+}
+
+impl Rotate {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+        if self.grace() < RETRIES && !self.yes {
+            bail!(
+                "a grace of under 72 hours loses what TitanX still retries under the old secret \
+                 (reconcile finds it again): say --yes if that is meant"
+            );
+        }
+        let titanx = self.vendor.connect()?;
+        let store = self.place.open(&self.deployment).await?;
+        let mut ledger = store.ledger().await?;
+        let mut rotation = match ledger.rotation.clone() {
+            Some(rotation) => {
+                screen.note(format!(
+                    "Going on with the rotation to {} …",
+                    rotation.new.id
+                ));
+                rotation
+            }
+            None => self.begin(&titanx, &store, &mut ledger, screen).await?,
+        };
+        self.take_over(&titanx, &store, &mut ledger, &mut rotation, screen)
+            .await?;
+        self.finish(&store, ledger, rotation, screen).await
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_hours(self.grace.into())
+    }
+
+    /// Makes the new subscription and stores its secret beside the old one.
+    async fn begin(
+        &self,
+        titanx: &Titanx,
+        store: &Store,
+        ledger: &mut Ledger,
+        screen: Screen,
+    ) -> anyhow::Result<Rotation> {
+        let live = store.secrets().await?;
+        if live.is_empty() {
+            bail!(
+                "there is no secret to rotate in {}: subscribe first",
+                store.name()
+            );
+        }
+        let url = self.url(ledger).await?;
+        private(&url)?;
+        let replaced = self.replaced(titanx, ledger, &url).await?;
+        let mut events: Vec<String> = Vec::new();
+        for event in replaced.iter().flat_map(|it| &it.events) {
+            if !events.contains(event) {
+                events.push(event.clone());
+            }
+        }
+        let events = all_if_none(&events);
+        screen.note("Making the new subscription …");
+        let new = titanx
+            .subscribe(&self.name, &url, &events, "inactive")
+            .await?;
+        let known = keep(titanx, store, &new, &url, &live).await?;
+        for event in new.subscription.not_granted(&events) {
+            screen.warn(format!("TitanX did not grant {event}"));
+        }
+        let id = known.id.clone();
+        let rotation = Rotation {
+            new: known,
+            old: replaced.into_iter().map(|old| old.id).collect(),
+            activated: false,
+            deactivated_ms: None,
+        };
+        ledger.rotation = Some(rotation.clone());
+        remember(store, ledger, &id).await?;
+        Ok(rotation)
+    }
+
+    async fn url(&self, ledger: &Ledger) -> anyhow::Result<String> {
+        match (&self.deployment.url, &ledger.subscriptions[..]) {
+            (None, [known, ..]) => Ok(known.url.clone()),
+            _ => self.deployment.webhook_url().await,
+        }
+    }
+
+    /// The subscriptions that the new one takes over from: nothing is begun before they are known.
+    async fn replaced(
+        &self,
+        titanx: &Titanx,
+        ledger: &Ledger,
+        url: &str,
+    ) -> anyhow::Result<Vec<Subscription>> {
+        let listed = match titanx.subscriptions().await {
+            Ok(listed) => Some(listed),
+            Err(Error::NotSupported { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let known = ledger.subscriptions.iter().map(|known| &known.id);
+        let ids: Vec<&String> = if self.old.is_empty() {
+            known.collect()
+        } else {
+            self.old.iter().collect()
+        };
+        let listed = listed.unwrap_or_default();
+        let replaced: Vec<_> = if ids.is_empty() {
+            let for_url = |it: &Subscription| it.is_active() && it.url.as_deref() == Some(url);
+            listed.into_iter().filter(for_url).collect()
+        } else {
+            let unlisted = |id: &String| Subscription {
+                id: id.clone(),
+                name: None,
+                url: None,
+                events: Vec::new(),
+                status: None,
+            };
+            let find = |id: &&String| listed.iter().find(|it| it.id == **id).cloned();
+            ids.iter()
+                .map(|id| find(id).unwrap_or_else(|| unlisted(id)))
+                .collect()
+        };
+        if replaced.is_empty() {
+            bail!("it is not known which subscription is to be replaced: say --old ID");
+        }
+        Ok(replaced)
+    }
+
+    /// Activates the new subscription once its secret is known, and deactivates the old ones.
+    async fn take_over(
+        &self,
+        titanx: &Titanx,
+        store: &Store,
+        ledger: &mut Ledger,
+        rotation: &mut Rotation,
+        screen: Screen,
+    ) -> anyhow::Result<()> {
+        const AGAIN: &str = "run this command again to go on from here";
+        if !rotation.activated {
+            self.settling.wait(rotation.new.stored_ms, screen).await;
+            screen.note(format!("Activating {} …", rotation.new.id));
+            titanx.activate(&rotation.new.id).await.context(AGAIN)?;
+            rotation.activated = true;
+            ledger.rotation = Some(rotation.clone());
+            store.put_ledger(ledger).await.context(AGAIN)?;
+        }
+        if rotation.deactivated_ms.is_none() {
+            for old in &rotation.old {
+                screen.note(format!("Deactivating {old} …"));
+                titanx.deactivate(old).await.context(AGAIN)?;
+            }
+            rotation.deactivated_ms = Some(now_ms());
+            ledger.rotation = Some(rotation.clone());
+            store.put_ledger(ledger).await.context(AGAIN)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the old secrets if the grace is over.
+    async fn finish(
+        &self,
+        store: &Store,
+        mut ledger: Ledger,
+        rotation: Rotation,
+        screen: Screen,
+    ) -> anyhow::Result<Outcome> {
+        let grace_ms = i64::try_from(self.grace().as_millis()).unwrap_or(i64::MAX);
+        let removable_at = rotation.deactivated_ms.unwrap_or_default() + grace_ms;
+        let live = store.secrets().await?;
+        let finished = now_ms() >= removable_at;
+        let remaining = if finished {
+            let remaining = only(&rotation.new, live)?;
+            store.put_secrets(&remaining).await?;
+            ledger.subscriptions = vec![rotation.new.clone()];
+            ledger.rotation = None;
+            store.put_ledger(&ledger).await?;
+            remaining
+        } else {
+            live
+        };
+        let progress = Progress {
+            new: rotation.new.id,
+            old: rotation.old,
+            finished,
+            old_secret_removable_at: (!finished).then_some(removable_at),
+            live_secrets: remaining.len(),
+        };
+        screen.result(&progress, || progress.print())?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// The new subscription's secret alone; it must be there, or nothing could be verified any more.
+fn only(new: &Known, live: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let is_new = |secret: &String| fingerprint(secret) == new.secret;
+    let remaining: Vec<_> = live.into_iter().filter(is_new).collect();
+    if remaining.is_empty() {
+        bail!(
+            "the secret of {} is not stored any more; nothing was removed",
+            new.id
+        );
+    }
+    Ok(remaining)
+}
+
+impl Progress {
+    fn print(&self) {
+        let Self { new, .. } = self;
+        let old = self.old.join(", ");
+        match self.old_secret_removable_at {
+            None => {
+                anstream::println!("{} {new} took over from {old}", styled(GOOD, "rotated"));
+                anstream::println!("the old secret is removed");
+                for old in &self.old {
+                    anstream::println!("`operator delete {old}` removes the old subscription");
+                }
+            }
+            Some(removable_at) => {
+                anstream::println!("{} {new} took over from {old}", styled(GOOD, "active"));
+                anstream::println!(
+                    "the old secret stays live for what TitanX retries; run `operator rotate` \
+                     again after {} to remove it",
+                    moment(removable_at)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! `operator send`
+
+use std::{fs, path::PathBuf, time::Instant};
+
+use anyhow::{Context, bail};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::{Value, json};
+use titanx_receiver::{
+    budget::now_ms,
+    error::Chain,
+    event::{API_VERSION, CONTACT_SCORED, JOB_COMPLETED},
+    http::{Http, private},
+    signature::{SIGNATURE_HEADER, sign},
+};
+use uuid::Uuid;
+
+use crate::{
+    Outcome,
+    deployment::Deployment,
+    screen::{BAD, GOOD, Screen, styled},
+    store::Place,
+};
+
+/// Sign bodies and post them as TitanX would
+///
+/// Bodies are files, exactly as they are, or made-up contacts of nobody. The secret is taken from
+/// --secret-file, else from TITANX_WEBHOOK_SECRET, else from where the deployed system keeps it.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  operator send --count 10 --url http://127.0.0.1:9000/webhooks/titanx --secret-file webhook-secret
+  operator send events/bodies/contact-full.json --stack titanx-receiver
+  operator send events/bodies/contact-full.json --as apigw-v2 | sam local invoke --event - ReceiverFunction")]
+pub(crate) struct Send {
+    /// Files with one body each
+    #[arg(value_name = "FILE", required_unless_present = "count", conflicts_with_all = ["count", "event"])]
+    files: Vec<PathBuf>,
+    /// Make up this many bodies
+    #[arg(long, value_name = "N")]
+    count: Option<u32>,
+    /// What the made-up bodies tell
+    #[arg(long, value_name = "TYPE", default_value = CONTACT_SCORED, value_parser = [CONTACT_SCORED, JOB_COMPLETED])]
+    event: String,
+    /// Job of the made-up bodies [default: a new one]
+    #[arg(long, value_name = "ID")]
+    job: Option<String>,
+    /// Print the gateway's event instead of posting
+    #[arg(long = "as", value_name = "GATEWAY")]
+    gateway: Option<Gateway>,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    deployment: Deployment,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Gateway {
+    /// API Gateway's HTTP API
+    ApigwV2,
+    /// API Gateway's REST API
+    ApigwV1,
+    /// Function URL
+    Url,
+}
+
+/// What a body was answered.
+#[derive(Serialize)]
+struct Sent {
+    body: String,
+    status: Option<u16>,
+    answer: Option<String>,
+    milliseconds: u128,
+}
+
+impl Send {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+        let bodies = self.bodies()?;
+        let secret = self.place.signing_secret(&self.deployment).await?;
+        if let Some(gateway) = self.gateway {
+            for (_, body) in &bodies {
+                anstream::println!("{}", gateway.event(body, &sign(&secret, body)));
+            }
+            return Ok(Outcome::Done);
+        }
+        let url = self.deployment.webhook_url().await?;
+        private(&url)?;
+        let http = Http::new();
+        let bar = screen.progress("sending", bodies.len() as u64);
+        let mut sent = Vec::new();
+        for (name, body) in bodies {
+            sent.push(post(&http, &url, &secret, name, body).await);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        screen.result(&sent, || sent.iter().for_each(Sent::print))?;
+        let refused = sent.iter().filter(|it| !it.was_received()).count();
+        if refused > 0 {
+            bail!("{refused} of {} were not received", sent.len());
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The bodies and what to call them.
+    fn bodies(&self) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+        if let Some(count) = self.count {
+            let job = self
+                .job
+                .clone()
+                .unwrap_or_else(|| Uuid::new_v4().to_string());
+            return Ok((1..=count)
+                .map(|number| made_up(&self.event, &job, number))
+                .collect());
+        }
+        let read = |path: &PathBuf| {
+            let body = fs::read(path);
+            let body = body.with_context(|| format!("cannot read {}", path.display()))?;
+            Ok((path.display().to_string(), body))
+        };
+        self.files.iter().map(read).collect()
+    }
+}
+
+async fn post(http: &Http, url: &str, secret: &str, name: String, body: Vec<u8>) -> Sent {
+    let signature = sign(secret, &body);
+    let headers = [
+        ("content-type", "application/json"),
+        ("user-agent", "TitanX-Webhooks/1.0"),
+        (SIGNATURE_HEADER, signature.as_str()),
+    ];
+    let begun = Instant::now();
+    let answer = http.call("POST", url, &headers, body).await;
+    let milliseconds = begun.elapsed().as_millis();
+    let (status, answer) = match answer {
+        Ok(answer) => {
+            let body = String::from_utf8_lossy(&answer.body).into_owned();
+            (Some(answer.status), Some(body))
+        }
+        Err(error) => (None, Some(Chain(&error).to_string())),
+    };
+    Sent {
+        body: name,
+        status,
+        answer,
+        milliseconds,
+    }
+}
+
+impl Sent {
+    fn was_received(&self) -> bool {
+        self.status
+            .is_some_and(|status| (200..300).contains(&status))
+    }
+
+    fn print(&self) {
+        let style = if self.was_received() { GOOD } else { BAD };
+        let status = self
+            .status
+            .map_or_else(|| "---".to_owned(), |status| status.to_string());
+        let answer = self.answer.as_deref().unwrap_or_default();
+        let Self {
+            body, milliseconds, ..
+        } = self;
+        anstream::println!(
+            "{}  {body}  {answer}  {milliseconds} ms",
+            styled(style, status)
+        );
+    }
+}
+
+/// A body about nobody, and its delivery id.
+fn made_up(event: &str, job: &str, number: u32) -> (String, Vec<u8>) {
+    let id = Uuid::new_v4().to_string();
+    let payload = if event == JOB_COMPLETED {
+        json!({
+            "jobId": job,
+            "jobType": "scoring",
+            "jobName": "Synthetic batch",
+            "jobStatus": "Finalized",
+            "modifiedAt": crate::screen::moment(now_ms()),
+        })
+    } else {
+        json!({
+            "jobId": job,
+            "firstName": "Sample",
+            "lastName": format!("Person {number}"),
+            "email": format!("sample.person.{number}@example.com"),
+            "companyAccount": "Example Company",
+            "title": "Head of Examples",
+            "phone": format!("+1 206 555 {:04}", 100 + number % 100),
+            "phoneStatus": "High",
+            "leadStatus": "High",
+            "customerContactId": format!("sample-{number}"),
+        })
+    };
+    let body = json!({
+        "payload": payload,
+        "eventType": event,
+        "timestamp": now_ms(),
+        "apiVersion": API_VERSION,
+        "id": id,
+    });
+    (id, body.to_string().into_bytes())
+}
+
+impl Gateway {
+    /// The event that the gateway hands to the function for a request with this body.
+    fn event(self, body: &[u8], signature: &str) -> Value {
+        let (body, is_base64) = match std::str::from_utf8(body) {
+            Ok(text) => (text.to_owned(), false),
+            Err(_) => (BASE64_STANDARD.encode(body), true),
+        };
+        let headers = json!({
+            "content-type": "application/json",
+            "user-agent": "TitanX-Webhooks/1.0",
+            SIGNATURE_HEADER.to_ascii_lowercase(): signature,
+        });
+        match self {
+            Self::ApigwV2 => {
+                let path = "/webhooks/titanx";
+                http_event("POST /webhooks/titanx", path, &headers, &body, is_base64)
+            }
+            Self::Url => http_event("$default", "/", &headers, &body, is_base64),
+            Self::ApigwV1 => rest_event(&headers, &body, is_base64),
+        }
+    }
+}
+
+/// Payload format 2.0: HTTP APIs and function URLs.
+fn http_event(route: &str, path: &str, headers: &Value, body: &str, is_base64: bool) -> Value {
+    json!({
+        "version": "2.0",
+        "routeKey": route,
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": headers,
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "example",
+            "domainName": "example.execute-api.us-east-1.amazonaws.com",
+            "domainPrefix": "example",
+            "http": {
+                "method": "POST",
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "TitanX-Webhooks/1.0",
+            },
+            "requestId": Uuid::new_v4().to_string(),
+            "routeKey": route,
+            "stage": "$default",
+            "time": "05/Jan/2026:12:00:00 +0000",
+            "timeEpoch": now_ms(),
+        },
+        "body": body,
+        "isBase64Encoded": is_base64,
+    })
+}
+
+/// Payload format 1.0: REST APIs.
+fn rest_event(headers: &Value, body: &str, is_base64: bool) -> Value {
+    let lists: serde_json::Map<_, _> = headers
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.clone(), json!([value])))
+        .collect();
+    json!({
+        "resource": "/webhooks/titanx",
+        "path": "/webhooks/titanx",
+        "httpMethod": "POST",
+        "headers": headers,
+        "multiValueHeaders": lists,
+        "queryStringParameters": null,
+        "multiValueQueryStringParameters": null,
+        "pathParameters": null,
+        "stageVariables": null,
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "example",
+            "httpMethod": "POST",
+            "identity": {"sourceIp": "192.0.2.1", "userAgent": "TitanX-Webhooks/1.0"},
+            "path": "/webhooks/titanx",
+            "protocol": "HTTP/1.1",
+            "requestId": Uuid::new_v4().to_string(),
+            "requestTimeEpoch": now_ms(),
+            "resourcePath": "/webhooks/titanx",
+            "stage": "prod",
+        },
+        "body": body,
+        "isBase64Encoded": is_base64,
+    })
+}

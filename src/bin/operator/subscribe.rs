@@ -1,0 +1,273 @@
+//! `operator subscribe`
+//!
+//! ```text
+//! create inactive ─▶ store the secret ─▶ remember ─▶ let the function take it ─▶ activate
+//!                       └ fails: deactivate, tell the id
+//! ```
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+use titanx_receiver::{
+    budget::now_ms,
+    http::private,
+    secrets::REREAD_INTERVAL,
+    titanx::{EVENT_TYPES, Error, NewSubscription, Subscription, Titanx},
+};
+
+use crate::{
+    Outcome,
+    deployment::Deployment,
+    screen::{GOOD, Screen, styled},
+    store::{Known, Ledger, Place, Store, fingerprint},
+    vendor::Vendor,
+};
+
+/// Secrets Manager's own copies may lag behind a moment.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Subscribe to TitanX's events and store the signing secret
+///
+/// The subscription is made inactive, its secret is stored, and only then it is activated, so that
+/// no event is ever signed with a secret that the receiver does not know. The secret is never
+/// printed. Secrets that are stored already stay live beside it.
+///
+/// Safe to run again: what was begun is gone on with, and there is one subscription for a URL.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  operator subscribe --stack titanx-receiver
+  operator subscribe --url https://example.com/webhooks/titanx --secret-file webhook-secret
+  operator subscribe --stack titanx-receiver --event job.completed")]
+pub(crate) struct Subscribe {
+    /// Event type to subscribe to, once for each [default: all there are]
+    #[arg(long = "event", value_name = "TYPE", value_parser = EVENT_TYPES)]
+    events: Vec<String>,
+    /// Name of the subscription, where TitanX keeps one
+    #[arg(long, default_value = "titanx-receiver")]
+    name: String,
+    /// Subscribe although there is an active subscription for the URL: every event then comes twice
+    #[arg(long)]
+    another: bool,
+    #[command(flatten)]
+    settling: Settling,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    vendor: Vendor,
+    #[command(flatten)]
+    deployment: Deployment,
+}
+
+// How long the function may take to read a new secret.
+#[derive(Debug, Args)]
+pub(crate) struct Settling {
+    /// Seconds from storing a further secret to activating its subscription
+    ///
+    /// The receiver reads the secrets again when a signature fits none of them, but at most once in
+    /// 30 seconds, and until then answers 401, after which TitanX drops the event. After this wait
+    /// every instance of it reads them again when it must, which no probe of one could prove.
+    #[arg(long, value_name = "SECONDS", default_value_t = (REREAD_INTERVAL + MARGIN).as_secs())]
+    settle: u64,
+}
+
+impl Settling {
+    /// Waits until a secret stored at `stored_ms` has been taken up.
+    pub(crate) async fn wait(&self, stored_ms: i64, screen: Screen) {
+        let since = u64::try_from(now_ms().saturating_sub(stored_ms)).unwrap_or(0);
+        let left = Duration::from_secs(self.settle).saturating_sub(Duration::from_millis(since));
+        if !left.is_zero() {
+            screen.note("Waiting until every instance of the receiver takes the new secret …");
+            screen.wait("waiting", left).await;
+        }
+    }
+}
+
+/// What was subscribed.
+#[derive(Serialize)]
+struct Subscribed {
+    id: String,
+    url: String,
+    events: Vec<String>,
+    not_granted: Vec<String>,
+    secret_stored_in: String,
+    live_secrets: usize,
+}
+
+impl Subscribe {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+        let titanx = self.vendor.connect()?;
+        let url = self.deployment.webhook_url().await?;
+        private(&url)?;
+        let store = self.place.open(&self.deployment).await?;
+        let asked = all_if_none(&self.events);
+        let live = store.secrets().await?;
+        let mut ledger = store.ledger().await?;
+        let listed = listed(&titanx, screen).await?;
+        let begun = self.begun(&ledger, &live, &url, listed.as_deref());
+        let (known, granted) = if let Some(known) = begun {
+            screen.note(format!("{} was made for this URL before.", known.id));
+            (known, None)
+        } else {
+            if !self.another {
+                refuse_another(listed.as_deref().unwrap_or_default(), &url, screen)?;
+            }
+            let new = titanx
+                .subscribe(&self.name, &url, &asked, "inactive")
+                .await?;
+            let known = keep(&titanx, &store, &new, &url, &live).await?;
+            ledger.subscriptions.push(known.clone());
+            remember(&store, &ledger, &known.id).await?;
+            (known, Some(new.subscription))
+        };
+        let Known { id, stored_ms, .. } = known;
+        if !live.is_empty() {
+            self.settling.wait(stored_ms, screen).await;
+        }
+        let is_active = granted.as_ref().is_some_and(Subscription::is_active);
+        if !is_active {
+            let activated = titanx.activate(&id).await;
+            activated.with_context(|| {
+                format!("{id} is not active yet, its secret is stored; run this command again")
+            })?;
+        }
+        self.tell(id, url, &asked, granted, &store, screen).await
+    }
+
+    /// The subscription that an earlier run made for this URL, unless it was deleted since.
+    fn begun(
+        &self,
+        ledger: &Ledger,
+        live: &[String],
+        url: &str,
+        listed: Option<&[Subscription]>,
+    ) -> Option<Known> {
+        if self.another {
+            return None;
+        }
+        let is_live = |known: &Known| live.iter().any(|it| fingerprint(it) == known.secret);
+        let exists =
+            |known: &Known| listed.is_none_or(|all| all.iter().any(|it| it.id == known.id));
+        let known = ledger.subscriptions.iter();
+        let mut begun = known.filter(|it| it.url == url && is_live(it) && exists(it));
+        begun.next().cloned()
+    }
+
+    async fn tell(
+        &self,
+        id: String,
+        url: String,
+        asked: &[String],
+        granted: Option<Subscription>,
+        store: &Store,
+        screen: Screen,
+    ) -> anyhow::Result<Outcome> {
+        let not_granted = granted.iter().flat_map(|it| it.not_granted(asked)).cloned();
+        let subscribed = Subscribed {
+            id,
+            url,
+            not_granted: not_granted.collect(),
+            events: granted.map_or_else(Vec::new, |granted| granted.events),
+            secret_stored_in: store.name(),
+            live_secrets: store.secrets().await?.len(),
+        };
+        screen.result(&subscribed, || subscribed.print())?;
+        for event in &subscribed.not_granted {
+            screen.warn(format!("TitanX did not grant {event}"));
+        }
+        Ok(Outcome::findings_if(!subscribed.not_granted.is_empty()))
+    }
+}
+
+impl Subscribed {
+    fn print(&self) {
+        anstream::println!("{} {} → {}", styled(GOOD, "subscribed"), self.id, self.url);
+        anstream::println!("the signing secret is stored in {}", self.secret_stored_in);
+        if self.live_secrets > 1 {
+            anstream::println!("{} secrets are live there", self.live_secrets);
+        }
+    }
+}
+
+/// Stores the secret of a subscription just made; the subscription is of no use without.
+pub(crate) async fn keep(
+    titanx: &Titanx,
+    store: &Store,
+    new: &NewSubscription,
+    url: &str,
+    live: &[String],
+) -> anyhow::Result<Known> {
+    let id = &new.subscription.id;
+    let secrets = [live, std::slice::from_ref(&new.secret)].concat();
+    if let Err(error) = store.put_secrets(&secrets).await {
+        let state = match titanx.deactivate(id).await {
+            Ok(()) => "it is inactive".to_owned(),
+            Err(error) => format!("it could not be deactivated ({error})"),
+        };
+        return Err(error.context(format!(
+            "the secret of {id} could not be stored and is lost; {state}: delete it with \
+             `operator delete {id}` and run this command again"
+        )));
+    }
+    Ok(Known {
+        id: id.clone(),
+        url: url.to_owned(),
+        secret: fingerprint(&new.secret),
+        stored_ms: now_ms(),
+    })
+}
+
+/// Writes the ledger; without it, a second run would not know of the subscription.
+pub(crate) async fn remember(store: &Store, ledger: &Ledger, id: &str) -> anyhow::Result<()> {
+    let remembered = store.put_ledger(ledger).await;
+    remembered.with_context(|| {
+        format!(
+            "the secret of {id} is stored, but that could not be noted; {id} is inactive: delete \
+             it with `operator delete {id}` and run this command again"
+        )
+    })
+}
+
+/// Every subscription there is, where TitanX tells.
+async fn listed(titanx: &Titanx, screen: Screen) -> anyhow::Result<Option<Vec<Subscription>>> {
+    match titanx.subscriptions().await {
+        Ok(subscriptions) => Ok(Some(subscriptions)),
+        Err(Error::NotSupported { .. }) => {
+            screen
+                .warn("TitanX does not list subscriptions: whether there are others is not known");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Two active subscriptions for one URL would deliver every event twice, under two ids.
+fn refuse_another(listed: &[Subscription], url: &str, screen: Screen) -> anyhow::Result<()> {
+    for subscription in listed {
+        if subscription.url.as_deref() != Some(url) {
+            continue;
+        }
+        let id = &subscription.id;
+        if subscription.is_active() {
+            bail!(
+                "{id} is subscribed to this URL already; rotate its secret with `operator rotate`, \
+                 or say --another"
+            );
+        }
+        screen.warn(format!(
+            "{id} is an inactive subscription for this URL, maybe left by a failure; \
+             `operator delete {id}` removes it"
+        ));
+    }
+    Ok(())
+}
+
+/// Both event types unless told otherwise.
+pub(crate) fn all_if_none(events: &[String]) -> Vec<String> {
+    if events.is_empty() {
+        return EVENT_TYPES.map(str::to_owned).to_vec();
+    }
+    events.to_vec()
+}

@@ -6,6 +6,7 @@ mod events;
 mod hostile;
 mod kill;
 mod model;
+mod operator;
 mod overload;
 mod receiver;
 mod runtime;

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::background::Background;
+pub(crate) use self::background::Background;
 pub(crate) use self::dynamodb::{AttributeValue, Item, Table};
 pub(crate) use self::fault_proxy::{Call, Fault, FaultProxy, Harm, Served, When};
 use self::secrets_manager::SecretsManager;
@@ -131,6 +131,11 @@ impl Queue {
     /// Everything on the queue in the order sent, in flight or not; nothing is disturbed.
     pub(crate) fn messages(&self) -> Vec<Message> {
         self.sqs.messages(self.name)
+    }
+
+    /// Puts a message there, with attributes of text.
+    pub(crate) fn put(&self, body: &str, attributes: &[(&str, &str)]) {
+        self.sqs.put(&self.url, body, attributes);
     }
 
     pub(crate) fn len(&self) -> usize {

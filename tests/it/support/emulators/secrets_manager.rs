@@ -1,4 +1,5 @@
-//! Secrets Manager in memory: named secrets with a current and a previous version.
+//! Secrets Manager in memory: named secrets with a current and a previous version, and versions
+//! under labels of the client's own.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,7 +36,7 @@ struct Version {
     id: String,
     value: Content,
     created: Duration,
-    stages: Vec<&'static str>,
+    stages: Vec<String>,
 }
 
 /// A value, text or (in Base64) binary, by the name of the field it travels in.
@@ -85,7 +86,7 @@ impl SecretsManager {
         }
         let mut secret = Secret::new(name, request.description);
         if let Some(content) = content {
-            secret.put(request.client_request_token, content)?;
+            secret.put(request.client_request_token, content, None)?;
         }
         let answer = secret.changed_answer();
         secrets.insert(secret.name.clone(), secret);
@@ -98,9 +99,12 @@ impl SecretsManager {
             return Err(Refusal::new("InvalidRequestException", message));
         };
         self.with_secret(request.secret_id.as_deref(), |secret| {
-            secret.put(request.client_request_token, content)?;
+            let stages = request.version_stages;
+            let answered = stages.clone();
+            secret.put(request.client_request_token, content, stages)?;
             let mut answer = secret.changed_answer();
-            answer["VersionStages"] = json!([CURRENT]);
+            answer["VersionStages"] =
+                answered.map_or_else(|| json!([CURRENT]), |stages| json!(stages));
             Ok(answer)
         })
     }
@@ -112,7 +116,7 @@ impl SecretsManager {
                 secret.description = request.description;
             }
             if let Some(content) = content {
-                secret.put(request.client_request_token, content)?;
+                secret.put(request.client_request_token, content, None)?;
             }
             Ok(secret.changed_answer())
         })
@@ -125,7 +129,7 @@ impl SecretsManager {
                 Some(id) => secret.versions.iter().find(|version| version.id == *id),
                 None => secret.staged(stage.unwrap_or(CURRENT)),
             };
-            let version = version.ok_or_else(not_found)?;
+            let version = version.ok_or_else(|| no_such_version(stage.unwrap_or(CURRENT)))?;
             let mut answer = json!({
                 "ARN": secret.arn,
                 "Name": secret.name,
@@ -207,12 +211,17 @@ impl Secret {
 
     fn staged(&self, stage: &str) -> Option<&Version> {
         let mut versions = self.versions.iter();
-        versions.find(|version| version.stages.contains(&stage))
+        versions.find(|version| version.stages.iter().any(|it| it == stage))
     }
 
     /// Makes a value current, and what was current the previous one. A repeated request, known by
     /// its token, changes nothing.
-    fn put(&mut self, token: Option<String>, value: Content) -> Result<(), Refusal> {
+    fn put(
+        &mut self,
+        token: Option<String>,
+        value: Content,
+        stages: Option<Vec<String>>,
+    ) -> Result<(), Refusal> {
         let id = token.unwrap_or_else(|| Uuid::new_v4().to_string());
         if let Some(version) = self.versions.iter().find(|version| version.id == id) {
             return if version.value == value {
@@ -221,16 +230,28 @@ impl Secret {
                 Err(exists("A version of this token already has another value."))
             };
         }
+        let mut stages = stages.unwrap_or_else(|| vec![CURRENT.to_owned()]);
+        let is_first = self.versions.is_empty();
+        if is_first && !stages.iter().any(|stage| stage == CURRENT) {
+            stages.push(CURRENT.to_owned());
+        }
+        let becomes_current = stages.iter().any(|stage| stage == CURRENT);
         for version in &mut self.versions {
-            let was_current = version.stages == [CURRENT];
-            version.stages = if was_current { vec![PREVIOUS] } else { vec![] };
+            let was_current = version.stages.iter().any(|stage| stage == CURRENT);
+            version.stages.retain(|stage| !stages.contains(stage));
+            if becomes_current {
+                version.stages.retain(|stage| stage != PREVIOUS);
+                version
+                    .stages
+                    .extend(was_current.then(|| PREVIOUS.to_owned()));
+            }
         }
         self.changed = now();
         self.versions.push(Version {
             id,
             value,
             created: self.changed,
-            stages: vec![CURRENT],
+            stages,
         });
         Ok(())
     }
@@ -261,6 +282,7 @@ struct Write {
     client_request_token: Option<String>,
     secret_string: Option<String>,
     secret_binary: Option<String>,
+    version_stages: Option<Vec<String>>,
 }
 
 impl Write {
@@ -282,6 +304,11 @@ impl Write {
 fn not_found() -> Refusal {
     let message = "Secrets Manager can't find the specified secret.";
     Refusal::new("ResourceNotFoundException", message)
+}
+
+fn no_such_version(stage: &str) -> Refusal {
+    let message = "Secrets Manager can't find the specified secret value for staging label: ";
+    Refusal::new("ResourceNotFoundException", format!("{message}{stage}"))
 }
 
 fn exists(message: &str) -> Refusal {

@@ -57,6 +57,21 @@ impl Sqs {
         held.map(|held| held.message.clone()).collect()
     }
 
+    /// Puts a message on a queue, with attributes of text.
+    pub(crate) fn put(&self, url: &str, body: &str, attributes: &[(&str, &str)]) {
+        let attribute = |value: &str| json!({ "DataType": "String", "StringValue": value });
+        let attributes = attributes
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), attribute(value)));
+        let request = json!({
+            "QueueUrl": url,
+            "MessageBody": body,
+            "MessageAttributes": attributes.collect::<Map<_, _>>(),
+        });
+        let sent = read(request).and_then(|request| self.send(request));
+        sent.expect("the queue is there and takes text");
+    }
+
     pub(crate) fn len(&self, queue: &str) -> usize {
         self.state().queues[queue].messages.len()
     }

@@ -1,0 +1,19 @@
+use crate::support::operator::Operator;
+
+#[test]
+fn shells_get_completions_of_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = Operator::default()
+            .run(&format!("completions {shell}"))
+            .exits(0)
+            .stdout;
+        for command in ["subscribe", "reconcile", "redrive", "--despite-doubts"] {
+            let command = if shell == "fish" {
+                command.trim_start_matches('-')
+            } else {
+                command
+            };
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+}

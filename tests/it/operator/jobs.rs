@@ -1,0 +1,55 @@
+use super::System;
+use crate::support::titanx_api::Form;
+
+#[test]
+fn finished_jobs_are_shown_with_the_contacts_received() {
+    let system = System::start(Form::Schema);
+    let operator = &system.operator;
+    operator
+        .run("send --count 1 --event job.completed --job job-a")
+        .exits(0);
+    operator
+        .run("send --count 1 --event job.completed --job job-b")
+        .exits(0);
+    operator.run("send --count 3 --job job-a").exits(0);
+
+    let jobs = operator.run("--json jobs --count").exits(0).json();
+    let jobs = jobs.as_array().unwrap();
+    assert_eq!(jobs.len(), 2);
+    let of = |id: &str| jobs.iter().find(|job| job["job_id"] == id).unwrap();
+    assert_eq!(of("job-a")["contacts"], 3);
+    assert_eq!(of("job-b")["contacts"], 0);
+    assert_eq!(of("job-a")["status"], "Finalized");
+
+    let one = operator.run("--json jobs job-a").exits(0).json();
+    assert_eq!(one.as_array().unwrap().len(), 1);
+    assert_eq!(one[0]["contacts"], serde_json::Value::Null);
+
+    let table = operator.run("jobs").exits(0).stdout;
+    let mut lines = table.lines();
+    let head: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["JOB", "STATE", "DONE", "CONTACTS", "NAME"]);
+    assert_eq!(lines.count(), 2);
+}
+
+#[test]
+fn a_job_that_is_not_finished_is_not_known() {
+    let system = System::start(Form::Schema);
+    let run = system.operator.run("jobs job-a").exits(1);
+    assert!(
+        run.stderr.contains("job job-a is not known to be finished"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn it_is_told_what_names_are_missing() {
+    let operator = crate::support::operator::Operator::default().set("AWS_REGION", "us-east-1");
+    let run = operator.run("jobs").exits(1);
+    assert!(
+        run.stderr.contains("say --stack or --jobs-table"),
+        "{}",
+        run.stderr
+    );
+}

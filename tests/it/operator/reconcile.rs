@@ -1,0 +1,414 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::System;
+use crate::support::{
+    emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When},
+    front_door,
+    titanx::{envelope, finished_job, signed},
+    titanx_api::{Failure, Form, Paging},
+};
+
+const JOB: &str = "11111111-2222-4333-8444-555555555555";
+
+/// A contact as it was submitted.
+fn contact(number: usize) -> Value {
+    json!({
+        "customerContactId": format!("contact-{number}"),
+        "firstName": "Sample",
+        "lastName": format!("Person {number}"),
+        "email": format!("sample.{number}@example.com"),
+        "phone": format!("+1 206 555 {:04}", 100 + number),
+    })
+}
+
+/// The same after scoring, as a delivery of the job.
+fn scored(contact: &Value) -> Value {
+    let mut scored = contact.clone();
+    scored["jobId"] = JOB.into();
+    scored["phoneStatus"] = "High".into();
+    scored["leadStatus"] = "High".into();
+    scored
+}
+
+/// A system where the job of these contacts is finished, and those in `delivered` were.
+async fn system(contacts: &[Value], delivered: &[Value]) -> System {
+    let system = System::start(Form::Schema);
+    system.api.put_job(JOB, json!({"id": JOB}), contacts);
+    let receiver = front_door::receiver(&front_door::environment(&system.emulators));
+    let mut bodies = vec![finished_job("finished", JOB)];
+    for (number, contact) in delivered.iter().enumerate() {
+        bodies.push(envelope(
+            &format!("delivery-{number}"),
+            "job.contact.scored",
+            contact,
+        ));
+    }
+    for body in bodies {
+        let answer = front_door::deliver(&receiver, &signed(&body)).await;
+        assert_eq!(answer, front_door::Answer::accepted());
+    }
+    system
+}
+
+/// Contacts of a job, of which those of odd numbers were delivered.
+async fn half_received(count: usize) -> System {
+    let contacts: Vec<_> = (0..count).map(contact).collect();
+    let odd: Vec<_> = contacts.iter().skip(1).step_by(2).map(scored).collect();
+    system(&contacts, &odd).await
+}
+
+/// What the contacts of the messages on the queue are called, one for each message.
+fn queued(system: &System) -> Vec<String> {
+    let messages = system.emulators.contacts.messages().into_iter();
+    let mut names: Vec<_> = messages
+        .map(|message| {
+            let body: Value = serde_json::from_str(&message.body).unwrap();
+            body["payload"]["lastName"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn everybody(count: usize) -> Vec<String> {
+    let mut names: Vec<_> = (0..count)
+        .map(|number| format!("Person {number}"))
+        .collect();
+    names.sort();
+    names
+}
+
+fn reconcile(system: &System, more: &str) -> crate::support::operator::Run {
+    system
+        .operator
+        .run(&format!("--json reconcile {JOB} {more}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_what_is_missing_and_queues_nothing() {
+    let system = half_received(5).await;
+    let run = reconcile(&system, "").exits(3);
+    let report = &run.json()[0];
+    assert_eq!(report["contacts"], 5);
+    assert_eq!(report["received"], 2);
+    assert_eq!(report["missing"], 3);
+    assert_eq!(report["queued"], 0);
+    assert_eq!(report["completeness"], "proven");
+    assert_eq!(report["doubts"], json!([]));
+    assert_eq!(system.emulators.contacts.len(), 2);
+    run.tells_nothing_of(&["example.com", "Person"]);
+    let text = system
+        .operator
+        .run(&format!("reconcile {JOB}"))
+        .exits(3)
+        .stdout;
+    assert!(text.contains("3 missing; --yes queues them"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_missing_are_queued_and_a_second_run_queues_nothing() {
+    let system = half_received(5).await;
+    let report = reconcile(&system, "--yes").exits(0).json();
+    assert_eq!(report[0]["queued"], 3);
+    assert_eq!(queued(&system), everybody(5));
+    let backfilled = system.emulators.contacts.messages().into_iter();
+    let backfilled: Vec<_> = backfilled
+        .filter(|it| it.attribute("source") == Some("backfill"))
+        .collect();
+    assert_eq!(backfilled.len(), 3);
+    for message in backfilled {
+        assert_eq!(message.attribute("jobId"), Some(JOB));
+        assert_eq!(message.attribute("eventType"), Some("job.contact.scored"));
+        let body: Value = serde_json::from_str(&message.body).unwrap();
+        assert_eq!(body["id"], message.attribute("deliveryId").unwrap());
+        assert_eq!(body["apiVersion"], "v2");
+    }
+    let again = reconcile(&system, "--yes").exits(0).json();
+    assert_eq!(again[0]["missing"], 0);
+    assert_eq!(again[0]["queued"], 0);
+    assert_eq!(system.emulators.contacts.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_is_forwarded_exactly_as_titanx_gave_it() {
+    let contact =
+        json!({"lastName": "Person 0", "odd": [1.50, null], "unmappedFields": {"ä": "\u{ffff}"}});
+    let system = system(std::slice::from_ref(&contact), &[]).await;
+    reconcile(&system, "--yes").exits(0);
+    let body: Value = serde_json::from_str(&system.emulators.contacts.messages()[0].body).unwrap();
+    assert_eq!(body["payload"], contact);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_paging_is_read_to_its_end() {
+    for paging in [
+        Paging::Total,
+        Paging::Cursor,
+        Paging::Link,
+        Paging::LinkHeader,
+        Paging::HasMore,
+    ] {
+        let system = half_received(5).await;
+        system.api.pages(paging);
+        let report = reconcile(&system, "--yes").exits(0).json();
+        assert_eq!(report[0]["contacts"], 5, "{paging:?}");
+        assert_eq!(report[0]["completeness"], "proven", "{paging:?}");
+        assert_eq!(queued(&system), everybody(5), "{paging:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completeness_is_not_claimed_without_proof() {
+    for (paging, read) in [(Paging::Bare, 5), (Paging::Stuck, 2), (Paging::Short, 5)] {
+        let system = half_received(5).await;
+        system.api.pages(paging);
+        let report = reconcile(&system, "--yes").exits(3).json();
+        assert_eq!(report[0]["contacts"], read, "{paging:?}");
+        assert_eq!(report[0]["completeness"], "not_proven", "{paging:?}");
+        assert!(system.api.calls().len() < 10, "{paging:?}");
+        let text = system.operator.run(&format!("reconcile {JOB}")).stdout;
+        assert!(text.contains("completeness not proven"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_capped() {
+    let system = half_received(5).await;
+    let report = reconcile(&system, "--max-pages 2").exits(3).json();
+    assert_eq!(report[0]["contacts"], 4);
+    assert_eq!(report[0]["completeness"], "not_proven");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_key_follows_no_link_to_elsewhere() {
+    let system = half_received(5).await;
+    system.api.pages(Paging::Astray);
+    let run = reconcile(&system, "").exits(1);
+    assert!(
+        run.stderr
+            .contains("http://127.0.0.1:9, which is not TitanX"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rate_limits_and_failures_on_the_way_are_waited_out() {
+    let system = half_received(5).await;
+    let path = format!("GET /jobs/{JOB}/contacts");
+    system.api.fail(
+        &path,
+        Failure::Limited {
+            window: "second",
+            reset_s: 1,
+        },
+    );
+    system.api.fail(&path, Failure::Answer(502));
+    system.api.fail(&path, Failure::Lost);
+    reconcile(&system, "--yes").exits(0);
+    assert_eq!(queued(&system), everybody(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_reading_is_gone_on_with() {
+    let system = half_received(5).await;
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("job.json");
+    let line = format!("--yes --patience 0 --checkpoint {}", checkpoint.display());
+    let pages = format!("GET /jobs/{JOB}/contacts");
+    let calls = || {
+        system
+            .api
+            .calls()
+            .into_iter()
+            .filter(|call| *call == pages)
+            .count()
+    };
+    // The first two pages are read.
+    system.api.fail_after(2, &pages, Failure::Answer(403));
+    reconcile(&system, &line).exits(1);
+    assert_eq!(calls(), 3);
+    assert!(checkpoint.exists());
+    reconcile(&system, &line).exits(0);
+    assert_eq!(calls(), 4, "only the third page is read again");
+    assert!(
+        !checkpoint.exists(),
+        "personal data is not left lying about"
+    );
+    assert_eq!(queued(&system), everybody(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_at_any_step_loses_nothing_and_doubles_nothing() {
+    // Claim and completion are both PutItem; a contact missing, so one of each.
+    for (operation, nth) in [("PutItem", 1), ("SendMessage", 1), ("PutItem", 2)] {
+        let system = half_received(2).await;
+        let service = if operation == "SendMessage" {
+            ("AWS_ENDPOINT_URL_SQS", &system.emulators.sqs_url)
+        } else {
+            ("AWS_ENDPOINT_URL_DYNAMODB", &system.emulators.dynamodb_url)
+        };
+        let proxy = FaultProxy::start(service.1, 1);
+        proxy.inject(
+            When::NthOf(nth, operation),
+            Fault::Before(Harm::ServerError),
+        );
+        let behind = system.operator.clone().set(service.0, &proxy.url);
+        behind.run(&format!("reconcile {JOB} --yes"));
+        reconcile(&system, "--yes").exits(0);
+        let messages = system.emulators.contacts.messages();
+        // Where the completion mark failed, the second message bears the same delivery id.
+        let ids: BTreeSet<_> = messages
+            .iter()
+            .map(|it| it.attribute("deliveryId"))
+            .collect();
+        assert_eq!(ids.len(), 2, "{operation} {nth}");
+        let last = reconcile(&system, "--yes").exits(0).json();
+        assert_eq!(last[0]["missing"], 0, "{operation} {nth}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_while_sending_is_taken_over() {
+    let system = half_received(2).await;
+    let proxy = FaultProxy::start(&system.emulators.sqs_url, 1);
+    proxy.inject(When::NthOf(1, "SendMessage"), Fault::Before(Harm::Stop));
+    let behind = system
+        .operator
+        .clone()
+        .set("AWS_ENDPOINT_URL_SQS", &proxy.url);
+    let mut killed = behind.start(&format!("reconcile {JOB} --yes"));
+    tokio::time::timeout(Duration::from_mins(1), proxy.stopped())
+        .await
+        .unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    // Its claim stands until its lease ends; the next run waits for that and takes over.
+    reconcile(&system, "--yes").exits(0);
+    assert_eq!(queued(&system), everybody(2));
+    assert_eq!(reconcile(&system, "").exits(0).json()[0]["missing"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn like_contacts_need_as_many_deliveries() {
+    let like = contact(0);
+    let system = system(
+        &[like.clone(), like.clone(), like.clone()],
+        &[scored(&like)],
+    )
+    .await;
+    let report = reconcile(&system, "--yes").exits(0).json();
+    assert_eq!(report[0]["missing"], 2);
+    assert_eq!(system.emulators.contacts.len(), 3);
+    reconcile(&system, "--yes").exits(0);
+    assert_eq!(system.emulators.contacts.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_that_name_no_job_may_be_of_this_one() {
+    let mut nameless = scored(&contact(0));
+    nameless.as_object_mut().unwrap().remove("jobId");
+    let mut other = scored(&contact(1));
+    other["jobId"] = "another-job".into();
+    let system = system(&[contact(0), contact(1)], &[nameless, other]).await;
+    let report = reconcile(&system, "").exits(3).json();
+    assert_eq!(report[0]["received"], 1);
+    assert_eq!(report[0]["received_without_job"], 1);
+    assert_eq!(report[0]["missing"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_jobs_contacts_are_not_queued_unless_despite_doubts() {
+    let system = System::start(Form::Schema);
+    let finished = json!({"id": JOB, "modifiedAt": "2020-01-05T12:00:00Z"});
+    system.api.put_job(JOB, finished, &[contact(0)]);
+    let report = reconcile(&system, "--yes").exits(3).json();
+    assert_eq!(report[0]["queued"], 0);
+    let doubt = report[0]["doubts"][0].as_str().unwrap();
+    assert!(
+        doubt.contains("2020-01-05T12:00:00Z") && doubt.contains("7 days"),
+        "{doubt}"
+    );
+    reconcile(&system, "--yes --despite-doubts").exits(0);
+    assert_eq!(queued(&system), everybody(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_unknown_age_is_a_doubt() {
+    let system = System::start(Form::Schema);
+    system.api.put_job(JOB, json!({"id": JOB}), &[contact(0)]);
+    let report = reconcile(&system, "--yes").exits(3).json();
+    let doubt = report[0]["doubts"][0].as_str().unwrap();
+    assert!(
+        doubt.contains("not known when the job was finished"),
+        "{doubt}"
+    );
+    assert_eq!(system.emulators.contacts.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_mean_something_else_are_a_doubt_and_can_be_left_out() {
+    let mut here = contact(0);
+    here["id"] = "row-1".into();
+    let mut delivered = scored(&contact(0));
+    delivered["id"] = "contact-99".into();
+    let system = system(&[here], &[delivered]).await;
+    let report = reconcile(&system, "--yes").exits(3).json();
+    assert_eq!(report[0]["queued"], 0);
+    let doubt = report[0]["doubts"][0].as_str().unwrap();
+    assert!(
+        doubt.contains("1 records of this job fit none of its contacts"),
+        "{doubt}"
+    );
+    let by_digest = reconcile(&system, "--match-by customerContactId,digest")
+        .exits(0)
+        .json();
+    assert_eq!(by_digest[0]["missing"], 0);
+}
+
+/// The size that DynamoDB reckons: names and values as UTF-8, numbers about half a byte a digit.
+fn reckoned_size(record: &Item) -> usize {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(number) => number.len().div_ceil(2) + 1,
+        AttributeValue::SS(texts) => texts.iter().map(String::len).sum(),
+        other => panic!("{other:?}"),
+    };
+    record.iter().map(|(name, it)| name.len() + value(it)).sum()
+}
+
+#[tokio::test]
+async fn what_recognises_a_contact_fits_the_kilobyte_that_a_write_costs() {
+    const ID: &str = "99999999-8888-4777-8666-555555555555";
+    let usual = scored(&contact(1));
+    let mut largest = usual.clone();
+    largest["jobId"] = "j".repeat(128).into();
+    for id in ["id", "databaseContactId", "contactCrmId", "leadId"] {
+        largest[id] = "i".repeat(1_000).into();
+    }
+    for (id, contact, size) in [(ID.to_owned(), usual, 326), ("d".repeat(128), largest, 639)] {
+        let system = System::start(Form::Schema);
+        let receiver = front_door::receiver(&front_door::environment(&system.emulators));
+        let body = envelope(&id, "job.contact.scored", &contact);
+        front_door::deliver(&receiver, &signed(&body)).await;
+        let record = system.emulators.deliveries.get(&id).unwrap();
+        assert_eq!(reckoned_size(&record), size, "{record:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_jobs_are_reconciled_at_once() {
+    let system = half_received(3).await;
+    system.api.put_job(
+        "job-2",
+        json!({"modifiedAt": "2100-01-05T12:00:00Z"}),
+        &[contact(7)],
+    );
+    let line = format!("--json reconcile {JOB} job-2 --yes");
+    let reports = system.operator.run(&line).exits(0).json();
+    assert_eq!(reports[0]["queued"], 2);
+    assert_eq!(reports[1]["queued"], 1);
+    assert_eq!(system.emulators.contacts.len(), 4);
+}

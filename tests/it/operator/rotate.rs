@@ -1,0 +1,175 @@
+use super::System;
+use crate::support::{
+    emulators::{Fault, FaultProxy, Harm, SIGNING_SECRET, When},
+    titanx_api::{Failure, Form, Subscription},
+};
+
+const ROTATE: &str = "rotate --settle 0";
+const AT_ONCE: &str = "rotate --settle 0 --grace 0 --yes";
+
+/// A system subscribed by the operator, whose first secret is out of the way.
+fn subscribed(form: Form) -> (System, Subscription) {
+    let system = System::start(form);
+    system.operator.run("subscribe --settle 0").exits(0);
+    let [subscription] = &system.api.subscriptions()[..] else {
+        panic!()
+    };
+    system.emulators.secret.rotate(&subscription.secret);
+    let subscription = subscription.clone();
+    (system, subscription)
+}
+
+/// Makes sure that what TitanX may sign with can be verified: nothing is lost at this moment.
+#[track_caller]
+fn nothing_is_lost(system: &System) {
+    let live = system.live_secrets();
+    let active = system.api.active();
+    assert!(!active.is_empty());
+    for subscription in active {
+        assert!(live.contains(&subscription.secret), "{subscription:?}");
+    }
+}
+
+/// Makes sure that a rotation away from `old` has come to its end.
+#[track_caller]
+fn is_rotated(system: &System, old: &Subscription) {
+    let [new] = &system.api.active()[..] else {
+        panic!("{:?}", system.api.subscriptions())
+    };
+    assert_ne!(new.id, old.id);
+    assert_eq!(system.live_secrets(), [new.secret.as_str()]);
+    assert_eq!(new.events, old.events);
+    assert_eq!(new.url, old.url);
+}
+
+#[test]
+fn a_new_subscription_takes_over_and_the_old_secret_stays_for_the_retries() {
+    for form in [Form::Schema, Form::Prose] {
+        let (system, old) = subscribed(form);
+        let run = system.operator.run(&format!("--json {ROTATE}")).exits(0);
+        let [new] = &system.api.active()[..] else {
+            panic!()
+        };
+        assert_ne!(new.id, old.id);
+        assert_eq!(
+            system.live_secrets(),
+            [&old.secret, &new.secret].map(String::as_str)
+        );
+        assert_eq!(run.json()["finished"], false);
+        assert!(run.json()["old_secret_removable_at"].is_i64());
+        run.tells_nothing_of(&[&old.secret, &new.secret]);
+
+        // Too early: nothing changes.
+        system.operator.run(ROTATE).exits(0);
+        assert_eq!(system.live_secrets().len(), 2);
+        assert_eq!(system.api.subscriptions().len(), 2);
+
+        system.operator.run(AT_ONCE).exits(0);
+        is_rotated(&system, &old);
+    }
+}
+
+#[test]
+fn a_grace_shorter_than_the_retries_must_be_meant() {
+    let (system, old) = subscribed(Form::Schema);
+    let run = system.operator.run("rotate --settle 0 --grace 71").exits(1);
+    assert!(run.stderr.contains("--yes"), "{}", run.stderr);
+    assert_eq!(system.api.subscriptions(), [old]);
+}
+
+#[test]
+fn a_failure_at_any_call_to_titanx_loses_nothing_and_is_gone_on_from() {
+    // The list, the creation, the activation and the deactivation.
+    for call in [
+        "GET /webhooks",
+        "POST /webhooks",
+        "POST /webhooks/",
+        "POST /webhooks/OLD",
+    ] {
+        for failure in [Failure::Answer(403), Failure::Lost] {
+            let (system, old) = subscribed(Form::Schema);
+            system
+                .api
+                .fail(&call.replace("OLD", &old.id), failure.clone());
+            let run = system.operator.run(ROTATE);
+            nothing_is_lost(&system);
+            // A lost answer is asked for again, but not a creation's.
+            let repeated = matches!(failure, Failure::Lost) && call != "POST /webhooks";
+            run.exits(i32::from(!repeated));
+
+            system.operator.run(ROTATE).exits(0);
+            nothing_is_lost(&system);
+            system.operator.run(AT_ONCE).exits(0);
+            is_rotated(&system, &old);
+        }
+    }
+}
+
+#[test]
+fn a_failure_at_any_write_of_secrets_loses_nothing_and_is_gone_on_from() {
+    // Both secrets; the ledger: begun, activated, deactivated; the new secret alone; the ledger.
+    for nth in 1..=6 {
+        for harm in [Fault::Before(Harm::ServerError), Fault::After(Harm::Reset)] {
+            let (system, old) = subscribed(Form::Schema);
+            let proxy = FaultProxy::start(&system.emulators.secrets_manager_url, 1);
+            proxy.inject(When::NthOf(nth, "PutSecretValue"), harm);
+            let behind = system.operator.clone();
+            let behind = behind.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", &proxy.url);
+            behind
+                .run(AT_ONCE)
+                .exits(1)
+                .tells_nothing_of(&[&old.secret]);
+            nothing_is_lost(&system);
+
+            behind.run(AT_ONCE).exits(0);
+            nothing_is_lost(&system);
+            is_rotated(&system, &old);
+        }
+    }
+}
+
+#[test]
+fn what_the_ledger_does_not_know_is_found_by_its_url() {
+    let (system, old) = subscribed(Form::Schema);
+    // As if the secret had been stored by hand.
+    let by_hand = System {
+        emulators: crate::support::emulators::Emulators::start(),
+        ..system
+    };
+    by_hand.emulators.secret.rotate(&old.secret);
+    let operator = crate::support::operator::Operator::of_titanx(&by_hand.api)
+        .of_system(&by_hand.emulators, &by_hand.gateway);
+    operator.run(AT_ONCE).exits(0);
+    is_rotated(&by_hand, &old);
+}
+
+#[test]
+fn nothing_is_begun_before_it_is_known_what_to_replace() {
+    let system = System::start(Form::Prose);
+    system.api.manages_nothing();
+    let run = system.operator.run(ROTATE).exits(1);
+    assert!(run.stderr.contains("say --old ID"), "{}", run.stderr);
+    assert!(system.api.subscriptions().is_empty());
+    assert_eq!(system.live_secrets(), [SIGNING_SECRET]);
+}
+
+#[test]
+fn the_old_subscription_can_be_named_where_titanx_lists_nothing() {
+    let (system, old) = subscribed(Form::Prose);
+    system.api.manages_nothing();
+    system
+        .operator
+        .run(&format!("{AT_ONCE} --old {}", old.id))
+        .exits(0);
+    is_rotated(&system, &old);
+}
+
+#[test]
+fn the_old_secret_is_not_removed_when_the_new_one_is_gone() {
+    let (system, old) = subscribed(Form::Schema);
+    system.operator.run(ROTATE).exits(0);
+    system.emulators.secret.rotate(&old.secret);
+    let run = system.operator.run(AT_ONCE).exits(1);
+    assert!(run.stderr.contains("nothing was removed"), "{}", run.stderr);
+    assert_eq!(system.live_secrets(), [old.secret]);
+}

@@ -1,0 +1,96 @@
+use std::fs;
+
+use serde_json::Value;
+use titanx_receiver::gateway::Request;
+
+use super::System;
+use crate::support::{
+    emulators::SIGNING_SECRET, front_door, operator::Operator, titanx, titanx_api::Form,
+};
+
+#[test]
+fn made_up_contacts_are_received() {
+    let system = System::start(Form::Schema);
+    let sent = system
+        .operator
+        .run("--json send --count 3 --job job-7")
+        .exits(0)
+        .json();
+    assert_eq!(sent.as_array().unwrap().len(), 3);
+    let messages = system.emulators.contacts.messages();
+    assert_eq!(messages.len(), 3);
+    for message in messages {
+        let body: Value = serde_json::from_str(&message.body).unwrap();
+        assert_eq!(body["payload"]["jobId"], "job-7");
+        assert!(
+            body["payload"]["phone"]
+                .as_str()
+                .unwrap()
+                .contains(" 555 01")
+        );
+    }
+}
+
+#[test]
+fn a_made_up_completion_marks_its_job() {
+    let system = System::start(Form::Schema);
+    system
+        .operator
+        .run("send --count 1 --event job.completed --job job-7")
+        .exits(0);
+    assert!(system.emulators.jobs.get("job-7").is_some());
+}
+
+#[test]
+fn a_file_is_sent_as_it_is() {
+    let system = System::start(Form::Schema);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("body.json");
+    let body = format!(" {}\n", titanx::contact("delivery-1"));
+    fs::write(&file, &body).unwrap();
+    let line = format!("send {}", file.display());
+    let run = system
+        .operator
+        .run(&line)
+        .exits(0)
+        .tells_nothing_of(&[SIGNING_SECRET]);
+    assert!(
+        run.stdout.contains(r#"{"received":true}"#),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(system.emulators.contacts.messages()[0].body, body);
+}
+
+#[test]
+fn what_is_refused_fails_the_command() {
+    let system = System::start(Form::Schema);
+    let stranger = system
+        .operator
+        .clone()
+        .set("TITANX_WEBHOOK_SECRET", "another");
+    let run = stranger.run("send --count 2").exits(1);
+    assert!(
+        run.stderr.contains("2 of 2 were not received"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stdout.contains("401"), "{}", run.stdout);
+}
+
+#[tokio::test]
+async fn every_gateways_event_is_one_that_the_function_takes() {
+    let system = System::start(Form::Schema);
+    let receiver = front_door::receiver(&front_door::environment(&system.emulators));
+    let operator = Operator::default().set("TITANX_WEBHOOK_SECRET", SIGNING_SECRET);
+    for gateway in ["apigw-v2", "apigw-v1", "url"] {
+        let printed = operator
+            .run(&format!("send --count 1 --as {gateway}"))
+            .exits(0)
+            .stdout;
+        let event: Value = serde_json::from_str(&printed).unwrap();
+        let answer = front_door::deliver(&receiver, &event).await;
+        assert_eq!(answer, front_door::Answer::accepted(), "{gateway}");
+        assert!(Request::from_event(&printed).signature.is_some());
+    }
+}

@@ -1,0 +1,76 @@
+//! The webhook's URL: what API Gateway does between a sender and the receiver.
+
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use serde_json::{Map, Value, json};
+use titanx_receiver::receiver::Receiver;
+
+use super::{emulators::Background, front_door};
+
+/// A receiver behind a URL. It ends when this is dropped.
+pub(crate) struct Gateway {
+    pub(crate) url: String,
+    _background: Background,
+}
+
+impl Gateway {
+    /// Serves the receiver of this environment.
+    pub(crate) fn start(environment: &BTreeMap<&'static str, String>) -> Self {
+        let background = Background::start("gateway");
+        let (listener, origin) = background.listen();
+        let receiver = Arc::new(front_door::receiver(environment));
+        background.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let receiver = Arc::clone(&receiver);
+                let serve = service_fn(move |request| serve(Arc::clone(&receiver), request));
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), serve));
+            }
+        });
+        Self {
+            url: format!("{origin}/webhooks/titanx"),
+            _background: background,
+        }
+    }
+}
+
+async fn serve(
+    receiver: Arc<Receiver>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.method() != Method::POST || request.uri().path() != "/webhooks/titanx" {
+        return Ok(answer(404, &json!({"message": "Not Found"})));
+    }
+    let headers = request.headers().iter();
+    let headers: Map<_, _> = headers
+        .filter_map(|(name, value)| Some((name.to_string(), Value::from(value.to_str().ok()?))))
+        .collect();
+    let body = request.into_body().collect().await;
+    let body = body.map(http_body_util::Collected::to_bytes);
+    let event = json!({
+        "version": "2.0",
+        "headers": headers,
+        "requestContext": {"http": {"method": "POST", "path": "/webhooks/titanx"}},
+        "body": BASE64_STANDARD.encode(body.unwrap_or_default()),
+        "isBase64Encoded": true,
+    });
+    let answered = front_door::deliver(&receiver, &event).await;
+    let status = u16::try_from(answered.status).expect("a status code");
+    Ok(answer(status, &answered.body))
+}
+
+fn answer(status: u16, body: &Value) -> Response<Full<Bytes>> {
+    let response = Response::builder().status(status);
+    let response = response.header("content-type", "application/json");
+    response
+        .body(Full::from(body.to_string()))
+        .expect("a valid response")
+}

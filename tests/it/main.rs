@@ -1,5 +1,6 @@
 //! The integration tests, one module for each part of the system.
 
+mod alarms;
 mod crash;
 mod emulators;
 mod events;

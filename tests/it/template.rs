@@ -454,7 +454,7 @@ fn long_form(node: &Yaml) -> Value {
     }
 }
 
-fn properties(resource: &str) -> Value {
+pub(crate) fn properties(resource: &str) -> Value {
     let template = template();
     let properties = template["Resources"][resource].get("Properties");
     properties

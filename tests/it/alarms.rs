@@ -21,7 +21,7 @@ async fn a_forged_delivery_is_counted_as_refused() {
     let log = Log::default();
     let forged = request(&contact("delivery-1"), Some(&format!("{:A<43}=", "")));
 
-    let answer = log.of(deliver(&receiver, &forged)).await;
+    let answer = log.of(Box::pin(deliver(&receiver, &forged))).await;
 
     assert_eq!(answer, Answer::refused());
     log.is_counted_once_by("RefusedFilter");
@@ -34,7 +34,7 @@ async fn a_delivery_that_no_message_can_hold_is_counted_as_too_large() {
     let log = Log::default();
     let too_large = signed(&"x".repeat(1024 * 1024 + 1));
 
-    let answer = log.of(deliver(&receiver, &too_large)).await;
+    let answer = log.of(Box::pin(deliver(&receiver, &too_large))).await;
 
     assert_eq!(answer.status, 413);
     log.is_counted_once_by("TooLargeFilter");
@@ -56,7 +56,10 @@ async fn a_completion_that_could_not_be_recorded_is_counted_as_failed() {
     let log = Log::default();
 
     let answer = log
-        .of(deliver(&receiver, &signed(&contact("delivery-1"))))
+        .of(Box::pin(deliver(
+            &receiver,
+            &signed(&contact("delivery-1")),
+        )))
         .await;
 
     assert_eq!(answer, Answer::accepted());
@@ -70,7 +73,10 @@ async fn a_delivery_with_nothing_wrong_is_counted_by_no_filter() {
     let log = Log::default();
 
     let answer = log
-        .of(deliver(&receiver, &signed(&contact("delivery-1"))))
+        .of(Box::pin(deliver(
+            &receiver,
+            &signed(&contact("delivery-1")),
+        )))
         .await;
 
     assert_eq!(answer, Answer::accepted());

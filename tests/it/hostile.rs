@@ -165,7 +165,6 @@ fn object(members: &[(String, String)]) -> String {
 
 /// An envelope whose members are right, wrong, missing, doubled and in any order.
 fn near_envelope() -> impl Strategy<Value = String> {
-    let right = |text: &'static str| prop_oneof![6 => Just(text.to_owned()), 1 => json_text()];
     const PAYLOADS: &[&str] = &[
         r#"{"jobId":"job-1","jobStatus":"Finalized"}"#,
         r#"{"jobId":"job-1","jobName":null,"jobType":5}"#,
@@ -173,11 +172,12 @@ fn near_envelope() -> impl Strategy<Value = String> {
         "{}",
         r#"{"jobId":"a","jobId":"b"}"#,
     ];
+    const TYPES: &[&str] = &["\"job.contact.scored\"", "\"job.completed\""];
+    let right = |text: &'static str| prop_oneof![6 => Just(text.to_owned()), 1 => json_text()];
     let member = |name: &'static str, value: BoxedStrategy<String>| {
         let times = prop_oneof![12 => Just(1_usize), 1 => Just(0), 1 => Just(2)];
         (times, value).prop_map(move |(times, value)| vec![(name.to_owned(), value); times])
     };
-    const TYPES: &[&str] = &["\"job.contact.scored\"", "\"job.completed\""];
     let members = (
         member(
             "payload",
@@ -252,7 +252,7 @@ fn a_signature_damaged_anywhere_is_refused() {
 fn any_signed_bytes_are_an_event_or_a_reason() {
     for_all(512, &any_bytes(), |input| checks::envelope(&input));
     for_all(512, &json_text(), |input| {
-        checks::envelope(input.as_bytes())
+        checks::envelope(input.as_bytes());
     });
     for_all(2048, &near_envelope(), |input| {
         checks::envelope(input.as_bytes());
@@ -347,7 +347,8 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn the_kept_corpus_passes_the_checks_that_made_it() {
-    let targets: [(&str, fn(&[u8])); 4] = [
+    type Check = fn(&[u8]);
+    let targets: [(&str, Check); 4] = [
         ("signature", checks::signature),
         ("envelope", checks::envelope),
         ("gateway", checks::gateway),
@@ -486,7 +487,9 @@ fn a_mebibyte_and_six_are_an_event_or_a_reason() {
         for (_, body) in costly(bytes) {
             checks::envelope(body.as_bytes());
         }
-        let garbage: Vec<_> = (0..bytes).map(|place| (place * 31 % 256) as u8).collect();
+        let garbage: Vec<_> = (0..bytes)
+            .map(|place| u8::try_from(place * 31 % 256).unwrap())
+            .collect();
         checks::envelope(&garbage);
     }
 }
@@ -494,10 +497,10 @@ fn a_mebibyte_and_six_are_an_event_or_a_reason() {
 /// What allocating one body's handling takes: the most at once, and all together.
 fn memory_of_a_body(body: &[u8]) -> (u64, u64) {
     let header = sign(SIGNING_SECRET, body);
-    let verifier = Verifier::new([SIGNING_SECRET]);
+    let secrets = Verifier::new([SIGNING_SECRET]);
     let measured = measure(|| {
         let signature = Signature::parse(&header).unwrap();
-        let verified = verifier.verify(body, &signature).unwrap();
+        let verified = secrets.verify(body, &signature).unwrap();
         drop(Event::parse(verified, checks::OLDEST_MS));
     });
     (measured.bytes_max, measured.bytes_total)

@@ -1,0 +1,292 @@
+//! The comparison: every contender in every scene, in alternating rounds.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::contenders::{self, Contender, Size};
+use crate::cpu::{Method, Share};
+use crate::endpoints::Transport;
+use crate::environment::{Environment, Host};
+use crate::instructions::{self, Instructions};
+use crate::machine::Machine;
+use crate::statistics::{median, percentile};
+use crate::workload::{Request, Workload};
+
+/// Everything that was measured, as it is kept.
+#[derive(Serialize, Deserialize)]
+pub struct Results {
+    pub machine: Machine,
+    pub method: Method,
+    pub rounds: usize,
+    pub sizes: BTreeMap<String, Size>,
+    /// Of the receiver.
+    pub instructions: Option<Instructions>,
+    /// Bytes that the receiver logs for one new contact.
+    pub log_bytes: Option<f64>,
+    /// Bytes of the receiver's archive for arm64, where that was built.
+    pub arm64_zip: Option<u64>,
+    pub scenes: Vec<SceneResults>,
+}
+
+/// Under which conditions functions are started, and how much is asked of them.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Scene {
+    pub name: String,
+    pub transport: Transport,
+    /// How long each AWS call takes beside its own time.
+    pub delay_ms: u64,
+    pub share: Share,
+    /// Between two deliveries.
+    pub idle_ms: u64,
+    /// Warm deliveries before any is measured.
+    pub warm_up: usize,
+    /// Warm deliveries that are measured.
+    pub deliveries: BTreeMap<Workload, usize>,
+}
+
+/// One scene's figures: for each contender, one start in each round.
+#[derive(Serialize, Deserialize)]
+pub struct SceneResults {
+    pub scene: Scene,
+    pub starts: BTreeMap<String, Vec<Start>>,
+}
+
+/// One start of one contender, and what followed.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Start {
+    pub init_ms: f64,
+    pub first_ms: f64,
+    /// CPU of init and first delivery together.
+    pub cold_cpu_ms: f64,
+    /// After the new contacts.
+    pub rss_mb: f64,
+    /// At the end, bodies of 200 KB among what was received.
+    pub peak_rss_mb: f64,
+    pub warm: BTreeMap<Workload, Warm>,
+}
+
+/// Warm deliveries of one workload.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Warm {
+    pub median_us: f64,
+    pub p99_us: f64,
+    pub cpu_us: f64,
+}
+
+/// The scenes; a quick run takes a tenth of the deliveries.
+pub fn scenes(quick: bool) -> Vec<Scene> {
+    use Workload::{Base64, Duplicate, Forged, Large, New};
+    let scale = |count: usize| if quick { count.div_ceil(10) } else { count };
+    let deliveries =
+        |counts: &[(Workload, usize)]| counts.iter().map(|(it, n)| (*it, scale(*n))).collect();
+    let scene = |name: &str, transport, delay_ms, share| Scene {
+        name: name.to_owned(),
+        transport,
+        delay_ms,
+        share,
+        idle_ms: 0,
+        warm_up: scale(200),
+        deliveries: deliveries(&[(New, 500), (Duplicate, 200), (Forged, 200)]),
+    };
+    // Waiting takes most of the time of these, so they are given less.
+    let slow = |name: &str, transport, delay_ms, share| Scene {
+        warm_up: scale(20),
+        deliveries: deliveries(&[(New, 50), (Duplicate, 20), (Forged, 20)]),
+        ..scene(name, transport, delay_ms, share)
+    };
+    let mut tls = scene("tls", Transport::Tls, 0, Share::Full);
+    tls.deliveries
+        .extend([(Base64, scale(200)), (Large, scale(40))]);
+    let idle = Scene {
+        idle_ms: 20,
+        deliveries: deliveries(&[(New, 50)]),
+        ..slow("idle", Transport::Tls, 0, Share::Full)
+    };
+    vec![
+        tls,
+        scene("plain", Transport::Plain, 0, Share::Full),
+        idle,
+        slow("plain-5ms", Transport::Plain, 5, Share::Full),
+        slow("5ms", Transport::Tls, 5, Share::Full),
+        slow("5ms-512", Transport::Tls, 5, Share::Megabytes(512)),
+        slow("5ms-256", Transport::Tls, 5, Share::Megabytes(256)),
+        slow("5ms-128", Transport::Tls, 5, Share::Megabytes(128)),
+    ]
+}
+
+/// Runs the comparison, and hands out what there is after each round. In every other round the
+/// contenders come in the opposite order.
+pub fn run(
+    host: &Host,
+    contenders: &[Contender],
+    scenes: &[Scene],
+    rounds: usize,
+    mut keep: impl FnMut(&Results) -> Result<()>,
+) -> Result<Results> {
+    let mut results = without_rounds(host, contenders, scenes)?;
+    for round in 0..rounds {
+        for scene in &mut results.scenes {
+            eprintln!("round {} of {rounds}: {}", round + 1, scene.scene.name);
+            let mut order = contenders.iter().collect::<Vec<_>>();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for contender in order {
+                let start = measure(host, contender, &scene.scene)
+                    .with_context(|| format!("{} in {}", contender.name, scene.scene.name))?;
+                let starts = scene.starts.entry(contender.name.to_owned());
+                starts.or_default().push(start);
+            }
+        }
+        results.rounds = round + 1;
+        results.machine = Machine::describe()?;
+        keep(&results)?;
+    }
+    Ok(results)
+}
+
+/// What is the same in every round.
+fn without_rounds(host: &Host, contenders: &[Contender], scenes: &[Scene]) -> Result<Results> {
+    let sizes = contenders
+        .iter()
+        .map(|it| Ok((it.name.to_owned(), it.size()?)));
+    let receiver = contenders.iter().find(|it| it.name == "receiver");
+    let count = |it| instructions::count(host, it, &host.directory);
+    Ok(Results {
+        machine: Machine::describe()?,
+        method: host.limiter.method,
+        rounds: 0,
+        sizes: sizes.collect::<Result<_>>()?,
+        instructions: receiver.map(count).transpose()?,
+        log_bytes: receiver.map(|it| log_bytes(host, it)).transpose()?,
+        arm64_zip: contenders::arm64_zip()?,
+        scenes: scenes.iter().map(SceneResults::new).collect(),
+    })
+}
+
+/// What the receiver writes to its log for each new contact.
+fn log_bytes(host: &Host, receiver: &Contender) -> Result<f64> {
+    const DELIVERIES: usize = 100;
+    host.endpoints.clear();
+    host.endpoints.delay(Duration::ZERO);
+    let environment = Environment::start(host, receiver, Transport::Tls)?;
+    let before = environment.logged()?;
+    for request in Workload::New.requests(0, DELIVERIES) {
+        environment.invoke(&request.event, receiver.status(Workload::New))?;
+    }
+    Ok((environment.logged()? - before) as f64 / DELIVERIES as f64)
+}
+
+/// One start of one contender.
+fn measure(host: &Host, contender: &Contender, scene: &Scene) -> Result<Start> {
+    host.endpoints.clear();
+    host.endpoints.delay(Duration::from_millis(scene.delay_ms));
+    let mut environment = Environment::start(host, contender, scene.transport)?;
+    environment.limit(&host.limiter, scene.share)?;
+    let count = scene
+        .deliveries
+        .get(&Workload::New)
+        .copied()
+        .unwrap_or_default();
+    let mut contacts = Workload::New.requests(0, 1 + scene.warm_up + count);
+    let session = Session {
+        host,
+        contender,
+        environment: &environment,
+        scene,
+    };
+    let first = session.deliver(&contacts[..1], Workload::New)?;
+    let cold_cpu = environment.cpu()?;
+    session.deliver(&contacts[1..=scene.warm_up], Workload::New)?;
+
+    let mut warm = BTreeMap::new();
+    let mut rss_mb = f64::NAN;
+    contacts.drain(..=scene.warm_up);
+    for (workload, count) in scene
+        .deliveries
+        .iter()
+        .filter(|(workload, _)| contender.takes(**workload))
+    {
+        let requests = match workload {
+            Workload::New => std::mem::take(&mut contacts),
+            _ => workload.requests(1 + scene.warm_up, *count),
+        };
+        warm.insert(*workload, session.measure(&requests, *workload)?);
+        if *workload == Workload::New {
+            rss_mb = megabytes(environment.memory()?.resident);
+        }
+    }
+    Ok(Start {
+        init_ms: environment.init.as_secs_f64() * 1e3,
+        first_ms: first[0].as_secs_f64() * 1e3,
+        cold_cpu_ms: cold_cpu.as_secs_f64() * 1e3,
+        rss_mb,
+        peak_rss_mb: megabytes(environment.memory()?.peak),
+        warm,
+    })
+}
+
+/// A contender that is up, in its scene.
+struct Session<'a> {
+    host: &'a Host,
+    contender: &'a Contender,
+    environment: &'a Environment,
+    scene: &'a Scene,
+}
+
+impl Session<'_> {
+    fn measure(&self, requests: &[Request], workload: Workload) -> Result<Warm> {
+        let before = self.environment.cpu()?;
+        let took = self.deliver(requests, workload)?;
+        let cpu = self.environment.cpu()?.saturating_sub(before);
+        let micros = took
+            .iter()
+            .map(|took| took.as_secs_f64() * 1e6)
+            .collect::<Vec<_>>();
+        Ok(Warm {
+            median_us: median(&micros),
+            p99_us: percentile(&micros, 99),
+            cpu_us: cpu.as_secs_f64() * 1e6 / requests.len() as f64,
+        })
+    }
+
+    /// Delivers one after the other, and makes sure that all the work was really done.
+    fn deliver(&self, requests: &[Request], workload: Workload) -> Result<Vec<Duration>> {
+        let mut took = Vec::with_capacity(requests.len());
+        for request in requests {
+            thread::sleep(Duration::from_millis(self.scene.idle_ms));
+            took.push(
+                self.environment
+                    .invoke(&request.event, self.contender.status(workload))?,
+            );
+        }
+        let calls = self.contender.calls(workload) * requests.len() as u64;
+        let made = self.host.endpoints.take_calls();
+        ensure!(
+            made == calls,
+            "{made} AWS calls were made for {}, {calls} were due",
+            workload.title()
+        );
+        let sent = self.host.endpoints.take_messages();
+        let due = if self.contender.calls(workload) < 3 {
+            &[]
+        } else {
+            requests
+        };
+        let whole = sent.iter().eq(due.iter().map(|request| &request.digest));
+        ensure!(
+            whole,
+            "the queue did not get what was delivered ({})",
+            workload.title()
+        );
+        Ok(took)
+    }
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

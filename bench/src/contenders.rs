@@ -1,0 +1,266 @@
+//! Who is measured: the receiver, what bounds it from below, and what one would write instead.
+
+use std::fs::{self, File};
+use std::io::{self, Cursor, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::endpoints::Transport;
+use crate::workload::Workload;
+
+/// One function.
+pub struct Contender {
+    pub name: &'static str,
+    pub title: &'static str,
+    /// The program and its arguments.
+    pub command: Vec<PathBuf>,
+    /// The function's directory on Lambda (`LAMBDA_TASK_ROOT`).
+    pub directory: PathBuf,
+    pub handler: &'static str,
+    kind: Kind,
+    /// What one uploads beside what the managed runtime has: files, and directories with all that is in them.
+    uploads: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Answers everything 200, makes no call.
+    Noop,
+    /// Makes the calls over plain HTTP, verifies nothing.
+    Floor,
+    /// Does the work.
+    Whole,
+}
+
+/// How large a function is.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Size {
+    /// Bytes of the executable; none where the function is a script.
+    pub binary: Option<u64>,
+    /// Bytes of the archive that is uploaded.
+    pub zip: u64,
+}
+
+/// Everybody, in the order of the tables.
+pub fn all(receiver: Option<&Path>) -> Vec<Contender> {
+    let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let built = bench.join("target/release");
+    let receiver =
+        receiver.map_or_else(|| bench.join("../target/release/receiver"), Path::to_owned);
+    vec![
+        native("noop", "no-op lambda_http", Kind::Noop, built.join("noop")),
+        native(
+            "floor",
+            "hand-written floor",
+            Kind::Floor,
+            built.join("floor"),
+        ),
+        native("receiver", "receiver", Kind::Whole, receiver),
+        python(
+            bench,
+            "python-powertools",
+            "Python, Powertools",
+            "powertools.handler",
+        ),
+        python(
+            bench,
+            "python-boto3",
+            "Python, boto3 alone",
+            "boto3_alone.handler",
+        ),
+        node(
+            bench,
+            "node-powertools",
+            "Node, Powertools",
+            "powertools.handler",
+        ),
+        node(bench, "node-sdk", "Node, SDK alone", "sdk_alone.handler"),
+    ]
+}
+
+fn native(name: &'static str, title: &'static str, kind: Kind, binary: PathBuf) -> Contender {
+    Contender {
+        name,
+        title,
+        command: vec![binary.clone()],
+        directory: binary.parent().expect("a file has a directory").to_owned(),
+        handler: "bootstrap",
+        kind,
+        uploads: vec![binary],
+    }
+}
+
+/// The managed runtime has the runtime client and boto3; Powertools is the function's to bring.
+fn python(
+    bench: &Path,
+    name: &'static str,
+    title: &'static str,
+    handler: &'static str,
+) -> Contender {
+    let directory = bench.join("peers/python");
+    let packages = site_packages(&directory);
+    let module = handler.split('.').next().expect("a module");
+    let mut uploads = vec![
+        directory.join("webhook.py"),
+        directory.join(format!("{module}.py")),
+    ];
+    if module == "powertools" {
+        uploads.extend(
+            ["aws_lambda_powertools", "jmespath", "typing_extensions.py"]
+                .map(|it| packages.join(it)),
+        );
+    }
+    Contender {
+        name,
+        title,
+        command: vec![
+            directory.join(".venv/bin/python"),
+            "-m".into(),
+            "awslambdaric".into(),
+            handler.into(),
+        ],
+        directory,
+        handler,
+        kind: Kind::Whole,
+        uploads,
+    }
+}
+
+/// Where a virtual environment keeps its packages; its Python's version is in the path.
+fn site_packages(directory: &Path) -> PathBuf {
+    let library = directory.join(".venv/lib");
+    let version = fs::read_dir(&library)
+        .ok()
+        .and_then(|mut entries| entries.next()?.ok());
+    version.map_or(library, |entry| entry.path().join("site-packages"))
+}
+
+/// The handler is one minified bundle with the parts of the SDK that it uses, as one deploys it for a fast start.
+fn node(bench: &Path, name: &'static str, title: &'static str, handler: &'static str) -> Contender {
+    let peers = bench.join("peers/node");
+    let directory = peers.join("bundle");
+    let module = handler.split('.').next().expect("a module");
+    Contender {
+        name,
+        title,
+        command: vec![
+            "node".into(),
+            peers.join("node_modules/aws-lambda-ric/bin/index.mjs"),
+            handler.into(),
+        ],
+        uploads: vec![directory.join(format!("{module}.mjs"))],
+        directory,
+        handler,
+        kind: Kind::Whole,
+    }
+}
+
+impl Contender {
+    /// The floor has no TLS.
+    pub fn transport(&self, wanted: Transport) -> Transport {
+        if self.kind == Kind::Floor {
+            Transport::Plain
+        } else {
+            wanted
+        }
+    }
+
+    /// Whether it can be given this workload at all.
+    pub fn takes(&self, workload: Workload) -> bool {
+        use Workload::{Duplicate, Large, New};
+        self.kind != Kind::Floor || matches!(workload, New | Duplicate | Large)
+    }
+
+    /// The status that it is to answer.
+    pub fn status(&self, workload: Workload) -> u16 {
+        if self.kind == Kind::Noop {
+            200
+        } else {
+            workload.status()
+        }
+    }
+
+    /// The AWS calls that it is to make.
+    pub fn calls(&self, workload: Workload) -> u64 {
+        if self.kind == Kind::Noop {
+            0
+        } else {
+            workload.calls()
+        }
+    }
+
+    /// Measures what one would upload.
+    pub fn size(&self) -> Result<Size> {
+        let binary = match self.command.as_slice() {
+            [binary] => Some(
+                fs::metadata(binary)
+                    .with_context(|| binary.display().to_string())?
+                    .len(),
+            ),
+            _ => None,
+        };
+        Ok(Size {
+            binary,
+            zip: zip_of(&self.uploads)?,
+        })
+    }
+}
+
+/// The archive of the receiver as `cargo lambda build --release --arm64` leaves it, where that was run.
+pub fn arm64_zip() -> Result<Option<u64>> {
+    const ARM64: [u8; 2] = [183, 0];
+    let function =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lambda/receiver/bootstrap");
+    let Ok(program) = fs::read(&function) else {
+        return Ok(None);
+    };
+    let is_arm64 = program.get(18..20) == Some(&ARM64);
+    is_arm64.then(|| zip_of(&[function])).transpose()
+}
+
+/// Bytes of an archive of these files and directories.
+fn zip_of(uploads: &[PathBuf]) -> Result<u64> {
+    let mut archive = Archive(ZipWriter::new(Cursor::new(Vec::new())));
+    for upload in uploads {
+        let name = upload
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        archive.add(upload, &name)?;
+    }
+    Ok(archive.0.finish()?.into_inner().len() as u64)
+}
+
+/// A zip of files and directories, without Python's caches.
+struct Archive(ZipWriter<Cursor<Vec<u8>>>);
+
+impl Archive {
+    fn add(&mut self, path: &Path, name: &str) -> Result<()> {
+        if name == "__pycache__" || name.ends_with("/__pycache__") {
+            return Ok(());
+        }
+        if path.is_dir() {
+            for entry in fs::read_dir(path)? {
+                let entry = entry?;
+                self.add(
+                    &entry.path(),
+                    &format!("{name}/{}", entry.file_name().to_string_lossy()),
+                )?;
+            }
+            return Ok(());
+        }
+        let options = SimpleFileOptions::default()
+            .compression_level(Some(9))
+            .unix_permissions(0o755);
+        self.0.start_file(name, options)?;
+        let mut file = File::open(path).with_context(|| path.display().to_string())?;
+        io::copy(&mut file, &mut self.0)?;
+        self.0.flush()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! The CPU that a function has used, and the share of a CPU that it may use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+/// Lambda gives one whole virtual CPU at this much memory, and less in proportion below it.
+const MEGABYTES_OF_ONE_CPU: f64 = 1769.0;
+/// The period over which Lambda gives out the share, as seen from inside.
+const PERIOD: Duration = Duration::from_millis(20);
+
+/// User and system time of all threads of a process since it began, to the nanosecond.
+pub fn used(process: Pid) -> Result<Duration> {
+    let clock = ClockId::pid_cpu_clock_id(process).context("the process is gone")?;
+    Ok(clock_gettime(clock)?.into())
+}
+
+/// How much CPU a function has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Share {
+    Full,
+    /// What Lambda gives a function with so much memory.
+    Megabytes(u32),
+}
+
+impl Share {
+    pub fn title(self) -> String {
+        match self {
+            Self::Full => "full CPU".to_owned(),
+            Self::Megabytes(size) => format!("{size} MB share"),
+        }
+    }
+
+    /// CPU time in each period; none when there is no limit.
+    fn quota(self) -> Option<Duration> {
+        match self {
+            Self::Full => None,
+            Self::Megabytes(size) => Some(PERIOD.mul_f64(f64::from(size) / MEGABYTES_OF_ONE_CPU)),
+        }
+    }
+}
+
+/// How a share is enforced here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The kernel's bandwidth control, as on Lambda: `cpu.max`.
+    CgroupV2,
+    /// The same under its older name: `cpu.cfs_quota_us`.
+    CgroupV1,
+    /// The driver stops the process when its time in a period is used up. Coarser; for users without rights.
+    StopAndContinue,
+}
+
+/// Sets functions apart, so that their share can be limited.
+pub struct Limiter {
+    pub method: Method,
+    group: PathBuf,
+}
+
+impl Limiter {
+    /// Takes the best method that works here.
+    pub fn new() -> Self {
+        let name = format!("titanx-bench-{}", std::process::id());
+        let groups = [
+            (Method::CgroupV2, Path::new("/sys/fs/cgroup"), "cpu.max"),
+            (
+                Method::CgroupV1,
+                Path::new("/sys/fs/cgroup/cpu"),
+                "cpu.cfs_quota_us",
+            ),
+        ];
+        for (method, root, file) in groups {
+            let group = root.join(&name);
+            if root.join("cgroup.procs").exists() && fs::create_dir(&group).is_ok() {
+                if group.join(file).exists() {
+                    return Self { method, group };
+                }
+                let _ = fs::remove_dir(&group);
+            }
+        }
+        Self {
+            method: Method::StopAndContinue,
+            group: PathBuf::new(),
+        }
+    }
+
+    /// Sets a new process apart. It is not limited yet.
+    pub fn admit(&self, process: Pid) -> Result<()> {
+        if self.method == Method::StopAndContinue {
+            return Ok(());
+        }
+        self.set(None)?;
+        self.outweigh_the_rest();
+        fs::write(self.group.join("cgroup.procs"), process.to_string()).context("cgroup.procs")
+    }
+
+    /// Limits a process that was admitted, until the returned limit is dropped.
+    pub fn limit(&self, process: Pid, share: Share) -> Result<Limit> {
+        let stopper = match (share.quota(), self.method) {
+            (Some(quota), Method::StopAndContinue) => Some(Stopper::start(process, quota)),
+            (quota, _) => {
+                self.set(quota)?;
+                None
+            }
+        };
+        Ok(Limit { _stopper: stopper })
+    }
+
+    /// Whatever else the machine does waits for the function, as far as there is a choice.
+    fn outweigh_the_rest(&self) {
+        let (file, weight) = match self.method {
+            Method::CgroupV2 => ("cpu.weight", "10000"),
+            _ => ("cpu.shares", "262144"),
+        };
+        let _ = fs::write(self.group.join(file), weight);
+    }
+
+    fn set(&self, quota: Option<Duration>) -> Result<()> {
+        let period = PERIOD.as_micros();
+        match self.method {
+            Method::CgroupV2 => {
+                let quota = quota.map_or("max".to_owned(), |quota| quota.as_micros().to_string());
+                fs::write(self.group.join("cpu.max"), format!("{quota} {period}"))
+                    .context("cpu.max")
+            }
+            Method::CgroupV1 => {
+                let quota = quota.map_or("-1".to_owned(), |quota| quota.as_micros().to_string());
+                fs::write(self.group.join("cpu.cfs_period_us"), period.to_string())
+                    .context("period")?;
+                fs::write(self.group.join("cpu.cfs_quota_us"), quota).context("quota")
+            }
+            Method::StopAndContinue => Ok(()),
+        }
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        if self.method != Method::StopAndContinue {
+            // The last process of the group may still be on its way out.
+            for _ in 0..100 {
+                if fs::remove_dir(&self.group).is_ok() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+/// A share in force.
+pub struct Limit {
+    _stopper: Option<Stopper>,
+}
+
+/// Stops a process whenever it has used its time in a period, and lets it go on in the next.
+struct Stopper {
+    done: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Stopper {
+    fn start(process: Pid, quota: Duration) -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&done);
+        let thread = thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) && hold_for_one_period(process, quota).is_ok() {}
+            let _ = kill(process, Signal::SIGCONT);
+        });
+        Self {
+            done,
+            thread: Some(thread),
+        }
+    }
+}
+
+fn hold_for_one_period(process: Pid, quota: Duration) -> Result<()> {
+    const LOOK_EVERY: Duration = Duration::from_micros(100);
+    let end = Instant::now() + PERIOD;
+    let allowed = used(process)? + quota;
+    kill(process, Signal::SIGCONT)?;
+    while Instant::now() < end {
+        if used(process)? >= allowed {
+            kill(process, Signal::SIGSTOP)?;
+            thread::sleep(end.saturating_duration_since(Instant::now()));
+        } else {
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+    Ok(())
+}
+
+impl Drop for Stopper {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

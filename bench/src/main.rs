@@ -1,0 +1,194 @@
+//! Measures the receiver against the floor, a no-op function and what one would write instead.
+
+mod compare;
+mod contenders;
+mod cpu;
+mod endpoints;
+mod environment;
+mod figures;
+mod http;
+mod instructions;
+mod machine;
+mod plot;
+mod report;
+mod runtime_api;
+mod scale;
+mod statistics;
+mod targets;
+mod workload;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::compare::Results;
+use crate::contenders::Contender;
+use crate::environment::Host;
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Drive every contender through every scene, print the tables, keep the figures and the picture.
+    Compare(Compare),
+    /// Print the tables of figures that were kept, and draw them again.
+    Report {
+        /// What `compare` kept.
+        results: PathBuf,
+    },
+    /// Show how latency and CPU of the receiver grow.
+    Scale {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Count the receiver's instructions under callgrind.
+    Instructions {
+        #[command(flatten)]
+        common: Common,
+        /// Keep what callgrind wrote in this directory, for `callgrind_annotate`.
+        #[arg(long)]
+        callgrind: Option<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+struct Common {
+    /// The receiver's executable [default: the package's release build].
+    #[arg(long)]
+    receiver: Option<PathBuf>,
+    /// A tenth of the deliveries: to see that everything works, not to quote.
+    #[arg(long)]
+    quick: bool,
+    /// Where figures and pictures are kept.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
+    keep: PathBuf,
+}
+
+#[derive(Args)]
+struct Compare {
+    #[command(flatten)]
+    common: Common,
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Only these contenders (comma-separated names).
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these scenes (comma-separated names).
+    #[arg(long, value_delimiter = ',')]
+    scenes: Vec<String>,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Compare(options) => compare(&options),
+        Command::Report { results } => {
+            let kept = serde_json::from_slice(&fs::read(&results)?)?;
+            show(&kept, results.parent().unwrap_or(Path::new(".")))
+        }
+        Command::Scale { common } => scale(&common),
+        Command::Instructions { common, callgrind } => {
+            count_instructions(&common, callgrind.as_deref())
+        }
+    }
+}
+
+fn compare(options: &Compare) -> Result<()> {
+    let chosen =
+        |chosen: &[String], name: &str| chosen.is_empty() || chosen.iter().any(|it| it == name);
+    let mut contenders = contenders::all(options.common.receiver.as_deref());
+    contenders.retain(|it| chosen(&options.only, it.name));
+    let mut scenes = compare::scenes(options.common.quick);
+    scenes.retain(|it| chosen(&options.scenes, &it.name));
+    let file = options.common.keep.join("compare.json");
+    let keep_round = |results: &Results| keep(&file, &serde_json::to_string_pretty(results)?);
+    let results = compare::run(
+        &Host::new()?,
+        &contenders,
+        &scenes,
+        options.rounds,
+        keep_round,
+    )?;
+    show(&results, &options.common.keep)
+}
+
+/// Prints the tables, and keeps the picture beside the figures.
+fn show(results: &Results, directory: &Path) -> Result<()> {
+    let contenders = contenders::all(None);
+    println!("{}", report::report(results, &contenders));
+    keep(
+        &directory.join("compare.svg"),
+        &plot::svg(results, &contenders),
+    )
+}
+
+fn scale(options: &Common) -> Result<()> {
+    let scale = scale::run(&Host::new()?, &receiver(options)?, options.quick)?;
+    println!("{}", scale::report(&scale));
+    keep(
+        &options.keep.join("scale.json"),
+        &serde_json::to_string_pretty(&scale)?,
+    )
+}
+
+fn count_instructions(options: &Common, callgrind: Option<&Path>) -> Result<()> {
+    let host = Host::new()?;
+    let directory = callgrind.unwrap_or(&host.directory);
+    let counted = instructions::count(&host, &receiver(options)?, directory)?;
+    println!("{}", serde_json::to_string_pretty(&counted)?);
+    Ok(())
+}
+
+fn receiver(options: &Common) -> Result<Contender> {
+    let mut contenders = contenders::all(options.receiver.as_deref()).into_iter();
+    contenders
+        .find(|it| it.name == "receiver")
+        .context("the receiver is a contender")
+}
+
+fn keep(file: &Path, text: &str) -> Result<()> {
+    if let Some(directory) = file.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(file, text).with_context(|| file.display().to_string())?;
+    eprintln!("kept {}", file.display());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_no_op_and_the_floor_are_built_with_the_receivers_own_profile() {
+        let profile = |manifest: &str| {
+            let text =
+                fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest)).unwrap();
+            let section = text
+                .split("[profile.release]\n")
+                .nth(1)
+                .unwrap()
+                .split("\n[")
+                .next()
+                .unwrap();
+            let settings = section
+                .lines()
+                .filter(|line| line.contains('='))
+                .map(str::to_owned);
+            settings.collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(profile("Cargo.toml"), profile("../Cargo.toml"));
+    }
+}

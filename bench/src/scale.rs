@@ -1,0 +1,260 @@
+//! How the receiver's latency and CPU grow: with the number of deliveries, with parallel environments, with the requests
+//! that one environment is given at once, and with the size of the body.
+
+use std::fmt::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::contenders::Contender;
+use crate::endpoints::Transport;
+use crate::environment::{Environment, Extras, Host};
+use crate::machine::Machine;
+use crate::report::number;
+use crate::statistics::{median, percentile};
+use crate::workload::{Request, SECRET, Workload, contact};
+
+/// What a call takes where waiting is the point.
+const DELAY: Duration = Duration::from_millis(5);
+
+#[derive(Serialize, Deserialize)]
+pub struct Scale {
+    pub machine: Machine,
+    /// Deliveries before, with no added latency.
+    pub deliveries: Vec<Point>,
+    /// Environments at once, each given one delivery after another; 5 ms a call.
+    pub environments: Vec<Point>,
+    /// Requests at once in one environment; 5 ms a call.
+    pub concurrency: Vec<Point>,
+    /// Bytes of the body, with no added latency.
+    pub body: Vec<Point>,
+}
+
+/// One place on one axis.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Point {
+    pub at: usize,
+    pub median_us: f64,
+    pub p99_us: f64,
+    /// For each delivery.
+    pub cpu_us: f64,
+    /// Of all environments together.
+    pub rss_mb: f64,
+    /// Deliveries a second, of all environments together.
+    pub rate: f64,
+}
+
+pub fn run(host: &Host, receiver: &Contender, quick: bool) -> Result<Scale> {
+    let scale = |count: usize| if quick { count / 10 } else { count };
+    Ok(Scale {
+        deliveries: by_deliveries(host, receiver, scale(5_000))?,
+        environments: by_environments(host, receiver, scale(500))?,
+        concurrency: by_concurrency(host, receiver, scale(2_000))?,
+        body: by_body(host, receiver, scale(500))?,
+        machine: Machine::describe()?,
+    })
+}
+
+/// Ten blocks, one after the other, in one environment.
+fn by_deliveries(host: &Host, receiver: &Contender, block: usize) -> Result<Vec<Point>> {
+    host.endpoints.clear();
+    host.endpoints.delay(Duration::ZERO);
+    let environment = Environment::start(host, receiver, Transport::Tls)?;
+    (0..10)
+        .map(|number| {
+            eprintln!("deliveries: block {} of 10", number + 1);
+            let point = deliver(&environment, &Workload::New.requests(number * block, block))?;
+            Ok(Point {
+                at: (number + 1) * block,
+                ..point
+            })
+        })
+        .collect()
+}
+
+fn by_environments(host: &Host, receiver: &Contender, each: usize) -> Result<Vec<Point>> {
+    [1, 2, 4, 8, 16]
+        .into_iter()
+        .map(|at| {
+            eprintln!("environments: {at}");
+            host.endpoints.clear();
+            host.endpoints.delay(DELAY);
+            let parts = thread::scope(|scope| {
+                let part = |number| {
+                    move || {
+                        let environment = Environment::start(host, receiver, Transport::Tls)?;
+                        let requests = Workload::New.requests(number * 2 * each, 2 * each);
+                        // Until all are up and warm, none is measured.
+                        deliver(&environment, &requests[..each])?;
+                        deliver(&environment, &requests[each..])
+                    }
+                };
+                let threads = (0..at)
+                    .map(|number| scope.spawn(part(number)))
+                    .collect::<Vec<_>>();
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().expect("no panic"))
+                    .collect::<Result<Vec<_>>>()
+            })?;
+            let over = |figure: fn(&Point) -> f64| parts.iter().map(figure).collect::<Vec<_>>();
+            Ok(Point {
+                at,
+                median_us: median(&over(|it| it.median_us)),
+                p99_us: median(&over(|it| it.p99_us)),
+                cpu_us: median(&over(|it| it.cpu_us)),
+                rss_mb: over(|it| it.rss_mb).iter().sum(),
+                rate: over(|it| it.rate).iter().sum(),
+            })
+        })
+        .collect()
+}
+
+/// Lambda's managed instances offer several requests at once to one environment.
+fn by_concurrency(host: &Host, receiver: &Contender, count: usize) -> Result<Vec<Point>> {
+    host.endpoints.delay(DELAY);
+    [1, 2, 4, 8, 16]
+        .into_iter()
+        .map(|at: usize| {
+            eprintln!("concurrency: {at}");
+            host.endpoints.clear();
+            let variables = vec![("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), at.to_string())];
+            let extras = Extras {
+                variables,
+                ..Extras::default()
+            };
+            let environment = Environment::start_with(host, receiver, Transport::Tls, &extras)?;
+            deliver_at_once(&environment, &Workload::New.requests(0, count / 4))?;
+            let point = deliver_at_once(&environment, &Workload::New.requests(count, count))?;
+            Ok(Point { at, ..point })
+        })
+        .collect()
+}
+
+fn by_body(host: &Host, receiver: &Contender, count: usize) -> Result<Vec<Point>> {
+    host.endpoints.delay(Duration::ZERO);
+    [
+        2_500, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000,
+    ]
+    .into_iter()
+    .map(|size| {
+        eprintln!("body: {size} bytes");
+        host.endpoints.clear();
+        let environment = Environment::start(host, receiver, Transport::Tls)?;
+        let request = |number: usize| {
+            let body = contact(&format!("00000000-0000-4000-8005-{number:012}"), size);
+            Request::new(&body, SECRET, false)
+        };
+        let requests = (0..2 * count).map(request).collect::<Vec<_>>();
+        deliver(&environment, &requests[..count])?;
+        Ok(Point {
+            at: size,
+            ..deliver(&environment, &requests[count..])?
+        })
+    })
+    .collect()
+}
+
+/// Delivers one after the other.
+fn deliver(environment: &Environment, requests: &[Request]) -> Result<Point> {
+    observe(environment, requests.len(), || {
+        requests
+            .iter()
+            .map(|request| environment.invoke(&request.event, Workload::New.status()))
+            .collect()
+    })
+}
+
+/// Offers everything at once; the environment takes as many as it can serve.
+fn deliver_at_once(environment: &Environment, requests: &[Request]) -> Result<Point> {
+    observe(environment, requests.len(), || {
+        requests
+            .iter()
+            .try_for_each(|request| environment.submit(&request.event))?;
+        requests
+            .iter()
+            .map(|_| environment.finish(Workload::New.status()))
+            .collect()
+    })
+}
+
+fn observe(
+    environment: &Environment,
+    count: usize,
+    deliver: impl FnOnce() -> Result<Vec<Duration>>,
+) -> Result<Point> {
+    let (before, began) = (environment.cpu()?, Instant::now());
+    let took = deliver().context("while scaling")?;
+    let (cpu, wall) = (environment.cpu()?.saturating_sub(before), began.elapsed());
+    let micros = took
+        .iter()
+        .map(|took| took.as_secs_f64() * 1e6)
+        .collect::<Vec<_>>();
+    Ok(Point {
+        at: 0,
+        median_us: median(&micros),
+        p99_us: percentile(&micros, 99),
+        cpu_us: cpu.as_secs_f64() * 1e6 / count as f64,
+        rss_mb: environment.memory()?.resident as f64 / 1e6,
+        rate: count as f64 / wall.as_secs_f64(),
+    })
+}
+
+/// The four axes as tables.
+pub fn report(scale: &Scale) -> String {
+    let axes = [
+        (
+            "Deliveries in one environment, no added latency",
+            "deliveries",
+            &scale.deliveries,
+        ),
+        (
+            "Environments at once, 5 ms a call",
+            "environments",
+            &scale.environments,
+        ),
+        (
+            "Requests at once in one environment, 5 ms a call",
+            "at once",
+            &scale.concurrency,
+        ),
+        ("Size of the body, no added latency", "bytes", &scale.body),
+    ];
+    let (base, slope) = line(&scale.body);
+    let tables = axes.map(|(title, unit, points)| table(title, unit, points));
+    let tables = tables.concat();
+    format!("{tables}\nCPU by size, least squares: {base:.0} µs + {slope:.2} µs a KB.\n")
+}
+
+fn table(title: &str, unit: &str, points: &[Point]) -> String {
+    let mut table = format!("\n## {title}\n\n| {unit} ");
+    table.push_str("| median ms | p99 ms | CPU µs / delivery | RSS MB | deliveries / s |\n");
+    table.push_str("|--:|--:|--:|--:|--:|--:|\n");
+    for point in points {
+        let (median_ms, p99_ms) = (point.median_us / 1e3, point.p99_us / 1e3);
+        let figures = [median_ms, p99_ms, point.cpu_us, point.rss_mb, point.rate];
+        let cells = figures.map(|figure| number(Some(figure))).join(" | ");
+        let _ = writeln!(table, "| {} | {cells} |", point.at);
+    }
+    table
+}
+
+/// Least squares of CPU over kilobytes: what a delivery takes without a body, and each kilobyte more.
+fn line(points: &[Point]) -> (f64, f64) {
+    let pairs = points
+        .iter()
+        .map(|point| (point.at as f64 / 1e3, point.cpu_us))
+        .collect::<Vec<_>>();
+    let count = pairs.len() as f64;
+    let mean_x = pairs.iter().map(|(x, _)| x).sum::<f64>() / count;
+    let mean_y = pairs.iter().map(|(_, y)| y).sum::<f64>() / count;
+    let covariance = pairs
+        .iter()
+        .map(|(x, y)| (x - mean_x) * (y - mean_y))
+        .sum::<f64>();
+    let variance = pairs.iter().map(|(x, _)| (x - mean_x).powi(2)).sum::<f64>();
+    let slope = covariance / variance;
+    (mean_y - slope * mean_x, slope)
+}

@@ -40,7 +40,7 @@ const MIB: usize = 1024 * 1024;
 fn for_all<S: Strategy>(cases: u32, strategy: &S, check: impl Fn(S::Value)) {
     let config = Config {
         cases,
-        // What is found is kept in fuzz/corpus or as a test with a name.
+        // What is found is kept as a seed of the fuzz targets, or as a test with a name.
         failure_persistence: None,
         ..Config::default()
     };
@@ -333,16 +333,16 @@ fn any_text_is_secrets_or_a_mistake() {
     for_all(512, &lines, |input| checks::secrets(input.as_bytes()));
 }
 
-/// Everything that the fuzz targets found worth keeping.
-fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let inputs: Vec<_> = fs::read_dir(directory.join(target))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.clone(), fs::read(path).unwrap()))
-        .collect();
-    assert!(inputs.len() >= 5, "{target}: the corpus is not there");
-    inputs
+/// The inputs that the fuzz target starts from, and those by which it found something new.
+fn corpus(target: &str) -> Vec<PathBuf> {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let inputs = |kind: &str| {
+        let directory = fs::read_dir(fuzz.join(kind).join(target)).unwrap();
+        let inputs: Vec<_> = directory.map(|entry| entry.unwrap().path()).collect();
+        assert!(inputs.len() >= 8, "{kind}/{target} is not there");
+        inputs
+    };
+    [inputs("seeds"), inputs("corpus")].concat()
 }
 
 #[test]
@@ -355,7 +355,8 @@ fn the_kept_corpus_passes_the_checks_that_made_it() {
         ("secrets", checks::secrets),
     ];
     for (target, check) in targets {
-        for (path, input) in corpus(target) {
+        for path in corpus(target) {
+            let input = fs::read(&path).unwrap();
             let checked = std::panic::catch_unwind(|| check(&input));
             assert!(checked.is_ok(), "{}", path.display());
         }

@@ -59,7 +59,8 @@ pub struct Verifier {
 impl Verifier {
     /// Takes the secrets as TitanX gave them: the whole string is the key, prefix and all.
     pub fn new<'s>(secrets: impl IntoIterator<Item = &'s str>) -> Self {
-        let keys = secrets.into_iter().map(keyed).collect();
+        let secrets = secrets.into_iter().map(str::as_bytes);
+        let keys = secrets.map(keyed).collect();
         Self { keys }
     }
 
@@ -82,16 +83,21 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// The signature header's value for `body`, as TitanX computes it with `secret`, which is a text
-/// there; an operator who looks for the key rule tries other bytes too.
+/// The signature header's value for `body`, as TitanX computes it with `secret`.
 #[must_use]
-pub fn sign(secret: impl AsRef<[u8]>, body: &[u8]) -> String {
-    let mac = keyed(secret).chain_update(body).finalize();
+pub fn sign(secret: &str, body: &[u8]) -> String {
+    sign_with_key(secret.as_bytes(), body)
+}
+
+/// The same with any key, for an operator who looks for the rule by which a key is made of a secret.
+#[must_use]
+pub fn sign_with_key(key: &[u8], body: &[u8]) -> String {
+    let mac = keyed(key).chain_update(body).finalize();
     BASE64_STANDARD.encode(mac.into_bytes())
 }
 
-fn keyed(secret: impl AsRef<[u8]>) -> Hmac<Sha256> {
-    Hmac::new_from_slice(secret.as_ref()).expect("HMAC takes a key of any length")
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
 #[cfg(test)]

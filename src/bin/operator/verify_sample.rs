@@ -9,7 +9,7 @@ use base64::{
 };
 use clap::Args;
 use serde::Serialize;
-use titanx_receiver::signature::sign;
+use titanx_receiver::signature::sign_with_key;
 
 use crate::{
     Outcome,
@@ -87,7 +87,7 @@ fn verdict(secrets: &[String], body: &[u8], signature: &str) -> Verdict {
     for (body, newline_at_end) in bodies {
         for (index, secret) in secrets.iter().enumerate() {
             let mut keys = keys(secret).into_iter();
-            if let Some((rule, _)) = keys.find(|(_, key)| sign(key, body) == signature) {
+            if let Some((rule, _)) = keys.find(|(_, key)| sign_with_key(key, body) == signature) {
                 return Verdict {
                     rule: Some(rule),
                     secret: Some(index + 1),

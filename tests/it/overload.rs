@@ -20,9 +20,9 @@ use crate::support::{
 const TIMEOUT: Duration = Duration::from_secs(8);
 const HANGING: Duration = Duration::from_mins(1);
 /// Deliveries at work in the process at a time.
-const CONCURRENCY: usize = 100;
-const CONTACTS: usize = 250;
-const JOBS: usize = 50;
+const CONCURRENCY: usize = 40;
+const CONTACTS: usize = 130;
+const JOBS: usize = 30;
 const MOST_ROUNDS: usize = 20;
 
 struct Scene {

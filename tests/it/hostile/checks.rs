@@ -32,7 +32,7 @@ pub(crate) fn signature(input: &[u8]) {
     let secret = String::from_utf8_lossy(secret);
     let header = String::from_utf8_lossy(header);
 
-    let signed = sign(&*secret, body);
+    let signed = sign(&secret, body);
     let mac = hmac_sha256(secret.as_bytes(), body);
     assert_eq!(signed, base64(&mac), "TitanX's formula");
 

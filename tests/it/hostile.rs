@@ -337,12 +337,14 @@ fn any_text_is_secrets_or_a_mistake() {
 fn corpus(target: &str) -> Vec<PathBuf> {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let inputs = |kind: &str| {
-        let directory = fs::read_dir(fuzz.join(kind).join(target)).unwrap();
-        let inputs: Vec<_> = directory.map(|entry| entry.unwrap().path()).collect();
-        assert!(inputs.len() >= 8, "{kind}/{target} is not there");
-        inputs
+        let directory = fs::read_dir(fuzz.join(kind).join(target));
+        let entries = directory.into_iter().flatten();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.collect::<Vec<_>>()
     };
-    [inputs("seeds"), inputs("corpus")].concat()
+    let seeds = inputs("seeds");
+    assert!(seeds.len() >= 8, "the seeds of {target} are not there");
+    [seeds, inputs("corpus")].concat()
 }
 
 #[test]

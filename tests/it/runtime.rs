@@ -1,24 +1,34 @@
-//! The function's own program behind a Lambda runtime interface: this project's by default, AWS's
-//! emulator where `LAMBDA_RIE` names it (`scripts/runtime-check` does).
+//! The function's own program behind a Lambda runtime interface: every sample event, hostile ones,
+//! several at once, a rotation of its secrets, and mistakes in its configuration.
+//!
+//! The interface is this project's own, and the program the one that was built for the tests; where
+//! `LAMBDA_RIE` names AWS's emulator it is that one, with the release build in it
+//! (`scripts/runtime-check`).
 
 use std::{
     collections::BTreeMap,
-    env, fs,
-    path::Path,
+    env,
+    ffi::OsString,
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::sleep};
 
 use crate::support::{
-    emulators::{Emulators, SIGNING_SECRET},
-    front_door::{Answer, TIMEOUT, environment, read},
-    interface::RuntimeInterface,
+    emulators::{Emulators, Fault, Harm, SIGNING_SECRET, When},
+    front_door::{Answer, Proxies, TIMEOUT, environment, read},
+    interface::{BOOTSTRAP, RuntimeInterface},
     lambda::{Lambda, Outcome, Process},
-    titanx::{contact, finished_job, request, signature, signed, signed_bytes},
+    titanx::{
+        NOT_STALE, contact, envelope, finished_job, request, signature, signed, signed_bytes,
+    },
 };
-
-const RECEIVER: &str = env!("CARGO_BIN_EXE_receiver");
 
 /// The function, started. It ends when this is dropped.
 enum Function {
@@ -28,17 +38,17 @@ enum Function {
 
 impl Function {
     async fn start(environment: &BTreeMap<&'static str, String>) -> Self {
-        if let Some(emulator) = env::var_os("LAMBDA_RIE") {
+        if let Some(emulator) = emulator() {
             let interface = RuntimeInterface::start(Path::new(&emulator), environment).await;
             return Self::Aws(Box::new(interface));
         }
         let lambda = Lambda::new(TIMEOUT);
-        let process = lambda.start(Path::new(RECEIVER), environment).await;
+        let process = lambda.start(&program(), environment).await;
         Self::Ours(Box::new((lambda, process)))
     }
 
     /// What a gateway gets back.
-    async fn response(&self, event: &Value) -> Value {
+    async fn response(&self, event: &(impl Display + ?Sized)) -> Value {
         match self {
             Self::Aws(interface) => interface.invoke(event).await,
             Self::Ours(ours) => match ours.0.invoke(event).await {
@@ -48,181 +58,435 @@ impl Function {
         }
     }
 
-    async fn answer(&self, event: &Value) -> Answer {
+    async fn answer(&self, event: &(impl Display + ?Sized)) -> Answer {
         read(&self.response(event).await)
     }
 }
 
-fn sample(name: &str) -> Value {
-    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
-    serde_json::from_slice(&fs::read(events.join(name)).unwrap()).unwrap()
+fn emulator() -> Option<OsString> {
+    env::var_os("LAMBDA_RIE")
 }
 
-fn samples() -> Vec<String> {
-    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
-    let names = fs::read_dir(events)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name());
-    let names = names.map(|name| name.into_string().unwrap());
-    names
-        .filter(|name| name.matches('.').count() == 2)
-        .collect()
+fn program() -> PathBuf {
+    match emulator() {
+        Some(_) => BOOTSTRAP.into(),
+        None => env!("CARGO_BIN_EXE_receiver").into(),
+    }
+}
+
+/// What becomes of a sample, and how its gateway wants the answer.
+struct Sample {
+    name: &'static str,
+    becomes: Becomes,
+    gateway: Gateway,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Becomes {
+    Contact,
+    FinishedJob,
+    Quarantined,
+}
+
+#[derive(Clone, Copy)]
+enum Gateway {
+    Api,
+    LoadBalancer,
+    LoadBalancerMultiValue,
+}
+
+const fn sample(name: &'static str, becomes: Becomes, gateway: Gateway) -> Sample {
+    Sample {
+        name,
+        becomes,
+        gateway,
+    }
+}
+
+/// Every file of `events`.
+const SAMPLES: [Sample; 11] = {
+    use Becomes::{Contact, FinishedJob, Quarantined};
+    use Gateway::{Api, LoadBalancer, LoadBalancerMultiValue};
+    [
+        sample(
+            "alb-multi-value.job-finalized",
+            FinishedJob,
+            LoadBalancerMultiValue,
+        ),
+        sample("alb.contact-full", Contact, LoadBalancer),
+        sample("apigw-v1.contact-full", Contact, Api),
+        sample("apigw-v2-base64.contact-full", Contact, Api),
+        sample("apigw-v2.contact-full", Contact, Api),
+        sample("apigw-v2.contact-non-ascii", Contact, Api),
+        sample("apigw-v2.contact-sparse", Contact, Api),
+        sample("apigw-v2.job-finalized", FinishedJob, Api),
+        sample("apigw-v2.job-not-enriched", FinishedJob, Api),
+        sample("apigw-v2.unknown-type", Quarantined, Api),
+        sample("function-url.contact-full", Contact, Api),
+    ]
+};
+
+impl Sample {
+    fn event(&self) -> String {
+        fs::read_to_string(format!("events/{}.json", self.name)).unwrap()
+    }
+
+    /// The body as a message holds it: as it was signed, but for two characters that SQS refuses.
+    fn message(&self) -> String {
+        let (_gateway, body) = self.name.split_once('.').unwrap();
+        let body = fs::read_to_string(format!("events/bodies/{body}.json")).unwrap();
+        body.replace('\u{FFFE}', r"\ufffe")
+            .replace('\u{FFFF}', r"\uffff")
+    }
+
+    /// The bodies of the first answer and of the second.
+    fn answers(&self) -> [&'static str; 2] {
+        match self.becomes {
+            Becomes::Contact | Becomes::FinishedJob => [
+                r#"{"received": true}"#,
+                r#"{"received": true, "duplicate": true}"#,
+            ],
+            Becomes::Quarantined => [r#"{"received": true, "quarantined": true}"#; 2],
+        }
+    }
+
+    /// The whole of what the function answers.
+    fn response(&self, status: u16, description: &str, body: &str) -> Value {
+        let mut response = json!({"statusCode": status, "body": body, "isBase64Encoded": false});
+        let (headers, json) = match self.gateway {
+            Gateway::Api | Gateway::LoadBalancer => ("headers", json!("application/json")),
+            Gateway::LoadBalancerMultiValue => ("multiValueHeaders", json!(["application/json"])),
+        };
+        response[headers] = json!({"content-type": json});
+        if !matches!(self.gateway, Gateway::Api) {
+            response["statusDescription"] = json!(description);
+        }
+        response
+    }
+}
+
+#[test]
+fn every_file_of_events_is_among_the_samples() {
+    let files = fs::read_dir("events").unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    let mut names: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|it| it == "json"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names, SAMPLES.map(|sample| sample.name));
 }
 
 #[tokio::test]
-async fn every_sample_event_is_taken_and_then_known() {
-    let names = samples();
-    assert!(names.len() >= 11);
-    for name in names {
+async fn every_sample_is_answered_in_its_gateways_layout_and_a_second_time_as_a_duplicate() {
+    for sample in SAMPLES {
+        let Sample { name, becomes, .. } = sample;
         let emulators = Emulators::start();
-        let function = Function::start(&environment(&emulators)).await;
-        let event = sample(&name);
-        let unknown = name.contains("unknown-type");
-        for accepted in [
-            json!({"received": true}),
-            json!({"received": true, "duplicate": true}),
-        ] {
-            let response = function.response(&event).await;
-            assert_eq!(response["statusCode"], 200, "{name}");
-            let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
-            let quarantined = json!({"received": true, "quarantined": true});
-            assert_eq!(body, if unknown { quarantined } else { accepted }, "{name}");
+        let function = Function::start(&emulators.environment()).await;
+        for body in sample.answers() {
+            let response = function.response(&sample.event()).await;
+            assert_eq!(response, sample.response(200, "200 OK", body), "{name}");
         }
-        let (contacts, jobs) = (emulators.contacts.len(), emulators.jobs.len());
-        assert_eq!(contacts, usize::from(name.contains(".contact-")), "{name}");
-        assert_eq!(jobs, usize::from(name.contains(".job-")), "{name}");
-        assert_eq!(
-            emulators.quarantine.len(),
-            2 * usize::from(unknown),
+
+        let contacts = emulators.contacts.messages();
+        assert_eq!(contacts.len(), usize::from(becomes == Becomes::Contact));
+        assert!(
+            contacts.iter().all(|it| it.body == sample.message()),
+            "{name}"
+        );
+        let jobs = emulators.jobs.len();
+        assert_eq!(jobs, usize::from(becomes == Becomes::FinishedJob), "{name}");
+        let parked = emulators.quarantine.messages();
+        let twice = 2 * usize::from(becomes == Becomes::Quarantined);
+        assert_eq!(parked.len(), twice, "{name}");
+        assert!(
+            parked.iter().all(|it| it.body == sample.message()),
             "{name}"
         );
     }
 }
 
 #[tokio::test]
-async fn what_is_hostile_is_answered_from_the_table() {
+async fn nothing_unsigned_gets_in_whatever_it_looks_like() {
     let emulators = Emulators::start();
-    let function = Function::start(&environment(&emulators)).await;
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let function = Function::start(&environment).await;
     let body = contact("delivery-1");
-    let good = signature(SIGNING_SECRET, body.as_bytes());
-    let mut lie = signed(&body);
-    lie["isBase64Encoded"] = true.into();
-    for unsigned in [
-        json!({}),
-        json!([]),
-        json!("text"),
-        json!({"headers": null, "body": null}),
-        json!({"headers": {"x-titanx-signature": 5}, "body": {}}),
-        request(&body, None),
-        request(&body, Some("")),
-        request(&body, Some("\u{FFFE}\u{1F600}")),
-        request(&body, Some(&"A".repeat(100_000))),
-        request(&body, Some(&format!("{good}, {good}"))),
-        request(&format!("{body}\n"), Some(&good)),
-        lie,
+    let genuine = signature(SIGNING_SECRET, body.as_bytes());
+    let changed = |pointer: &str, value: Value| {
+        let mut event = signed(&body);
+        *event.pointer_mut(pointer).unwrap() = value;
+        event.to_string()
+    };
+    let header = |value: &str| request(&body, Some(value)).to_string();
+    let mut twice = signed(&body);
+    twice["headers"]["X-TitanX-Signature"] = json!(genuine);
+    let mut as_text = signed_bytes(body.as_bytes());
+    as_text["isBase64Encoded"] = json!(false);
+    let foreign = signature("wh_sk_another", body.as_bytes());
+
+    for event in [
+        changed("/body", json!(body.replace("555", "556"))),
+        changed("/body", json!(format!("{body}\n"))),
+        changed("/body", json!("")),
+        changed("/body", Value::Null),
+        changed("/body", json!({"payload": {}})),
+        changed("/isBase64Encoded", json!(true)),
+        changed("/isBase64Encoded", json!("false")),
+        changed("/headers", json!({})),
+        changed("/headers", Value::Null),
+        changed("/headers", json!([["x-titanx-signature", genuine]])),
+        as_text.to_string(),
+        twice.to_string(),
+        request(&body, None).to_string(),
+        header(""),
+        header("="),
+        header(&genuine[..43]),
+        header(&format!(" {genuine}")),
+        header(&format!("sha256={genuine}")),
+        header(&format!("{genuine},{genuine}")),
+        header(&genuine.to_lowercase()),
+        header(&foreign),
+        header(&"A".repeat(100_000)),
+        header("\u{0}\u{FFFE}é"),
+        r#"{"headers": {"x-titanx-signature": "\ud800"}, "body": "\udfff"}"#.to_owned(),
+        r#"{"body": "a", "body": "b"}"#.to_owned(),
+        "[".repeat(100) + &"]".repeat(100),
+        "{}".to_owned(),
+        "[]".to_owned(),
+        "5".to_owned(),
+        "1e400".to_owned(),
+        "null".to_owned(),
+        r#""text""#.to_owned(),
     ] {
-        assert_eq!(
-            function.answer(&unsigned).await,
-            Answer::refused(),
-            "{unsigned}"
-        );
+        let shown: String = event.chars().take(500).collect();
+        assert_eq!(function.answer(&event).await, Answer::refused(), "{shown}");
     }
-    for unreadable in [signed(""), signed("[[["), signed_bytes(b"\xff\xfe\x00")] {
-        assert_eq!(function.answer(&unreadable).await, Answer::quarantined());
-    }
-    assert_eq!(
-        function
-            .answer(&signed(&"x".repeat(2_000_000)))
-            .await
-            .status,
-        413
-    );
-    assert_eq!(function.answer(&signed(&body)).await, Answer::accepted());
-    assert_eq!(emulators.contacts.len(), 1);
-    assert_eq!(emulators.quarantine.len(), 3);
+    assert_eq!(proxies.operations(), [""; 0]);
+
+    // And none of it was more than the process can bear.
+    let answer = function.answer(&signed(&body)).await;
+    assert_eq!(answer, Answer::accepted());
 }
 
 #[tokio::test]
-async fn a_load_balancer_and_a_rest_api_are_answered_in_their_own_form() {
+async fn a_refusal_too_is_laid_out_for_the_gateway_that_asked() {
     let emulators = Emulators::start();
     let function = Function::start(&environment(&emulators)).await;
-    let refused = |name| {
-        let mut event = sample(name);
+    for sample in SAMPLES {
+        let mut event: Value = serde_json::from_str(&sample.event()).unwrap();
         event["body"] = "another".into();
-        event
-    };
-    let rest = function
-        .response(&refused("apigw-v1.contact-full.json"))
-        .await;
-    assert_eq!(rest["headers"]["content-type"], "application/json");
-    let balancer = function.response(&refused("alb.contact-full.json")).await;
-    assert_eq!(balancer["statusDescription"], "401 Unauthorized");
-    assert_eq!(balancer["headers"]["content-type"], "application/json");
-    let multi = function
-        .response(&refused("alb-multi-value.job-finalized.json"))
-        .await;
-    let content_type = &multi["multiValueHeaders"]["content-type"];
-    assert_eq!(content_type, &json!(["application/json"]));
+        let response = function.response(&event).await;
+        let body = r#"{"error": "Invalid signature"}"#;
+        let expected = sample.response(401, "401 Unauthorized", body);
+        assert_eq!(response, expected, "{}", sample.name);
+    }
+}
+
+#[tokio::test]
+async fn what_is_signed_but_not_understood_is_kept_whole() {
+    let emulators = Emulators::start();
+    let function = Function::start(&environment(&emulators)).await;
+    let stale = contact("stale").replace(&NOT_STALE.to_string(), "1000");
+    let deep = contact("deep").replace(
+        r#""job-1""#,
+        &format!("{}{}", "[".repeat(5000), "]".repeat(5000)),
+    );
+    let taken = contact("taken");
+    let reused = taken.replace("0101", "0102");
+    assert_eq!(function.answer(&signed(&taken)).await, Answer::accepted());
+
+    let bodies = [
+        ("not_json", "nonsense".to_owned()),
+        ("not_json", taken[..taken.len() - 1].to_owned()),
+        ("not_envelope", "{}".to_owned()),
+        ("not_envelope", deep),
+        ("unusable_id", contact("not usable")),
+        ("unknown_api_version", taken.replace("\"v2\"", "\"v3\"")),
+        (
+            "unknown_event_type",
+            envelope("x", "job.started", &json!({})),
+        ),
+        ("stale", stale),
+        ("id_reused", reused),
+    ];
+    for (reason, body) in &bodies {
+        let answer = function.answer(&signed(body)).await;
+        assert_eq!(answer, Answer::quarantined(), "{reason}");
+        let parked = emulators.quarantine.messages();
+        let parked = parked.last().unwrap();
+        assert_eq!(parked.attribute("reason"), Some(*reason));
+        assert_eq!(parked.body, *body, "{reason}");
+    }
+    for (bytes, encoding, body) in [
+        (&b"\xff\xfe{}"[..], "base64", "//57fQ=="),
+        (b"", "empty", "empty"),
+    ] {
+        let answer = function.answer(&signed_bytes(bytes)).await;
+        assert_eq!(answer, Answer::quarantined(), "{encoding}");
+        let parked = emulators.quarantine.messages();
+        let parked = parked.last().unwrap();
+        assert_eq!(parked.attribute("encoding"), Some(encoding));
+        assert_eq!(parked.body, body);
+    }
+    assert_eq!(emulators.quarantine.len(), bodies.len() + 2);
+    assert_eq!(emulators.contacts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_no_queue_takes_is_too_large() {
+    let emulators = Emulators::start();
+    let function = Function::start(&environment(&emulators)).await;
+    let huge = json!({"notes": "x".repeat(1024 * 1024)});
+    let huge = envelope("huge", "job.contact.scored", &huge);
+    let answer = function.answer(&signed(&huge)).await;
+    assert_eq!(answer, Answer::of(413, json!({"error": "Too large"})));
+    assert_eq!(emulators.contacts.len(), 0);
+}
+
+#[tokio::test]
+async fn with_aws_out_of_reach_titanx_is_asked_to_come_again() {
+    let emulators = Emulators::start();
+    let function = Function::start(&environment(&emulators)).await;
+    drop(emulators);
+    let answer = function.answer(&signed(&contact("a"))).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.body, json!({"error": "Unavailable"}));
+    assert!(answer.retry_after.is_some());
+}
+
+#[tokio::test]
+async fn several_deliveries_are_handled_at_once_where_lambda_offers_them() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", "4".to_owned());
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let function = Arc::new(Function::start(&environment).await);
+    proxies.sqs.inject(When::Always, Fault::Before(Harm::Stop));
+    let deliveries = ["a", "b", "c", "d"].map(|id| {
+        let (function, event) = (Arc::clone(&function), signed(&contact(id)));
+        tokio::spawn(async move { function.answer(&event).await })
+    });
+
+    // All four are claimed and none is sent. One after the other they would never be so: each
+    // gives its claim back before it fails.
+    while emulators.deliveries.len() < deliveries.len() {
+        let ended = deliveries.iter().all(JoinHandle::is_finished);
+        assert!(!ended, "they were handled one after the other");
+        sleep(Duration::from_millis(1)).await;
+    }
+    proxies.heal();
+
+    for delivery in deliveries {
+        assert_eq!(delivery.await.unwrap(), Answer::accepted());
+    }
+    assert_eq!(emulators.contacts.len(), 4);
 }
 
 #[tokio::test]
 async fn secrets_are_loaded_from_secrets_manager_and_taken_up_anew() {
     let emulators = Emulators::start();
     let function = Function::start(&emulators.environment()).await;
-    assert_eq!(
-        function.answer(&signed(&contact("1"))).await,
-        Answer::accepted()
-    );
-    emulators
-        .secret
-        .rotate(&json!([SIGNING_SECRET, "new-secret"]).to_string());
+    let with_old = function.answer(&signed(&contact("1"))).await;
+    assert_eq!(with_old, Answer::accepted());
+
+    let both = json!([SIGNING_SECRET, "new-secret"]);
+    emulators.secret.rotate(&both.to_string());
     let body = finished_job("2", "job-1");
     let with_new = request(&body, Some(&signature("new-secret", body.as_bytes())));
     assert_eq!(function.answer(&with_new).await, Answer::accepted());
 }
 
-#[tokio::test]
-async fn several_requests_at_once_are_served_at_once() {
-    // AWS's emulator offers one at a time, so this is asked of ours alone.
-    let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", "4".to_owned());
-    let lambda = Lambda::new(TIMEOUT);
-    let _process = lambda.start(Path::new(RECEIVER), &environment).await;
-    let events: Vec<_> = (0..40).map(|n| signed(&contact(&n.to_string()))).collect();
-    let answers = events.iter().map(|event| lambda.invoke(event));
-    for answer in futures_util::future::join_all(answers).await {
-        let Outcome::Answered(response) = answer else {
-            panic!("{answer:?}");
-        };
-        assert_eq!(read(&response), Answer::accepted());
-    }
-    assert_eq!(emulators.contacts.len(), 40);
-}
-
-#[test]
-fn a_mistaken_configuration_stops_the_start_and_all_mistakes_are_named() {
-    let stopped = Command::new(RECEIVER)
+/// What is said of a start with this environment; there must have been none.
+fn refused_start(environment: &BTreeMap<&'static str, String>) -> String {
+    let output = Command::new(program())
         .env_clear()
-        .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9")
-        .env("JOBS_TABLE", "jobs")
-        .env("DELIVERY_RETENTION_DAYS", "3")
+        .envs(environment)
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert!(!stopped.status.success());
-    let said = String::from_utf8(stopped.stdout).unwrap();
+    assert!(!output.status.success());
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn without_its_configuration_it_does_not_start_and_names_all_that_is_missing() {
+    let said = refused_start(&BTreeMap::new());
     for name in [
         "DELIVERIES_TABLE",
+        "JOBS_TABLE",
         "CONTACTS_QUEUE_URL",
         "QUARANTINE_QUEUE_URL",
         "TITANX_WEBHOOK_SECRET",
-        "DELIVERY_RETENTION_DAYS",
+        "TITANX_WEBHOOK_SECRET_ARN",
         "AWS_REGION",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
     ] {
         assert!(said.contains(name), "{name} in {said}");
     }
-    assert!(!said.contains("JOBS_TABLE"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn every_mistake_in_its_configuration_is_named_and_no_secret_is() {
+    let environment = BTreeMap::from([
+        ("DELIVERIES_TABLE", "deliveries"),
+        ("JOBS_TABLE", " "),
+        ("CONTACTS_QUEUE_URL", "contacts"),
+        (
+            "QUARANTINE_QUEUE_URL",
+            "https://sqs.example/1/quarantine.fifo",
+        ),
+        ("TITANX_WEBHOOK_SECRET", SIGNING_SECRET),
+        (
+            "TITANX_WEBHOOK_SECRET_ARN",
+            "arn:aws:secretsmanager:us-east-1:000000000000:secret:s",
+        ),
+        ("DELIVERY_RETENTION_DAYS", "3"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "a-key-that-nobody-may-see"),
+        ("AWS_CA_BUNDLE", "/nowhere/ca.pem"),
+    ]);
+    let environment = environment.into_iter();
+    let environment = environment.map(|(name, value)| (name, value.to_owned()));
+    let said = refused_start(&environment.collect());
+    for name in [
+        "JOBS_TABLE",
+        "CONTACTS_QUEUE_URL",
+        "QUARANTINE_QUEUE_URL",
+        "TITANX_WEBHOOK_SECRET and TITANX_WEBHOOK_SECRET_ARN",
+        "DELIVERY_RETENTION_DAYS",
+        "AWS_CA_BUNDLE",
+    ] {
+        assert!(said.contains(name), "{name} in {said}");
+    }
+    for fine in [
+        "DELIVERIES_TABLE",
+        "AWS_REGION",
+        SIGNING_SECRET,
+        "nobody-may-see",
+    ] {
+        assert!(!said.contains(fine), "{fine} in {said}");
+    }
+}
+
+#[test]
+fn an_empty_secret_is_a_mistake() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    environment.insert("TITANX_WEBHOOK_SECRET", " \n".to_owned());
+    let said = refused_start(&environment);
+    assert!(said.contains("TITANX_WEBHOOK_SECRET"), "{said}");
+    assert!(said.contains("empty"), "{said}");
+}
+
+#[test]
+fn outside_of_lambda_it_says_how_to_start_it() {
+    let emulators = Emulators::start();
+    let said = refused_start(&environment(&emulators));
+    assert!(said.contains("cargo lambda watch"), "{said}");
 }

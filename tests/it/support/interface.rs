@@ -1,8 +1,10 @@
 //! AWS's own runtime interface emulator around the function's program: what `sam local invoke` and
-//! Lambda itself are to it.
+//! Lambda itself are to it. Like Lambda it takes the program from [`BOOTSTRAP`], where
+//! `scripts/runtime-check` puts the release build.
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
@@ -17,7 +19,14 @@ use hyper_util::{
 };
 use serde_json::Value;
 
-/// The emulator with the function in it. Both end when this is dropped.
+/// Where Lambda finds a function.
+pub(crate) const BOOTSTRAP: &str = "/var/task/bootstrap";
+
+/// How long the function may take to its first answer; a machine may be busy.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The emulator with the function in it. It ends when this is dropped, and the function with it or
+/// at the latest with the script that started all of it.
 pub(crate) struct RuntimeInterface {
     emulator: Child,
     url: String,
@@ -25,7 +34,8 @@ pub(crate) struct RuntimeInterface {
 }
 
 impl RuntimeInterface {
-    /// Starts `emulator`, which starts the function in this environment.
+    /// Starts `emulator`, which starts the function in this environment. It offers several
+    /// invocations at once if the environment says how many.
     pub(crate) async fn start(
         emulator: &Path,
         environment: &BTreeMap<&'static str, String>,
@@ -34,7 +44,6 @@ impl RuntimeInterface {
         let emulator = Command::new(emulator)
             .args(["--runtime-interface-emulator-address", &invocations])
             .args(["--runtime-api-address", &runtime_api])
-            .arg(env!("CARGO_BIN_EXE_receiver"))
             .env_clear()
             .envs(environment)
             .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "8")
@@ -49,35 +58,41 @@ impl RuntimeInterface {
             url: format!("http://{invocations}/2015-03-31/functions/function/invocations"),
             client: Client::builder(TokioExecutor::new()).build_http(),
         };
-        interface.listens(&invocations).await;
+        let started = tokio::time::timeout(PATIENCE, interface.started()).await;
+        started.expect("the function answers after a while");
         interface
     }
 
-    async fn listens(&self, address: &str) {
-        const PATIENCE: Duration = Duration::from_secs(20);
-        let listening = async {
-            while tokio::net::TcpStream::connect(address).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let listening = tokio::time::timeout(PATIENCE, listening).await;
-        listening.expect("the emulator listens after a while");
+    /// Returns once the function answers; what it is asked is no request, and takes no call to AWS.
+    async fn started(&self) {
+        while !self
+            .try_invoke("null")
+            .await
+            .is_ok_and(|answer| answer["statusCode"].is_u64())
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Invokes the function with a gateway's event; what it returns is what a gateway would get.
-    pub(crate) async fn invoke(&self, event: &Value) -> Value {
-        let request = Request::post(&self.url)
-            .body(Full::from(event.to_string()))
-            .unwrap();
-        let response = self.client.request(request).await.unwrap();
-        let response = response.into_body().collect().await.unwrap().to_bytes();
-        serde_json::from_slice(&response).unwrap()
+    pub(crate) async fn invoke(&self, event: &(impl Display + ?Sized)) -> Value {
+        self.try_invoke(event).await.expect("an answer in JSON")
+    }
+
+    async fn try_invoke(
+        &self,
+        event: &(impl Display + ?Sized),
+    ) -> Result<Value, Box<dyn std::error::Error>> {
+        let request = Request::post(&self.url).body(Full::from(event.to_string()))?;
+        let response = self.client.request(request).await?.into_body();
+        Ok(serde_json::from_slice(
+            &response.collect().await?.to_bytes(),
+        )?)
     }
 }
 
 impl Drop for RuntimeInterface {
     fn drop(&mut self) {
-        // The emulator ends the function with itself.
         let _gone_already = self.emulator.kill();
         let _status = self.emulator.wait();
     }

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     convert::Infallible,
+    fmt::Display,
     fs,
     io::{self, BufRead, BufReader, Read},
     net::Ipv4Addr,
@@ -68,7 +69,7 @@ impl Lambda {
 
     /// Invokes the function with a gateway's event. Dropped before a process takes it, it never
     /// happened.
-    pub(crate) async fn invoke(&self, event: &Value) -> Outcome {
+    pub(crate) async fn invoke(&self, event: &(impl Display + ?Sized)) -> Outcome {
         let (outcome, ended) = oneshot::channel();
         let event = Bytes::from(event.to_string());
         let invocation = Invocation { event, outcome };

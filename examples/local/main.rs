@@ -3,10 +3,9 @@
 //! process and failing now and then.
 //!
 //! ```text
-//! cargo run --example local                  # a job of forty contacts: did every promise hold?
-//! cargo run --example local -- --verbose     # and what the receiver logs
-//! cargo run --example local -- --serve       # then stay up on 127.0.0.1:9000 for a `curl` of yours
-//! cargo run --example local -- --emulators   # AWS alone, for a receiver that you start yourself
+//! cargo run --example local                # a job of forty contacts: did every promise hold?
+//! cargo run --example local -- --verbose   # and what the receiver logs
+//! cargo run --example local -- --serve     # then stay up on 127.0.0.1:9000 for a `curl` of yours
 //! ```
 //!
 //! The exit status is 0 only if every promise held. Start reading with [`story`].
@@ -24,10 +23,9 @@ mod titanx;
 #[expect(dead_code, unused_imports, reason = "the tests use the rest of them")]
 mod emulators;
 
-use std::{env, future, process::ExitCode, sync::Arc, time::Instant};
+use std::{env, process::ExitCode, sync::Arc, time::Instant};
 
 use self::{
-    emulators::Emulators,
     log::LogLines,
     promises::{Evidence, Promise},
     screen::Screen,
@@ -37,24 +35,20 @@ use self::{
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-const USAGE: &str = "usage: cargo run --example local [-- [--verbose] [--serve] | --emulators]";
+const USAGE: &str = "usage: cargo run --example local [-- [--verbose] [--serve]]";
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Error> {
-    let (mut verbose, mut serve, mut emulators) = (false, false, false);
+    let (mut verbose, mut serve) = (false, false);
     for argument in env::args().skip(1) {
         match argument.as_str() {
             "--verbose" => verbose = true,
             "--serve" => serve = true,
-            "--emulators" => emulators = true,
             _ => {
                 eprintln!("{USAGE}");
                 return Ok(ExitCode::from(2));
             }
         }
-    }
-    if emulators {
-        return emulate().await;
     }
     let screen = Screen::new();
     let log = LogLines::collect(verbose.then_some(screen));
@@ -100,13 +94,4 @@ async fn play(system: &System, log: &LogLines, screen: Screen) -> Result<bool, E
     let seconds = began.elapsed().as_secs_f64();
     screen.text(&format!("\n  {seconds:.1} seconds in all"));
     Ok(promises.iter().all(Promise::held))
-}
-
-/// Starts the emulators alone, and tells a receiver's environment.
-async fn emulate() -> Result<ExitCode, Error> {
-    let emulators = Emulators::start();
-    for (name, value) in emulators.environment() {
-        println!("{name}={value}");
-    }
-    future::pending().await
 }

@@ -1,12 +1,16 @@
 //! The receiver and what it stands on.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use serde_json::Value;
 use titanx_receiver::{config::Config, receiver::Receiver};
 
 use crate::{
     Error,
-    emulators::{Call, Emulators, Fault, FaultProxy, Harm, When},
+    emulators::{Call, Emulators, Fault, FaultProxy, Harm, Served, When},
     screen::{Screen, Tone},
 };
 
@@ -16,6 +20,7 @@ pub(crate) struct System {
     dynamodb: FaultProxy,
     sqs: FaultProxy,
     pub(crate) receiver: Arc<Receiver>,
+    lost_sends: Arc<Mutex<Vec<String>>>,
 }
 
 impl System {
@@ -25,6 +30,8 @@ impl System {
         // Nothing is left to chance, so any seed will do.
         let dynamodb = FaultProxy::start(&emulators.dynamodb_url, 0);
         let sqs = FaultProxy::start(&emulators.sqs_url, 0);
+        let lost_sends = Arc::default();
+        sqs.observe(note_lost_sends(&lost_sends));
         let mut environment = emulators.environment();
         environment.insert("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.clone());
         environment.insert("AWS_ENDPOINT_URL_SQS", sqs.url.clone());
@@ -36,6 +43,7 @@ impl System {
             dynamodb,
             sqs,
             receiver: Arc::new(receiver),
+            lost_sends,
         })
     }
 
@@ -79,12 +87,10 @@ impl System {
         self.dynamodb.calls().len() + self.sqs.calls().len()
     }
 
-    /// Messages that SQS took without the receiver getting to know it.
-    pub(crate) fn lost_sends(&self) -> usize {
-        let calls = self.sqs.calls();
-        let lost =
-            |call: &&Call| matches!(call.fault, Some(Fault::After(_))) && call.served == Some(200);
-        calls.iter().filter(lost).count()
+    /// The delivery ids of the messages that SQS took without the receiver getting to know it.
+    pub(crate) fn lost_sends(&self) -> Vec<String> {
+        let lost_sends = self.lost_sends.lock();
+        lost_sends.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn show_faults(&self, screen: Screen) {
@@ -99,6 +105,21 @@ impl System {
                 ));
             }
         }
+    }
+}
+
+/// Notes each send that took effect and was not answered, be it by a fault or a busy machine.
+fn note_lost_sends(lost_sends: &Arc<Mutex<Vec<String>>>) -> impl Fn(&Served) + use<> {
+    let lost_sends = Arc::clone(lost_sends);
+    move |call| {
+        if call.status != 200 || call.answered {
+            return;
+        }
+        let request: Value = serde_json::from_slice(&call.request).unwrap_or_default();
+        let id = &request["MessageAttributes"]["deliveryId"]["StringValue"];
+        let id = id.as_str().unwrap_or_default().to_owned();
+        let lost_sends = lost_sends.lock();
+        lost_sends.unwrap_or_else(PoisonError::into_inner).push(id);
     }
 }
 

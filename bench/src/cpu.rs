@@ -18,6 +18,9 @@ const MEGABYTES_OF_ONE_CPU: f64 = 1769.0;
 /// The period over which Lambda gives out the share, as seen from inside.
 const PERIOD: Duration = Duration::from_millis(20);
 
+/// Names the groups; the number of the run's process follows.
+const PREFIX: &str = "titanx-bench-";
+
 /// User and system time of all threads of a process since it began, to the nanosecond.
 pub fn used(process: Pid) -> Result<Duration> {
     let clock = ClockId::pid_cpu_clock_id(process).context("the process is gone")?;
@@ -71,7 +74,7 @@ pub struct Limiter {
 impl Limiter {
     /// Takes the best method that works here.
     pub fn new() -> Self {
-        let name = format!("titanx-bench-{}", std::process::id());
+        let name = format!("{PREFIX}{}", std::process::id());
         let groups = [
             (Method::CgroupV2, Path::new("/sys/fs/cgroup"), "cpu.max"),
             (
@@ -81,6 +84,7 @@ impl Limiter {
             ),
         ];
         for (method, root, file) in groups {
+            remove_leftovers(root);
             let group = root.join(&name);
             if root.join("cgroup.procs").exists() && fs::create_dir(&group).is_ok() {
                 if group.join(file).exists() {
@@ -141,6 +145,19 @@ impl Limiter {
                 fs::write(self.group.join("cpu.cfs_quota_us"), quota).context("quota")
             }
             Method::StopAndContinue => Ok(()),
+        }
+    }
+}
+
+/// Removes the groups of runs that were cut off.
+fn remove_leftovers(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let run = name
+            .strip_prefix(PREFIX)
+            .map(|run| Path::new("/proc").join(run));
+        if run.is_some_and(|run| !run.exists()) {
+            let _ = fs::remove_dir(entry.path());
         }
     }
 }

@@ -383,5 +383,6 @@ mod tests {
         let printed = format!("{:?}", read(&[]).unwrap());
         assert!(!printed.contains("wh_sk_a"), "{printed}");
         assert!(!printed.contains("whsec_b"), "{printed}");
+        assert!(printed.contains("Fixed([REDACTED])"), "{printed}");
     }
 }

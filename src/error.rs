@@ -96,3 +96,34 @@ impl fmt::Display for Chain<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_printed_with_all_its_causes() {
+        let cause = Unavailable::new(Step::LoadSecrets, BudgetSpent);
+        let error = Error::Unavailable(Unavailable::new(Step::Claim, cause));
+        assert_eq!(
+            Chain(&error).to_string(),
+            "cannot claim the delivery: cannot load the webhook secrets: \
+             no time is left for it in this invocation"
+        );
+    }
+
+    #[test]
+    fn every_step_is_told_from_the_others() {
+        let steps = [
+            Step::LoadSecrets,
+            Step::Claim,
+            Step::Send,
+            Step::MarkDone,
+            Step::Park,
+            Step::Complete,
+            Step::Release,
+        ];
+        let names: std::collections::HashSet<_> = steps.iter().map(Step::to_string).collect();
+        assert_eq!(names.len(), steps.len());
+    }
+}

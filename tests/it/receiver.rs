@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
+use titanx_receiver::{budget::Budget, deliveries::Claim, error::Step, event::Event};
 
 use crate::support::{
     emulators::{AttributeValue, Emulators, Fault, Harm, Item, SIGNING_SECRET, When},
@@ -561,6 +562,110 @@ async fn a_failed_send_gives_the_claim_back_for_the_next_attempt() {
     assert_eq!(emulators.deliveries.get("delivery-1"), None);
     proxies.heal();
     assert_eq!(deliver(&receiver, &event).await, Answer::accepted());
+}
+
+#[tokio::test]
+async fn a_send_that_hangs_is_given_up_in_time_to_give_the_claim_back() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    let hangs = Fault::Before(Harm::Delay(Duration::from_secs(60)));
+    proxies.sqs.inject(When::Always, hangs);
+    // What is kept back to release is short of a second, which a busy machine may be too slow for.
+    for attempt in 1..=5 {
+        let id = format!("delivery-{attempt}");
+        let event = signed(&contact(&id));
+        let answer = deliver_within(&receiver, &event, Duration::from_secs(3)).await;
+        assert_eq!(answer.status, 503);
+        if emulators.deliveries.get(&id).is_none() {
+            return;
+        }
+    }
+    panic!("never given back");
+}
+
+#[tokio::test]
+async fn to_release_what_is_no_longer_ours_is_no_failure_but_an_unreachable_table_is() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
+    let body = receiver.secrets.verify(&request).await.unwrap();
+    let event = Event::parse(body, 0).unwrap();
+    let claim = receiver.deliveries.claim(&event, now(), now() + 60_000);
+    let Claim::Granted(lease) = claim.await.unwrap() else {
+        panic!("the delivery is free");
+    };
+    assert_eq!(lease.delivery_id(), "delivery-1");
+
+    proxies
+        .dynamodb
+        .inject(When::Always, Fault::Before(Harm::ServerError));
+    assert!(receiver.deliveries.release(&lease).await.is_err());
+    proxies.heal();
+
+    // Somebody else's now, and then our own, but completed.
+    let ours = emulators.deliveries.get("delivery-1").unwrap();
+    emulators
+        .deliveries
+        .put(&in_progress("delivery-1", now() + 60_000));
+    receiver.deliveries.release(&lease).await.unwrap();
+    assert!(emulators.deliveries.get("delivery-1").is_some());
+    let mut completed = ours.clone();
+    completed.insert("status".to_owned(), s("COMPLETED"));
+    emulators.deliveries.put(&completed);
+    receiver.deliveries.release(&lease).await.unwrap();
+    assert_eq!(emulators.deliveries.get("delivery-1"), Some(completed));
+
+    emulators.deliveries.put(&ours);
+    receiver.deliveries.release(&lease).await.unwrap();
+    assert_eq!(emulators.deliveries.get("delivery-1"), None);
+}
+
+#[tokio::test]
+async fn a_completion_is_true_whoever_holds_the_claim_by_then_and_expires() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
+    let body = receiver.secrets.verify(&request).await.unwrap();
+    let event = Event::parse(body, 0).unwrap();
+    let claim = receiver.deliveries.claim(&event, now(), now() + 60_000);
+    let Claim::Granted(lease) = claim.await.unwrap() else {
+        panic!("the delivery is free");
+    };
+    let others = [None, Some(in_progress("delivery-1", now() + 60_000))];
+    for record in others {
+        emulators.deliveries.delete("delivery-1");
+        if let Some(record) = record {
+            emulators.deliveries.put(&record);
+        }
+        let complete = receiver.deliveries.complete(&lease, &event, now());
+        complete.await.unwrap();
+        let record = emulators.deliveries.get("delivery-1").unwrap();
+        assert_eq!(text(&record, "status").as_deref(), Some("COMPLETED"));
+        let week_s = now() / 1000 + 7 * 24 * 60 * 60;
+        assert!((week_s - 60..=week_s).contains(&number(&record, "expiration").unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn no_effect_is_begun_under_a_lease_that_may_end_first() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
+    let body = receiver.secrets.verify(&request).await.unwrap();
+    let event = Event::parse(body, 0).unwrap();
+    for (lease_ms, covers) in [(-1, false), (1_000, false), (60_000, true)] {
+        let claim = receiver.deliveries.claim(&event, now(), now() + lease_ms);
+        let Claim::Granted(lease) = claim.await.unwrap() else {
+            panic!("the delivery is free");
+        };
+        let budget = Budget::begin(now_ms() + 8_000);
+        assert_eq!(budget.covers_effect(Step::Send, &lease).is_ok(), covers);
+        receiver.deliveries.release(&lease).await.unwrap();
+    }
 }
 
 /// The environment of a receiver whose secrets are in Secrets Manager, and the proxies it uses.

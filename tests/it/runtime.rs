@@ -485,6 +485,21 @@ fn an_empty_secret_is_a_mistake() {
 }
 
 #[test]
+fn blanks_around_a_secret_are_told_at_the_start_and_nothing_else_is() {
+    let told = |secret: &str| {
+        let emulators = Emulators::start();
+        let mut environment = environment(&emulators);
+        environment.insert("TITANX_WEBHOOK_SECRET", secret.to_owned());
+        // Without a runtime interface it stops once it has read its configuration.
+        refused_start(&environment).contains("was trimmed")
+    };
+    assert!(told("secret\n"));
+    assert!(told("one\n two"));
+    assert!(!told("secret"));
+    assert!(!told("one\ntwo"));
+}
+
+#[test]
 fn outside_of_lambda_it_says_how_to_start_it() {
     let emulators = Emulators::start();
     let said = refused_start(&environment(&emulators));

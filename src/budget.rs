@@ -91,9 +91,12 @@ async fn give_up_at<T, E: From<Unavailable>>(
     step: Step,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    timeout_at(end, work)
-        .await
-        .unwrap_or_else(|_| Err(Unavailable::new(step, BudgetSpent).into()))
+    let spent = || Err(Unavailable::new(step, BudgetSpent).into());
+    // Polled but once, the work may already have sent its request.
+    if end <= Instant::now() {
+        return spent();
+    }
+    timeout_at(end, work).await.unwrap_or_else(|_| spent())
 }
 
 /// The deadline, unless it passed long before the invocation began: then it is no point in time
@@ -147,5 +150,20 @@ mod tests {
             assert!(budget.end > Instant::now());
             assert!(budget.lease_ends_ms > now_ms());
         }
+    }
+
+    #[tokio::test]
+    async fn once_the_budget_is_spent_nothing_is_even_begun() {
+        let spent = Budget {
+            end: Instant::now(),
+            ..Budget::begin(0)
+        };
+        let mut begun = false;
+        let work = async {
+            begun = true;
+            Ok::<_, Unavailable>(())
+        };
+        assert!(spent.spend(Step::Claim, work).await.is_err());
+        assert!(!begun);
     }
 }

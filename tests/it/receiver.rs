@@ -570,7 +570,7 @@ async fn a_send_that_hangs_is_given_up_in_time_to_give_the_claim_back() {
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
     let receiver = receiver(&environment);
-    let hangs = Fault::Before(Harm::Delay(Duration::from_secs(60)));
+    let hangs = Fault::Before(Harm::Delay(Duration::from_mins(1)));
     proxies.sqs.inject(When::Always, hangs);
     // What is kept back to release is short of a second, which a busy machine may be too slow for.
     for attempt in 1..=5 {

@@ -7,6 +7,10 @@
     reason = "the commands' comments are their help texts"
 )]
 
+// First, since the others write with its macro.
+#[macro_use]
+mod screen;
+
 mod completions;
 mod deployment;
 mod doctor;
@@ -15,7 +19,6 @@ mod quarantine;
 mod reconcile;
 mod records;
 mod rotate;
-mod screen;
 mod send;
 mod store;
 mod subscribe;
@@ -26,6 +29,9 @@ mod verify_sample;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::{
+    Layer, filter::LevelFilter, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::screen::Screen;
 
@@ -84,11 +90,7 @@ impl Outcome {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let screen = Screen { json: cli.json };
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(std::io::stderr)
-        .without_time()
-        .init();
+    warnings();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -101,6 +103,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Shows the library's own warnings. Those of the SDK are about ways to credentials and regions
+/// that were tried in vain; if none is left, the error says so.
+fn warnings() {
+    let own = Targets::new().with_target("titanx_receiver", LevelFilter::WARN);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .without_time();
+    tracing_subscriber::registry()
+        .with(lines.with_filter(own))
+        .init();
 }
 
 async fn run(command: Command, screen: Screen) -> anyhow::Result<Outcome> {
@@ -117,7 +132,7 @@ async fn run(command: Command, screen: Screen) -> anyhow::Result<Outcome> {
         Command::Send(it) => it.run(screen).await,
         Command::VerifySample(it) => it.run(screen).await,
         Command::Doctor(it) => it.run(screen).await,
-        Command::Completions(it) => Ok(it.run()),
+        Command::Completions(it) => it.run(),
     }
 }
 

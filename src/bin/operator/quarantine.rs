@@ -186,15 +186,15 @@ impl Shown<'_> {
             bytes,
             ..
         } = self.parked;
-        anstream::println!("id        {id}");
-        anstream::println!("reason    {reason}");
-        anstream::println!("delivery  {}", delivery_id.as_deref().unwrap_or("-"));
-        anstream::println!("parked    {}", since.map_or_else(|| "-".to_owned(), moment));
-        anstream::println!("bytes     {bytes}");
+        say!("id        {id}");
+        say!("reason    {reason}");
+        say!("delivery  {}", delivery_id.as_deref().unwrap_or("-"));
+        say!("parked    {}", since.map_or_else(|| "-".to_owned(), moment));
+        say!("bytes     {bytes}");
         match (&self.body, &self.form) {
-            (Some(body), _) => anstream::println!("\n{body}"),
-            (None, Some(form)) => anstream::println!("\n{form:#}"),
-            (None, None) => anstream::println!("\nnot JSON"),
+            (Some(body), _) => say!("\n{body}"),
+            (None, Some(form)) => say!("\n{form:#}"),
+            (None, None) => say!("\nnot JSON"),
         }
     }
 }
@@ -303,7 +303,7 @@ impl Redriven {
         let why = error
             .as_ref()
             .map_or_else(String::new, |error| format!(" ({error})"));
-        anstream::println!("{id}  {status}  {became}{why}");
+        say!("{id}  {status}  {became}{why}");
     }
 }
 

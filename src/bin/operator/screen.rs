@@ -1,10 +1,15 @@
 //! What a person or a machine gets to see: results on standard output, everything else on standard
 //! error. Colours and progress bars appear on a terminal only.
 
-use std::{fmt::Display, io::IsTerminal, time::Duration};
+use std::{
+    fmt::{Arguments, Display},
+    io::{self, IsTerminal, Write},
+    sync::OnceLock,
+    time::Duration,
+};
 
-use anstream::{eprintln, println};
 use anstyle::{AnsiColor, Style};
+use anyhow::anyhow;
 use comfy_table::{Table, presets::NOTHING};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -25,32 +30,63 @@ pub(crate) fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Why the result could not be written.
+static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes a line of the result, as `println!` does. That one panics when nobody reads on or the
+/// disk is full, and so would end a command in the middle of its work.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::screen::line(format_args!($($text)*)) };
+}
+
+pub(crate) fn line(text: Arguments) {
+    if let Err(error) = writeln!(anstream::stdout(), "{text}") {
+        let _first = UNWRITTEN.set(error);
+    }
+}
+
+/// Makes sure that the result was written. Whoever stops reading, as `head` does, has seen enough.
+pub(crate) fn written() -> anyhow::Result<()> {
+    match UNWRITTEN.get() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow!("cannot write the result: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A line for people beside the result. If nobody sees it, the work goes on all the same.
+fn aside(text: Arguments) {
+    let _unseen = writeln!(anstream::stderr(), "{text}");
+}
+
 impl Screen {
     /// Writes the result: `value` for machines, else whatever `text` writes.
     pub(crate) fn result(self, value: &impl Serialize, text: impl FnOnce()) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(value)?);
+            say!("{}", serde_json::to_string_pretty(value)?);
         } else {
             text();
         }
-        Ok(())
+        written()
     }
 
     /// Tells how it goes.
     #[expect(clippy::unused_self, reason = "whoever writes needs a screen")]
     pub(crate) fn note(self, text: impl Display) {
-        eprintln!("{text}");
+        aside(format_args!("{text}"));
     }
 
     /// Tells what somebody should know.
     #[expect(clippy::unused_self, reason = "whoever writes needs a screen")]
     pub(crate) fn warn(self, text: impl Display) {
-        eprintln!("{} {text}", styled(NOTICE, "note:"));
+        aside(format_args!("{} {text}", styled(NOTICE, "note:")));
     }
 
     #[expect(clippy::unused_self, reason = "whoever writes needs a screen")]
     pub(crate) fn failed(self, error: &anyhow::Error) {
-        eprintln!("{} {}", styled(BAD, "error:"), Chain(error.as_ref()));
+        let error = Chain(error.as_ref());
+        aside(format_args!("{} {error}", styled(BAD, "error:")));
     }
 
     /// A bar for `length` steps of what takes long; it shows on a terminal only.
@@ -83,12 +119,21 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(head);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|cell| plain(&cell)));
     }
     // Its own padding would begin every line with a blank.
     for line in table.lines() {
-        println!("{}", line.trim());
+        say!("{}", line.trim());
     }
+}
+
+/// `text` from elsewhere, so that nothing in it breaks a line or commands the terminal.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |it: char| match it {
+        it if it.is_control() => it.escape_default().to_string(),
+        it => it.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Unix milliseconds as a date and a time in UTC, to the second.

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     Outcome,
     deployment::Deployment,
-    screen::{BAD, GOOD, Screen, styled},
+    screen::{BAD, GOOD, Screen, plain, styled, written},
     store::Place,
 };
 
@@ -31,8 +31,10 @@ use crate::{
 #[command(after_help = "\
 Examples:
   operator send --count 10 --url http://127.0.0.1:9000/webhooks/titanx --secret-file webhook-secret
-  operator send events/bodies/contact-full.json --stack titanx-receiver
-  operator send events/bodies/contact-full.json --as apigw-v2 | sam local invoke --event - ReceiverFunction")]
+  operator send --stack titanx-receiver events/bodies/contact-full.json
+  operator send --as apigw-v2 --count 1 > event.json
+  cargo lambda invoke receiver --data-file event.json
+  operator send --as apigw-v2 body.json | sam local invoke ReceiverFunction --event -")]
 pub(crate) struct Send {
     /// Files with one body each
     #[arg(value_name = "FILE", required_unless_present = "count", conflicts_with_all = ["count", "event"])]
@@ -46,7 +48,7 @@ pub(crate) struct Send {
     /// Job of the made-up bodies [default: a new one]
     #[arg(long, value_name = "ID")]
     job: Option<String>,
-    /// Print the gateway's event instead of posting
+    /// Print the gateway's event instead of posting, one a line
     #[arg(long = "as", value_name = "GATEWAY")]
     gateway: Option<Gateway>,
     #[command(flatten)]
@@ -80,8 +82,9 @@ impl Send {
         let secret = self.place.signing_secret(&self.deployment).await?;
         if let Some(gateway) = self.gateway {
             for (_, body) in &bodies {
-                anstream::println!("{}", gateway.event(body, &sign(&secret, body)));
+                say!("{}", gateway.event(body, &sign(&secret, body)));
             }
+            written()?;
             return Ok(Outcome::Done);
         }
         let url = self.deployment.webhook_url().await?;
@@ -158,11 +161,11 @@ impl Sent {
         let status = self
             .status
             .map_or_else(|| "---".to_owned(), |status| status.to_string());
-        let answer = self.answer.as_deref().unwrap_or_default();
+        let answer = plain(self.answer.as_deref().unwrap_or_default());
         let Self {
             body, milliseconds, ..
         } = self;
-        anstream::println!(
+        say!(
             "{}  {body}  {answer}  {milliseconds} ms",
             styled(style, status)
         );

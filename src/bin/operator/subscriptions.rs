@@ -142,7 +142,7 @@ impl Which {
             done: false,
         };
         screen.result(&changed, || {
-            anstream::println!("{} {action} {id}: say --yes", styled(NOTICE, "would"));
+            say!("{} {action} {id}: say --yes", styled(NOTICE, "would"));
         })?;
         Ok(Outcome::Findings)
     }
@@ -155,7 +155,7 @@ impl Which {
             done: true,
         };
         screen.result(&changed, || {
-            anstream::println!("{} {id}", styled(GOOD, did));
+            say!("{} {id}", styled(GOOD, did));
         })?;
         Ok(Outcome::Done)
     }

@@ -138,12 +138,12 @@ impl Verdict {
                  this",
             ),
         };
-        anstream::println!("{fits}");
+        say!("{fits}");
         if let Some(secret) = self.secret.filter(|secret| *secret > 1) {
-            anstream::println!("it is secret number {secret} of those stored");
+            say!("it is secret number {secret} of those stored");
         }
         if self.newline_at_end {
-            anstream::println!("but only without the blank or newline at the end of the file");
+            say!("but only without the blank or newline at the end of the file");
         }
     }
 }

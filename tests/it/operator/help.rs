@@ -1,6 +1,9 @@
 //! Help texts, as they are seen.
 
-use crate::support::operator::Operator;
+use crate::support::{
+    operator::Operator,
+    titanx_api::{Form, TitanxApi},
+};
 
 #[track_caller]
 fn help(command: &str) -> String {
@@ -86,4 +89,39 @@ fn a_pipe_gets_no_colours() {
         run.stderr
     );
     assert!(!run.stderr.contains('\x1b'));
+}
+
+#[test]
+fn a_command_whose_output_nobody_reads_does_its_work_all_the_same() {
+    assert_eq!(Operator::default().run_unread("completions bash"), Some(0));
+    let api = TitanxApi::start(Form::Schema);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    let url = "https://example.com/webhooks/titanx";
+    let line = |command: &str| format!("{command} --url {url} --secret-file {}", file.display());
+    let operator = Operator::of_titanx(&api);
+    assert_eq!(operator.run_unread(&line("subscribe --settle 0")), Some(0));
+    assert_eq!(operator.run_unread(&line("rotate --settle 0")), Some(0));
+    assert_eq!(operator.run_unread("--json subscriptions"), Some(0));
+    assert_eq!(api.active().len(), 1);
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    for line in ["completions zsh", "--json delete an-id"] {
+        let run = Operator::default().run_into("/dev/full", line).exits(1);
+        let told = run.stderr.starts_with("error: cannot write the result");
+        assert!(told, "{}", run.stderr);
+    }
+}
+
+/// On a machine that is none of Amazon's, the SDK warns of each way to a region that leads nowhere.
+#[test]
+fn an_error_stands_alone() {
+    let run = Operator::default()
+        .set("AWS_EC2_METADATA_DISABLED", "false")
+        .set("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
+        .run("jobs")
+        .exits(1);
+    assert_eq!(run.stderr, "error: say --stack or --jobs-table\n");
 }

@@ -53,3 +53,18 @@ fn it_is_told_what_names_are_missing() {
         run.stderr
     );
 }
+
+#[test]
+fn a_name_neither_breaks_its_line_nor_commands_the_terminal() {
+    let system = System::start(Form::Schema);
+    let payload = serde_json::json!({"jobId": "job-a", "jobName": "two\nlines\u{1b}[2J"});
+    let body = crate::support::titanx::envelope("delivery-1", "job.completed", &payload);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("body.json");
+    std::fs::write(&file, body).unwrap();
+    let line = format!("send {}", file.display());
+    system.operator.run(&line).exits(0);
+    let table = system.operator.run("jobs").exits(0).stdout;
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(table.contains(r"two\nlines\u{1b}[2J"), "{table}");
+}

@@ -62,6 +62,26 @@ impl Operator {
         command.spawn().expect("the command can be started")
     }
 
+    /// The exit status of a run whose output nobody reads, not even its errors.
+    pub(crate) fn run_unread(&self, line: &str) -> Option<i32> {
+        let unread = || {
+            let (_reader, writer) = std::io::pipe().expect("a pipe can be had");
+            writer
+        };
+        let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
+        let status = command.stdout(unread()).stderr(unread()).status();
+        status.expect("the command can be started").code()
+    }
+
+    /// Runs the command with its output going to a file.
+    pub(crate) fn run_into(&self, file: &str, line: &str) -> Run {
+        let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
+        let file = std::fs::File::create(file).expect("the file can be written");
+        let output = command.stdout(file).stderr(Stdio::piped()).spawn();
+        let output = output.and_then(Child::wait_with_output);
+        output.expect("the command can be started").into()
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_operator"));
         command

@@ -10,7 +10,7 @@ mod backfill;
 mod checkpoint;
 mod matching;
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use anyhow::{Context, bail};
 use aws_smithy_types::{DateTime, date_time::Format};
@@ -120,7 +120,10 @@ struct Report {
 }
 
 impl Reconcile {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+    pub(crate) async fn run(mut self, screen: Screen) -> anyhow::Result<Outcome> {
+        // A job named twice would find its records taken, and all of its contacts missing.
+        let mut named = HashSet::new();
+        self.jobs.retain(|job| named.insert(job.clone()));
         let titanx = self.vendor.connect()?;
         let cloud = self.deployment.connect().await?;
         let mut checkpoint = Checkpoint::open(self.checkpoint.as_deref())?;
@@ -290,21 +293,21 @@ impl Report {
             missing,
             ..
         } = self;
-        anstream::println!("job {job_id}: {contacts} contacts at TitanX, {received} received");
+        say!("job {job_id}: {contacts} contacts at TitanX, {received} received");
         if self.received_without_job > 0 {
             let count = self.received_without_job;
-            anstream::println!("  {count} of them recognised in deliveries that name no job");
+            say!("  {count} of them recognised in deliveries that name no job");
         }
         let handled = self.queued + self.queued_before + self.failed;
         if *missing == 0 {
-            anstream::println!("  {}", styled(GOOD, "nothing is missing"));
+            say!("  {}", styled(GOOD, "nothing is missing"));
         } else if handled == 0 {
             let how = if self.doubts.is_empty() {
                 "--yes"
             } else {
                 "--yes --despite-doubts"
             };
-            anstream::println!(
+            say!(
                 "  {}; {how} queues them",
                 styled(BAD, format!("{missing} missing"))
             );
@@ -315,16 +318,16 @@ impl Report {
                 failed,
                 ..
             } = self;
-            anstream::println!(
+            say!(
                 "  {missing} missing: {}, {queued_before} queued before, {failed} failed",
                 styled(GOOD, format!("{queued} queued"))
             );
         }
         for doubt in &self.doubts {
-            anstream::println!("  {}: {doubt}", styled(NOTICE, "doubt"));
+            say!("  {}: {doubt}", styled(NOTICE, "doubt"));
         }
         if self.completeness == Completeness::NotProven {
-            anstream::println!(
+            say!(
                 "  {}: TitanX does not say that these were all of the job's contacts",
                 styled(NOTICE, "completeness not proven")
             );

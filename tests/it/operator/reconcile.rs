@@ -412,3 +412,11 @@ async fn several_jobs_are_reconciled_at_once() {
     assert_eq!(reports[1]["queued"], 1);
     assert_eq!(system.emulators.contacts.len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_named_twice_is_reconciled_once() {
+    let system = half_received(4).await;
+    let run = reconcile(&system, &format!("{JOB} --yes")).exits(0);
+    assert_eq!(run.json().as_array().unwrap().len(), 1);
+    assert_eq!(queued(&system), everybody(4));
+}

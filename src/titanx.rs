@@ -107,6 +107,18 @@ pub enum Error {
          subscriptions` and delete it, then subscribe again"
     )]
     Uncertain(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A subscription was made, but its secret was not told, and never will be.
+    #[error(
+        "TitanX told no secret of {id}, which it made; it is {}: delete it with `operator delete \
+         {id}` and run this command again",
+        if *inactive { "inactive" } else { "maybe active" }
+    )]
+    WithoutSecret {
+        /// The subscription.
+        id: String,
+        /// Whether it could be deactivated.
+        inactive: bool,
+    },
     /// There was no answer.
     #[error(transparent)]
     NoAnswer(#[from] NoAnswer),
@@ -148,8 +160,9 @@ impl Titanx {
     ///
     /// # Errors
     ///
-    /// [`Error::Uncertain`] when there was no answer or a server's error: there may be a new
-    /// subscription, whose secret is lost.
+    /// [`Error::Uncertain`] when there was no answer, a server's error, or one that does not say
+    /// what was made: there may be a new subscription, whose secret is lost.
+    /// [`Error::WithoutSecret`] when there is one, of no use.
     pub async fn subscribe(
         &self,
         name: &str,
@@ -171,15 +184,16 @@ impl Titanx {
             }
         }
         self.checked("POST", "/webhooks", &answer)?;
-        let unreadable = |missing| Error::Unreadable {
-            call: "POST /webhooks".to_owned(),
-            missing,
-        };
+        let unreadable = |missing| Error::Uncertain(format!("its answer has no {missing}").into());
         let created: Value =
             serde_json::from_slice(&answer.body).map_err(|_| unreadable("JSON"))?;
         let created = unwrapped(&created);
         let subscription = Subscription::read(created).ok_or_else(|| unreadable("id"))?;
-        let secret = text(created, &["secret"]).ok_or_else(|| unreadable("secret"))?;
+        let Some(secret) = text(created, &["secret"]) else {
+            let id = subscription.id;
+            let inactive = self.deactivate(&id).await.is_ok();
+            return Err(Error::WithoutSecret { id, inactive });
+        };
         Ok(NewSubscription {
             subscription,
             secret,
@@ -230,6 +244,16 @@ impl Titanx {
     pub async fn activate(&self, id: &str) -> Result<(), Error> {
         self.change("POST", &format!("/webhooks/{}/active", segment(id)))
             .await
+    }
+
+    /// Whether a subscription is not there any more, after a call about it was answered with
+    /// `refusal`: as the list says, else because the call is a documented one and the answer 404.
+    pub async fn is_gone(&self, id: &str, refusal: &Error) -> bool {
+        match (refusal, self.subscriptions().await) {
+            (Error::NotSupported { .. }, Ok(all)) => all.iter().all(|it| it.id != id),
+            (Error::NotSupported { status, .. }, Err(Error::NotSupported { .. })) => *status == 404,
+            _ => false,
+        }
     }
 
     /// Stops the delivery of a subscription's events. Those that happen meanwhile are presumably

@@ -41,8 +41,8 @@ use crate::{
 #[command(after_help = "\
 Examples:
   operator rotate --stack titanx-receiver
-  operator rotate --stack titanx-receiver --old 6f1c…     when it is not known which one to replace
-  operator rotate --stack titanx-receiver --grace 0 --yes the secret leaked")]
+  operator rotate --stack titanx-receiver --old 6f1c…        where it is not known which to replace
+  operator rotate --stack titanx-receiver --grace 0 --yes    the secret leaked")]
 pub(crate) struct Rotate {
     /// Subscription to replace [default: the one that this command or `subscribe` made, else all
     /// active ones for the URL]
@@ -55,8 +55,8 @@ pub(crate) struct Rotate {
     /// retries for 72
     #[arg(long, value_name = "HOURS", default_value_t = 96)]
     grace: u32,
-    /// Remove the old secret in less than 72 hours, although what TitanX still retries is then
-    /// refused for good
+    /// Do it although something is lost: what TitanX still retries, when the old secret goes in less
+    /// than 72 hours; event types that it does not grant any more
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -69,6 +69,7 @@ pub(crate) struct Rotate {
     deployment: Deployment,
 }
 
+const AGAIN: &str = "run this command again to go on from here";
 /// For how long TitanX may retry what it signed with the old secret.
 const RETRIES: Duration = Duration::from_hours(72);
 
@@ -94,33 +95,35 @@ impl Rotate {
         let titanx = self.vendor.connect()?;
         let store = self.place.open(&self.deployment).await?;
         let mut ledger = store.ledger().await?;
-        let mut rotation = match ledger.rotation.clone() {
+        let (mut rotation, not_granted) = match ledger.rotation.clone() {
             Some(rotation) => {
                 screen.note(format!(
                     "Going on with the rotation to {} …",
                     rotation.new.id
                 ));
-                rotation
+                (rotation, Vec::new())
             }
             None => self.begin(&titanx, &store, &mut ledger, screen).await?,
         };
         self.take_over(&titanx, &store, &mut ledger, &mut rotation, screen)
             .await?;
-        self.finish(&store, ledger, rotation, screen).await
+        self.finish(&store, ledger, rotation, screen).await?;
+        Ok(Outcome::findings_if(!not_granted.is_empty()))
     }
 
     fn grace(&self) -> Duration {
         Duration::from_hours(self.grace.into())
     }
 
-    /// Makes the new subscription and stores its secret beside the old one.
+    /// Makes the new subscription and stores its secret beside the old one. Also tells what TitanX
+    /// did not grant it.
     async fn begin(
         &self,
         titanx: &Titanx,
         store: &Store,
         ledger: &mut Ledger,
         screen: Screen,
-    ) -> anyhow::Result<Rotation> {
+    ) -> anyhow::Result<(Rotation, Vec<String>)> {
         let live = store.secrets().await?;
         if live.is_empty() {
             bail!(
@@ -130,22 +133,41 @@ impl Rotate {
         }
         let url = self.url(ledger).await?;
         private(&url)?;
-        let replaced = self.replaced(titanx, ledger, &url).await?;
+        let listed = match titanx.subscriptions().await {
+            Ok(listed) => Some(listed),
+            Err(Error::NotSupported { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(listed) = &listed {
+            // What was deleted since signs nothing more.
+            let exists = |known: &Known| listed.iter().any(|it| it.id == known.id);
+            ledger.subscriptions.retain(exists);
+        }
+        let replaced = self.replaced(ledger, &url, listed.unwrap_or_default())?;
         let mut events: Vec<String> = Vec::new();
         for event in replaced.iter().flat_map(|it| &it.events) {
             if !events.contains(event) {
                 events.push(event.clone());
             }
         }
+        let had = events.clone();
         let events = all_if_none(&events);
         screen.note("Making the new subscription …");
         let new = titanx
             .subscribe(&self.name, &url, &events, "inactive")
             .await?;
-        let known = keep(titanx, store, &new, &url, &live).await?;
-        for event in new.subscription.not_granted(&events) {
+        let not_granted: Vec<_> = new.subscription.not_granted(&events).cloned().collect();
+        for event in &not_granted {
             screen.warn(format!("TitanX did not grant {event}"));
         }
+        if had.iter().any(|event| not_granted.contains(event)) && !self.yes {
+            let id = &new.subscription.id;
+            bail!(
+                "the new subscription lacks what the old one has, so nothing was replaced; it is \
+                 inactive: `operator delete {id}` removes it. Ask TitanX, or say --yes to lose it"
+            );
+        }
+        let known = keep(titanx, store, &new, &url, &live).await?;
         let id = known.id.clone();
         let rotation = Rotation {
             new: known,
@@ -155,35 +177,32 @@ impl Rotate {
         };
         ledger.rotation = Some(rotation.clone());
         remember(store, ledger, &id).await?;
-        Ok(rotation)
+        Ok((rotation, not_granted))
     }
 
     async fn url(&self, ledger: &Ledger) -> anyhow::Result<String> {
         match (&self.deployment.url, &ledger.subscriptions[..]) {
-            (None, [known, ..]) => Ok(known.url.clone()),
+            (None, [known, more @ ..]) if more.iter().all(|it| it.url == known.url) => {
+                Ok(known.url.clone())
+            }
             _ => self.deployment.webhook_url().await,
         }
     }
 
     /// The subscriptions that the new one takes over from: nothing is begun before they are known.
-    async fn replaced(
+    fn replaced(
         &self,
-        titanx: &Titanx,
         ledger: &Ledger,
         url: &str,
+        listed: Vec<Subscription>,
     ) -> anyhow::Result<Vec<Subscription>> {
-        let listed = match titanx.subscriptions().await {
-            Ok(listed) => Some(listed),
-            Err(Error::NotSupported { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let known = ledger.subscriptions.iter().map(|known| &known.id);
+        let known = ledger.subscriptions.iter().filter(|it| it.url == url);
+        let known = known.map(|known| &known.id);
         let ids: Vec<&String> = if self.old.is_empty() {
             known.collect()
         } else {
             self.old.iter().collect()
         };
-        let listed = listed.unwrap_or_default();
         let replaced: Vec<_> = if ids.is_empty() {
             let for_url = |it: &Subscription| it.is_active() && it.url.as_deref() == Some(url);
             listed.into_iter().filter(for_url).collect()
@@ -215,11 +234,12 @@ impl Rotate {
         rotation: &mut Rotation,
         screen: Screen,
     ) -> anyhow::Result<()> {
-        const AGAIN: &str = "run this command again to go on from here";
         if !rotation.activated {
             self.settling.wait(rotation.new.stored_ms, screen).await;
             screen.note(format!("Activating {} …", rotation.new.id));
-            titanx.activate(&rotation.new.id).await.context(AGAIN)?;
+            if let Err(error) = titanx.activate(&rotation.new.id).await {
+                return Err(not_activated(titanx, store, ledger, error).await);
+            }
             rotation.activated = true;
             ledger.rotation = Some(rotation.clone());
             store.put_ledger(ledger).await.context(AGAIN)?;
@@ -227,7 +247,12 @@ impl Rotate {
         if rotation.deactivated_ms.is_none() {
             for old in &rotation.old {
                 screen.note(format!("Deactivating {old} …"));
-                titanx.deactivate(old).await.context(AGAIN)?;
+                match titanx.deactivate(old).await {
+                    Err(error) if titanx.is_gone(old, &error).await => {
+                        screen.warn(format!("{old} was deleted already"));
+                    }
+                    done => done.context(AGAIN)?,
+                }
             }
             rotation.deactivated_ms = Some(now_ms());
             ledger.rotation = Some(rotation.clone());
@@ -243,15 +268,19 @@ impl Rotate {
         mut ledger: Ledger,
         rotation: Rotation,
         screen: Screen,
-    ) -> anyhow::Result<Outcome> {
+    ) -> anyhow::Result<()> {
         let grace_ms = i64::try_from(self.grace().as_millis()).unwrap_or(i64::MAX);
         let removable_at = rotation.deactivated_ms.unwrap_or_default() + grace_ms;
         let live = store.secrets().await?;
         let finished = now_ms() >= removable_at;
         let remaining = if finished {
-            let remaining = only(&rotation.new, live)?;
+            // Those for other URLs stay as they are.
+            ledger
+                .subscriptions
+                .retain(|it| !rotation.old.contains(&it.id));
+            ledger.subscriptions.push(rotation.new.clone());
+            let remaining = only(&ledger.subscriptions, &rotation.new, live)?;
             store.put_secrets(&remaining).await?;
-            ledger.subscriptions = vec![rotation.new.clone()];
             ledger.rotation = None;
             store.put_ledger(&ledger).await?;
             remaining
@@ -266,15 +295,44 @@ impl Rotate {
             live_secrets: remaining.len(),
         };
         screen.result(&progress, || progress.print())?;
-        Ok(Outcome::Done)
+        if finished && self.grace() < RETRIES {
+            screen.warn(
+                "an instance of the function that has read the old secret takes it until it ends; \
+                 any change of the function's configuration replaces them all (docs/operations.md)",
+            );
+        }
+        Ok(())
     }
 }
 
-/// The new subscription's secret alone; it must be there, or nothing could be verified any more.
-fn only(new: &Known, live: Vec<String>) -> anyhow::Result<Vec<String>> {
-    let is_new = |secret: &String| fingerprint(secret) == new.secret;
-    let remaining: Vec<_> = live.into_iter().filter(is_new).collect();
-    if remaining.is_empty() {
+/// Why the new subscription is not active. Had it been deleted, the rotation could never go on: it
+/// is forgotten, and nothing was replaced yet.
+async fn not_activated(
+    titanx: &Titanx,
+    store: &Store,
+    ledger: &mut Ledger,
+    error: Error,
+) -> anyhow::Error {
+    let new = ledger.rotation.as_ref().map(|it| it.new.id.clone());
+    let new = new.unwrap_or_default();
+    if !titanx.is_gone(&new, &error).await {
+        return anyhow::Error::from(error).context(AGAIN);
+    }
+    ledger.rotation = None;
+    match store.put_ledger(ledger).await {
+        Ok(()) => anyhow::Error::from(error).context(format!(
+            "{new} was deleted before it took over, nothing was replaced; run this command again \
+             to begin anew"
+        )),
+        Err(error) => error.context(AGAIN),
+    }
+}
+
+/// The secrets of `known` alone; the new one must be there, or nothing could be verified any more.
+fn only(known: &[Known], new: &Known, live: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let is_known = |secret: &String| known.iter().any(|it| it.secret == fingerprint(secret));
+    let remaining: Vec<_> = live.into_iter().filter(is_known).collect();
+    if !remaining.iter().any(|it| fingerprint(it) == new.secret) {
         bail!(
             "the secret of {} is not stored any more; nothing was removed",
             new.id
@@ -289,15 +347,15 @@ impl Progress {
         let old = self.old.join(", ");
         match self.old_secret_removable_at {
             None => {
-                anstream::println!("{} {new} took over from {old}", styled(GOOD, "rotated"));
-                anstream::println!("the old secret is removed");
+                say!("{} {new} took over from {old}", styled(GOOD, "rotated"));
+                say!("the old secret is removed");
                 for old in &self.old {
-                    anstream::println!("`operator delete {old}` removes the old subscription");
+                    say!("`operator delete {old}` removes the old subscription");
                 }
             }
             Some(removable_at) => {
-                anstream::println!("{} {new} took over from {old}", styled(GOOD, "active"));
-                anstream::println!(
+                say!("{} {new} took over from {old}", styled(GOOD, "active"));
+                say!(
                     "the old secret stays live for what TitanX retries; run `operator rotate` \
                      again after {} to remove it",
                     moment(removable_at)

@@ -4,7 +4,7 @@
 //! the operator's [`Ledger`] is another version of the same secret, under a label of its own. In
 //! files, for local use, the ledger is a second file. Neither is readable by others.
 
-use std::{fs, io, io::Write, path::Path, path::PathBuf};
+use std::{fs, io, io::Write, path::Path, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use aws_sdk_secretsmanager::{
@@ -20,6 +20,8 @@ use crate::deployment::Deployment;
 
 /// The label of the ledger's version.
 const LEDGER: &str = "OPERATOR_LEDGER";
+/// How often it is looked whether what was stored reads back.
+const LOOKS: u32 = 5;
 
 // No doc comment: it would stand as the description of every command with it.
 #[derive(Debug, Args)]
@@ -138,13 +140,17 @@ impl Store {
             secrets => serde_json::to_string(secrets)?,
         };
         self.write(None, &value).await?;
-        if self.secrets().await? != secrets {
-            bail!(
-                "what was stored in {} does not read back as the same",
-                self.name()
-            );
+        // Secrets Manager's own copies may lag behind a moment.
+        for _ in 0..LOOKS {
+            if self.secrets().await? == secrets {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        Ok(())
+        bail!(
+            "what was stored in {} does not read back as the same",
+            self.name()
+        )
     }
 
     /// What the operator remembers.

@@ -109,7 +109,8 @@ impl Subscribe {
         let begun = self.begun(&ledger, &live, &url, listed.as_deref());
         let (known, granted) = if let Some(known) = begun {
             screen.note(format!("{} was made for this URL before.", known.id));
-            (known, None)
+            let listed = listed.into_iter().flatten().find(|it| it.id == known.id);
+            (known, listed.filter(|it| !it.events.is_empty()))
         } else {
             if !self.another {
                 refuse_another(listed.as_deref().unwrap_or_default(), &url, screen)?;
@@ -128,10 +129,7 @@ impl Subscribe {
         }
         let is_active = granted.as_ref().is_some_and(Subscription::is_active);
         if !is_active {
-            let activated = titanx.activate(&id).await;
-            activated.with_context(|| {
-                format!("{id} is not active yet, its secret is stored; run this command again")
-            })?;
+            activate(&titanx, &id).await?;
         }
         self.tell(id, url, &asked, granted, &store, screen).await
     }
@@ -183,12 +181,24 @@ impl Subscribe {
 
 impl Subscribed {
     fn print(&self) {
-        anstream::println!("{} {} → {}", styled(GOOD, "subscribed"), self.id, self.url);
-        anstream::println!("the signing secret is stored in {}", self.secret_stored_in);
+        say!("{} {} → {}", styled(GOOD, "subscribed"), self.id, self.url);
+        say!("the signing secret is stored in {}", self.secret_stored_in);
         if self.live_secrets > 1 {
-            anstream::println!("{} secrets are live there", self.live_secrets);
+            say!("{} secrets are live there", self.live_secrets);
         }
     }
+}
+
+async fn activate(titanx: &Titanx, id: &str) -> anyhow::Result<()> {
+    let Err(error) = titanx.activate(id).await else {
+        return Ok(());
+    };
+    let advice = if titanx.is_gone(id, &error).await {
+        format!("{id} was deleted; say --another to make a new one")
+    } else {
+        format!("{id} is not active yet, its secret is stored; run this command again")
+    };
+    Err(anyhow::Error::from(error).context(advice))
 }
 
 /// Stores the secret of a subscription just made; the subscription is of no use without.

@@ -173,3 +173,93 @@ fn the_old_secret_is_not_removed_when_the_new_one_is_gone() {
     assert!(run.stderr.contains("nothing was removed"), "{}", run.stderr);
     assert_eq!(system.live_secrets(), [old.secret]);
 }
+
+/// Deletes a subscription, and lets TitanX list nothing from then on if `manages` is not.
+fn delete(system: &System, id: &str, manages: bool) {
+    system.operator.run(&format!("delete {id} --yes")).exits(0);
+    if !manages {
+        system.api.manages_nothing();
+    }
+}
+
+#[test]
+fn an_old_subscription_that_was_deleted_is_in_nobodys_way() {
+    for manages in [true, false] {
+        // Deleted before, and made anew.
+        let (system, old) = subscribed(Form::Schema);
+        system
+            .operator
+            .run(&format!("delete {} --yes", old.id))
+            .exits(0);
+        system.operator.run("subscribe --settle 0").exits(0);
+        let again = system.api.active()[0].clone();
+        if !manages {
+            system.api.manages_nothing();
+        }
+        system.operator.run(AT_ONCE).exits(0);
+        is_rotated(&system, &again);
+
+        // Deleted while the rotation is under way.
+        let (system, old) = subscribed(Form::Schema);
+        let call = format!("POST /webhooks/{}", old.id);
+        system.api.fail(&call, Failure::Answer(403));
+        system.operator.run(ROTATE).exits(1);
+        delete(&system, &old.id, manages);
+        system.operator.run(AT_ONCE).exits(0);
+        is_rotated(&system, &old);
+    }
+}
+
+#[test]
+fn a_rotation_whose_new_subscription_was_deleted_begins_anew() {
+    for manages in [true, false] {
+        let (system, old) = subscribed(Form::Schema);
+        system.api.fail("POST /webhooks/", Failure::Answer(403));
+        system.operator.run(ROTATE).exits(1);
+        let new = &system.api.subscriptions()[1].id;
+        delete(&system, new, manages);
+        let run = system.operator.run(ROTATE).exits(1);
+        assert!(run.stderr.contains("begin anew"), "{}", run.stderr);
+        nothing_is_lost(&system);
+        system.operator.run(AT_ONCE).exits(0);
+        is_rotated(&system, &old);
+    }
+}
+
+#[test]
+fn a_subscription_for_another_url_stays_and_keeps_its_secret() {
+    let (system, old) = subscribed(Form::Schema);
+    let elsewhere = "https://example.com/webhooks/titanx";
+    system
+        .operator
+        .run(&format!("subscribe --settle 0 --url {elsewhere}"))
+        .exits(0);
+    system.operator.run(AT_ONCE).exits(0);
+    nothing_is_lost(&system);
+    let mut urls: Vec<_> = system.api.active().into_iter().map(|it| it.url).collect();
+    urls.sort();
+    let mut expected = [old.url.clone(), elsewhere.to_owned()];
+    expected.sort();
+    assert_eq!(urls, expected);
+    assert_eq!(system.live_secrets().len(), 2);
+    assert!(!system.live_secrets().contains(&old.secret));
+}
+
+#[test]
+fn an_event_type_is_given_up_only_if_that_is_meant() {
+    let (system, old) = subscribed(Form::Schema);
+    system.api.grants(&["job.completed"]);
+    let run = system.operator.run(ROTATE).exits(1);
+    assert!(
+        run.stderr.contains("nothing was replaced"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(system.api.active(), [old.clone()]);
+    assert_eq!(system.live_secrets(), [old.secret.as_str()]);
+
+    let run = system.operator.run(AT_ONCE).exits(3);
+    let told = "TitanX did not grant job.contact.scored";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+    assert_eq!(system.api.active()[0].events, ["job.completed"]);
+}

@@ -295,3 +295,50 @@ fn neither_key_nor_secret_goes_out_in_the_clear() {
         .tells_nothing_of(&["synthetic-api-key"]);
     assert!(api.calls().is_empty());
 }
+
+#[test]
+fn fewer_events_than_asked_for_are_told_again_by_the_run_that_goes_on() {
+    let system = System::start(Form::Schema);
+    system.api.grants(&["job.completed"]);
+    system.api.fail("POST /webhooks/", Failure::Answer(403));
+    system.operator.run(SUBSCRIBE).exits(1);
+    let run = system.operator.run(&format!("--json {SUBSCRIBE}")).exits(3);
+    assert_eq!(run.json()["events"], serde_json::json!(["job.completed"]));
+    assert_eq!(
+        run.json()["not_granted"],
+        serde_json::json!(["job.contact.scored"])
+    );
+    assert_eq!(system.api.active().len(), 1);
+}
+
+#[test]
+fn a_subscription_whose_secret_titanx_does_not_tell_is_deactivated_and_named() {
+    for form in [Form::Schema, Form::Prose] {
+        let system = System::start(form);
+        system.api.tells_no_secret();
+        let run = system.operator.run(SUBSCRIBE).exits(1);
+        let [subscription] = &system.api.subscriptions()[..] else {
+            panic!()
+        };
+        assert!(!subscription.active);
+        let advice = format!("operator delete {}", subscription.id);
+        assert!(run.stderr.contains(&advice), "{}", run.stderr);
+        assert_eq!(system.live_secrets(), [SIGNING_SECRET]);
+    }
+}
+
+#[test]
+fn a_deleted_subscription_is_told_where_titanx_lists_nothing() {
+    let system = System::start(Form::Schema);
+    system.operator.run(SUBSCRIBE).exits(0);
+    let id = system.api.subscriptions()[0].id.clone();
+    system.operator.run(&format!("delete {id} --yes")).exits(0);
+    system.api.manages_nothing();
+    let run = system.operator.run(SUBSCRIBE).exits(1);
+    assert!(run.stderr.contains("--another"), "{}", run.stderr);
+    system
+        .operator
+        .run(&format!("{SUBSCRIBE} --another"))
+        .exits(0);
+    assert_eq!(system.api.active().len(), 1);
+}

@@ -82,6 +82,8 @@ struct State {
     /// Whether lists, single subscriptions and deletion are there at all.
     manages: bool,
     granted: Vec<String>,
+    /// Whether a new subscription is answered with its secret, and made as inactive as was asked.
+    keeps_its_word: bool,
     subscriptions: Vec<Subscription>,
     jobs: BTreeMap<String, Value>,
     contacts: BTreeMap<String, Vec<Value>>,
@@ -116,6 +118,7 @@ impl TitanxApi {
             paging: Paging::Total,
             manages: true,
             granted: vec!["job.contact.scored".to_owned(), "job.completed".to_owned()],
+            keeps_its_word: true,
             subscriptions: Vec::new(),
             jobs: BTreeMap::new(),
             contacts: BTreeMap::new(),
@@ -147,6 +150,11 @@ impl TitanxApi {
     /// Grants no more event types than these.
     pub(crate) fn grants(&self, events: &[&str]) {
         self.state().granted = events.iter().map(|&it| it.to_owned()).collect();
+    }
+
+    /// Makes subscriptions active, whatever was asked, and tells no secret of them.
+    pub(crate) fn tells_no_secret(&self) {
+        self.state().keeps_its_word = false;
     }
 
     pub(crate) fn pages(&self, paging: Paging) {
@@ -373,11 +381,13 @@ impl State {
             id: Uuid::new_v4().to_string(),
             url: body["url"].as_str().unwrap_or_default().to_owned(),
             events: granted.collect(),
-            active: body["status"] != "inactive",
+            active: body["status"] != "inactive" || !self.keeps_its_word,
             secret: format!("{prefix}{}", Uuid::new_v4().simple()),
         };
         let mut told = self.told(&subscription);
-        told["secret"] = subscription.secret.clone().into();
+        if self.keeps_its_word {
+            told["secret"] = subscription.secret.clone().into();
+        }
         self.subscriptions.push(subscription);
         match self.form {
             Form::Schema => respond(201, &json!({ "payload": told })),

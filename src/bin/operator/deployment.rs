@@ -213,7 +213,7 @@ impl Cloud<'_> {
     }
 
     /// Outputs and parameters of the stack; none without a stack.
-    async fn stack(&self) -> anyhow::Result<&BTreeMap<String, String>> {
+    pub(crate) async fn stack(&self) -> anyhow::Result<&BTreeMap<String, String>> {
         self.stack.get_or_try_init(|| self.read_stack()).await
     }
 

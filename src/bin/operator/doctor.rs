@@ -105,6 +105,8 @@ fn findings(subject: &'static str, found: anyhow::Result<Vec<Finding>>) -> Vec<F
 impl Doctor {
     pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
         let cloud = self.deployment.connect().await?;
+        // Without it nothing has a name, and every finding would say the same.
+        cloud.stack().await?;
         let secret = async { secret::form(&self.place.open(&self.deployment).await?).await };
         let all = [
             findings("secret", secret.await),
@@ -135,9 +137,9 @@ impl Finding {
             Verdict::Unknown => styled(NOTICE, "unknown"),
             Verdict::Problem => styled(BAD, "problem"),
         };
-        anstream::println!("{verdict}  {subject}: {found}");
+        say!("{verdict}  {subject}: {found}");
         if let Some(advice) = self.advice {
-            anstream::println!("         → {advice}");
+            say!("         → {advice}");
         }
     }
 }

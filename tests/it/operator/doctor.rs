@@ -254,3 +254,27 @@ fn what_cannot_be_read_is_told_and_the_rest_is_examined() {
     examined.complains("permissions", "cannot read the function receiver");
     assert_eq!(examined.complaints("deliveries table"), [""; 0]);
 }
+
+#[test]
+fn an_alarm_on_a_later_page_is_heard() {
+    let examined = Examined::new();
+    examined.control.change(|it| {
+        let mut ringing = it.alarms[0].clone();
+        ringing["AlarmName"] = "titanx-receiver-Last-1".into();
+        ringing["StateValue"] = "ALARM".into();
+        it.alarms = vec![it.alarms[0].clone(), it.alarms[0].clone(), ringing];
+    });
+    examined.complains("alarms", "titanx-receiver-Last-1 rings");
+}
+
+#[test]
+fn a_stack_that_cannot_be_read_is_told_once() {
+    let examined = Examined::new();
+    let nowhere = "http://127.0.0.1:9";
+    let operator = examined.operator.clone();
+    let operator = operator.set("AWS_ENDPOINT_URL_CLOUDFORMATION", nowhere);
+    let run = operator.run("doctor").exits(1);
+    assert_eq!(run.stdout, "");
+    let told = "error: cannot read the stack titanx-receiver";
+    assert!(run.stderr.starts_with(told), "{}", run.stderr);
+}

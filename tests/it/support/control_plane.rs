@@ -84,10 +84,7 @@ async fn serve(
             deployed.function.to_string().into_bytes(),
         )
     } else if path.contains("DescribeAlarms") {
-        (
-            "application/cbor",
-            cbor(&json!({ "MetricAlarms": deployed.alarms })),
-        )
+        ("application/cbor", cbor(&deployed.alarms(&body)))
     } else if body.contains("Action=DescribeStacks") {
         ("text/xml", deployed.stack().into_bytes())
     } else {
@@ -118,6 +115,19 @@ impl Deployed {
              <Outputs>{outputs}</Outputs><Parameters>{parameters}</Parameters>\
              </member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
         )
+    }
+
+    /// A page with one alarm: the first, or the one that the token names.
+    fn alarms(&self, request: &str) -> Value {
+        let token = request.split("alarm-").nth(1).unwrap_or("0");
+        let digits = token.split(|it: char| !it.is_ascii_digit()).next();
+        let index = digits.and_then(|it| it.parse().ok()).unwrap_or(0);
+        let mut page =
+            json!({ "MetricAlarms": self.alarms.get(index..=index).unwrap_or_default() });
+        if index + 1 < self.alarms.len() {
+            page["NextToken"] = format!("alarm-{}", index + 1).into();
+        }
+        page
     }
 
     fn simulated(&self, body: &str) -> String {

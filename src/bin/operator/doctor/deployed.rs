@@ -381,20 +381,23 @@ pub(super) async fn alarms(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
     const SUBJECT: &str = "alarms";
     let prefix = cloud.stack_name()?;
     let client = aws_sdk_cloudwatch::Client::new(&cloud.sdk);
-    let described = client
+    let mut pages = client
         .describe_alarms()
         .alarm_name_prefix(format!("{prefix}-"))
-        .send()
-        .await;
-    let described = described.context("cannot read the alarms")?;
-    let alarms = described.metric_alarms();
+        .into_paginator()
+        .send();
+    let mut alarms = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.context("cannot read the alarms")?;
+        alarms.extend(page.metric_alarms.unwrap_or_default());
+    }
     let mut findings = vec![Finding::check(
         !alarms.is_empty(),
         SUBJECT,
         format!("there are {}", alarms.len()),
         "deploy the template again: its alarms tell what fails",
     )];
-    for alarm in alarms {
+    for alarm in &alarms {
         let name = alarm.alarm_name().unwrap_or_default();
         if alarm.alarm_actions().is_empty() || alarm.actions_enabled() == Some(false) {
             findings.push(Finding::problem(

@@ -10,6 +10,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use anyhow::anyhow;
+use aws_credential_types::provider::error::CredentialsError;
 use comfy_table::{Table, presets::NOTHING};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -85,8 +86,11 @@ impl Screen {
 
     #[expect(clippy::unused_self, reason = "whoever writes needs a screen")]
     pub(crate) fn failed(self, error: &anyhow::Error) {
-        let error = Chain(error.as_ref());
-        aside(format_args!("{} {error}", styled(BAD, "error:")));
+        let told = Chain(error.as_ref()).to_string();
+        aside(format_args!("{} {told}", styled(BAD, "error:")));
+        if let Some(hint) = hint(error, &told) {
+            aside(format_args!("{} {hint}", styled(NOTICE, "hint:")));
+        }
     }
 
     /// A bar for `length` steps of what takes long; it shows on a terminal only.
@@ -112,6 +116,20 @@ impl Screen {
         }
         bar.finish_and_clear();
     }
+}
+
+/// What to do about an error of the SDK's own, which knows nothing of this command's options.
+fn hint(error: &anyhow::Error, told: &str) -> Option<&'static str> {
+    if told.contains("Missing Region") {
+        return Some("say --region, set AWS_REGION, or give the profile a region");
+    }
+    let unknown = error
+        .chain()
+        .any(<dyn std::error::Error>::is::<CredentialsError>);
+    unknown.then_some(
+        "say --profile or set AWS_PROFILE; single sign-on may have to begin anew with \
+         `aws sso login`",
+    )
 }
 
 /// A table without lines, its head in capitals.

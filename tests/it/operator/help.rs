@@ -125,3 +125,24 @@ fn an_error_stands_alone() {
         .exits(1);
     assert_eq!(run.stderr, "error: say --stack or --jobs-table\n");
 }
+
+#[test]
+fn who_lacks_a_region_or_credentials_is_told_how_to_give_them() {
+    let operator = Operator::default();
+    let run = operator.clone().set("AWS_REGION", "us-east-1");
+    let run = run.run("jobs --stack titanx-receiver").exits(1);
+    assert!(
+        run.stderr.contains("\nhint: say --profile"),
+        "{}",
+        run.stderr
+    );
+    let known = operator
+        .set("AWS_ACCESS_KEY_ID", "synthetic")
+        .set("AWS_SECRET_ACCESS_KEY", "synthetic");
+    let run = known.run("jobs --stack titanx-receiver").exits(1);
+    assert!(
+        run.stderr.contains("\nhint: say --region"),
+        "{}",
+        run.stderr
+    );
+}

@@ -24,7 +24,7 @@ use crate::{
     deployment::Deployment,
     screen::{GOOD, Screen, moment, styled},
     store::{Known, Ledger, Place, Rotation, Store, fingerprint},
-    subscribe::{Settling, all_if_none, keep, remember},
+    subscribe::{Settling, all_if_none, keep, overwritten, remember, still_stored},
     vendor::Vendor,
 };
 
@@ -44,8 +44,8 @@ Examples:
   operator rotate --stack titanx-receiver --old 6f1c…        where it is not known which to replace
   operator rotate --stack titanx-receiver --grace 0 --yes    the secret leaked")]
 pub(crate) struct Rotate {
-    /// Subscription to replace [default: the one that this command or `subscribe` made, else all
-    /// active ones for the URL]
+    /// Subscription to replace [default: those that this command or `subscribe` made for the URL,
+    /// and all others that are active for it]
     #[arg(long, value_name = "ID")]
     old: Vec<String>,
     /// Name of the new subscription, where TitanX keeps one
@@ -143,7 +143,7 @@ impl Rotate {
             let exists = |known: &Known| listed.iter().any(|it| it.id == known.id);
             ledger.subscriptions.retain(exists);
         }
-        let replaced = self.replaced(ledger, &url, listed.unwrap_or_default())?;
+        let replaced = self.replaced(ledger, &url, listed.as_deref().unwrap_or_default())?;
         let mut events: Vec<String> = Vec::new();
         for event in replaced.iter().flat_map(|it| &it.events) {
             if !events.contains(event) {
@@ -194,31 +194,32 @@ impl Rotate {
         &self,
         ledger: &Ledger,
         url: &str,
-        listed: Vec<Subscription>,
+        listed: &[Subscription],
     ) -> anyhow::Result<Vec<Subscription>> {
-        let known = ledger.subscriptions.iter().filter(|it| it.url == url);
-        let known = known.map(|known| &known.id);
-        let ids: Vec<&String> = if self.old.is_empty() {
-            known.collect()
+        let ids: Vec<String> = if self.old.is_empty() {
+            let known = ledger.subscriptions.iter().filter(|it| it.url == url);
+            let known: Vec<_> = known.map(|known| known.id.clone()).collect();
+            // The others too: no secret but the new one's stays for this URL.
+            let others = listed.iter().filter(|it| {
+                it.is_active() && it.url.as_deref() == Some(url) && !known.contains(&it.id)
+            });
+            let others: Vec<_> = others.map(|it| it.id.clone()).collect();
+            [known, others].concat()
         } else {
-            self.old.iter().collect()
+            self.old.clone()
         };
-        let replaced: Vec<_> = if ids.is_empty() {
-            let for_url = |it: &Subscription| it.is_active() && it.url.as_deref() == Some(url);
-            listed.into_iter().filter(for_url).collect()
-        } else {
-            let unlisted = |id: &String| Subscription {
-                id: id.clone(),
-                name: None,
-                url: None,
-                events: Vec::new(),
-                status: None,
-            };
-            let find = |id: &&String| listed.iter().find(|it| it.id == **id).cloned();
-            ids.iter()
-                .map(|id| find(id).unwrap_or_else(|| unlisted(id)))
-                .collect()
+        let unlisted = |id: &String| Subscription {
+            id: id.clone(),
+            name: None,
+            url: None,
+            events: Vec::new(),
+            status: None,
         };
+        let find = |id: &String| listed.iter().find(|it| it.id == *id).cloned();
+        let replaced: Vec<_> = ids
+            .iter()
+            .map(|id| find(id).unwrap_or_else(|| unlisted(id)))
+            .collect();
         if replaced.is_empty() {
             bail!("it is not known which subscription is to be replaced: say --old ID");
         }
@@ -236,9 +237,16 @@ impl Rotate {
     ) -> anyhow::Result<()> {
         if !rotation.activated {
             self.settling.wait(rotation.new.stored_ms, screen).await;
+            if !is_under_way(store, &rotation.new.id).await? {
+                return Err(overwritten(titanx, &rotation.new.id).await);
+            }
+            if let Err(error) = still_stored(titanx, store, &rotation.new).await {
+                give_up(store, &rotation.new.id).await?;
+                return Err(error);
+            }
             screen.note(format!("Activating {} …", rotation.new.id));
             if let Err(error) = titanx.activate(&rotation.new.id).await {
-                return Err(not_activated(titanx, store, ledger, error).await);
+                return Err(not_activated(titanx, store, &rotation.new.id, error).await);
             }
             rotation.activated = true;
             ledger.rotation = Some(rotation.clone());
@@ -305,21 +313,28 @@ impl Rotate {
     }
 }
 
-/// Why the new subscription is not active. Had it been deleted, the rotation could never go on: it
-/// is forgotten, and nothing was replaced yet.
-async fn not_activated(
-    titanx: &Titanx,
-    store: &Store,
-    ledger: &mut Ledger,
-    error: Error,
-) -> anyhow::Error {
-    let new = ledger.rotation.as_ref().map(|it| it.new.id.clone());
-    let new = new.unwrap_or_default();
-    if !titanx.is_gone(&new, &error).await {
+/// Whether it is this rotation that is remembered, and not one begun at the same moment.
+async fn is_under_way(store: &Store, new: &str) -> anyhow::Result<bool> {
+    let rotation = store.ledger().await?.rotation;
+    Ok(rotation.is_some_and(|it| it.new.id == new))
+}
+
+/// Forgets a rotation that can never go on. Nothing was replaced yet.
+async fn give_up(store: &Store, new: &str) -> anyhow::Result<()> {
+    let mut ledger = store.ledger().await?;
+    if ledger.rotation.as_ref().is_some_and(|it| it.new.id == new) {
+        ledger.rotation = None;
+        store.put_ledger(&ledger).await?;
+    }
+    Ok(())
+}
+
+/// Why the new subscription is not active. If it was deleted, the rotation is given up.
+async fn not_activated(titanx: &Titanx, store: &Store, new: &str, error: Error) -> anyhow::Error {
+    if !titanx.is_gone(new, &error).await {
         return anyhow::Error::from(error).context(AGAIN);
     }
-    ledger.rotation = None;
-    match store.put_ledger(ledger).await {
+    match give_up(store, new).await {
         Ok(()) => anyhow::Error::from(error).context(format!(
             "{new} was deleted before it took over, nothing was replaced; run this command again \
              to begin anew"

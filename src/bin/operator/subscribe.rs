@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use serde::Serialize;
 use titanx_receiver::{
@@ -123,10 +123,11 @@ impl Subscribe {
             remember(&store, &ledger, &known.id).await?;
             (known, Some(new.subscription))
         };
-        let Known { id, stored_ms, .. } = known;
         if !live.is_empty() {
-            self.settling.wait(stored_ms, screen).await;
+            self.settling.wait(known.stored_ms, screen).await;
         }
+        still_stored(&titanx, &store, &known).await?;
+        let Known { id, .. } = known;
         let is_active = granted.as_ref().is_some_and(Subscription::is_active);
         if !is_active {
             activate(&titanx, &id).await?;
@@ -189,6 +190,37 @@ impl Subscribed {
     }
 }
 
+/// Makes sure, before anything is signed with it, that a secret was not overwritten meanwhile: no
+/// lock keeps a second run of this command, or somebody by hand, from that.
+pub(crate) async fn still_stored(
+    titanx: &Titanx,
+    store: &Store,
+    known: &Known,
+) -> anyhow::Result<()> {
+    let secrets = store.secrets().await?;
+    if secrets.iter().any(|it| fingerprint(it) == known.secret) {
+        return Ok(());
+    }
+    Err(overwritten(titanx, &known.id).await)
+}
+
+/// Takes a subscription out of use that is not stored any more.
+pub(crate) async fn overwritten(titanx: &Titanx, id: &str) -> anyhow::Error {
+    let state = deactivated(titanx, id).await;
+    anyhow!(
+        "what was stored of {id} was overwritten, maybe by another run of this command; {state}: \
+         delete it with `operator delete {id}` and run this command again"
+    )
+}
+
+/// Deactivates a subscription of no use, and tells in what state it is then.
+async fn deactivated(titanx: &Titanx, id: &str) -> String {
+    match titanx.deactivate(id).await {
+        Ok(()) => "it is inactive".to_owned(),
+        Err(error) => format!("it could not be deactivated ({error})"),
+    }
+}
+
 async fn activate(titanx: &Titanx, id: &str) -> anyhow::Result<()> {
     let Err(error) = titanx.activate(id).await else {
         return Ok(());
@@ -212,10 +244,7 @@ pub(crate) async fn keep(
     let id = &new.subscription.id;
     let secrets = [live, std::slice::from_ref(&new.secret)].concat();
     if let Err(error) = store.put_secrets(&secrets).await {
-        let state = match titanx.deactivate(id).await {
-            Ok(()) => "it is inactive".to_owned(),
-            Err(error) => format!("it could not be deactivated ({error})"),
-        };
+        let state = deactivated(titanx, id).await;
         return Err(error.context(format!(
             "the secret of {id} could not be stored and is lost; {state}: delete it with \
              `operator delete {id}` and run this command again"

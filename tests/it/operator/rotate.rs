@@ -263,3 +263,44 @@ fn an_event_type_is_given_up_only_if_that_is_meant() {
     assert!(run.stderr.contains(told), "{}", run.stderr);
     assert_eq!(system.api.active()[0].events, ["job.completed"]);
 }
+
+#[test]
+fn a_new_secret_that_was_overwritten_is_not_activated() {
+    let (system, old) = subscribed(Form::Schema);
+    let mut run = system.operator.start("rotate --settle 2");
+    while system.live_secrets().len() < 2 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    system.emulators.secret.rotate(&old.secret);
+    assert_eq!(run.wait().unwrap().code(), Some(1));
+    assert_eq!(system.api.active(), [old.clone()]);
+    system.operator.run(AT_ONCE).exits(0);
+    is_rotated(&system, &old);
+}
+
+#[test]
+fn rotations_at_the_same_moment_activate_nothing_that_cannot_be_verified() {
+    let (system, old) = subscribed(Form::Schema);
+    let runs: Vec<_> = (0..3)
+        .map(|_| system.operator.start("rotate --settle 8"))
+        .collect();
+    for mut run in runs {
+        run.wait().unwrap();
+    }
+    nothing_is_lost(&system);
+    system.operator.run(AT_ONCE).exits(0);
+    nothing_is_lost(&system);
+    assert!(!system.live_secrets().contains(&old.secret));
+}
+
+#[test]
+fn whatever_else_is_active_for_the_url_is_replaced_too() {
+    let (system, old) = subscribed(Form::Schema);
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = folder.path().join("secret");
+    let line = format!("subscribe --another --secret-file {}", elsewhere.display());
+    system.operator.run(&line).exits(0);
+    assert_eq!(system.api.active().len(), 2);
+    system.operator.run(AT_ONCE).exits(0);
+    is_rotated(&system, &old);
+}

@@ -167,7 +167,9 @@ impl Reconcile {
         while !reading.ended() {
             let page = titanx.read_page(&mut reading, &self.pages.paging()).await;
             page.with_context(|| format!("job {job}"))?;
-            bar.set_length(reading.total.unwrap_or(0));
+            if let Some(total) = reading.total {
+                bar.set_length(total);
+            }
             bar.set_position(reading.items.len() as u64);
             checkpoint.keep(job, &reading)?;
         }

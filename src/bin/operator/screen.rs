@@ -93,15 +93,21 @@ impl Screen {
         }
     }
 
-    /// A bar for `length` steps of what takes long; it shows on a terminal only.
+    /// A bar for `length` steps of what takes long, or for nobody knows how many if that is 0; it
+    /// shows on a terminal only.
     #[expect(clippy::unused_self, reason = "whoever writes needs a screen")]
     pub(crate) fn progress(self, doing: &'static str, length: u64) -> ProgressBar {
         if !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len} {eta}");
-        let bar = ProgressBar::new(length).with_message(doing);
+        let bar = ProgressBar::no_length().with_message(doing);
+        if length > 0 {
+            bar.set_length(length);
+        }
         bar.set_style(style.expect("the template is a valid one"));
+        // Else it shows only when something was done, not while that is waited for.
+        bar.tick();
         bar
     }
 

@@ -151,7 +151,14 @@ async fn clock(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
     let url = cloud.url().await?;
     let sent = now_ms();
     // The gateway answers this itself; the webhook takes POST only.
-    let answer = Http::new().call("GET", &url, &[], "").await?;
+    let answer = match Http::new().call("GET", &url, &[], "").await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let advice = Some("let this machine reach the webhook's URL, or correct --url");
+            let unknown = Finding::unknown(SUBJECT, &error.into());
+            return Ok(vec![Finding { advice, ..unknown }]);
+        }
+    };
     let received = now_ms();
     let date = answer
         .headers

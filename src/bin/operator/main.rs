@@ -47,6 +47,12 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
+Examples:
+  operator subscribe --stack titanx-receiver           make the subscription, store its secret
+  operator send --stack titanx-receiver --count 3      three signed contacts of nobody
+  operator reconcile --stack titanx-receiver JOB       what is missing of a job
+  operator doctor --stack titanx-receiver --json       all that is amiss, for machines
+
 Exit status:
   0  done, or nothing to do
   1  failed

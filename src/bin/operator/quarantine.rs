@@ -27,6 +27,10 @@ use crate::{
 ///
 /// It holds deliveries that were signed, but not understood. Personal data is shown only by --reveal.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  operator quarantine list --stack titanx-receiver
+  operator quarantine redrive --stack titanx-receiver --all")]
 pub(crate) struct Quarantine {
     #[command(subcommand)]
     action: Action,
@@ -209,7 +213,8 @@ fn form(value: &serde_json::Value) -> serde_json::Value {
             members
                 .iter()
                 .map(|(name, value)| {
-                    let shown = SHOWN.contains(&name.as_str()) && !value.is_object();
+                    let plain = value.is_string() || value.is_number();
+                    let shown = SHOWN.contains(&name.as_str()) && plain;
                     (
                         name.clone(),
                         if shown { value.clone() } else { nested(value) },

@@ -278,3 +278,16 @@ fn a_stack_that_cannot_be_read_is_told_once() {
     let told = "error: cannot read the stack titanx-receiver";
     assert!(run.stderr.starts_with(told), "{}", run.stderr);
 }
+
+#[test]
+fn a_webhook_that_cannot_be_reached_is_no_matter_of_permissions() {
+    let examined = Examined::new();
+    let operator = examined.operator.clone();
+    let operator = operator.set("WEBHOOK_URL", "http://127.0.0.1:9/webhooks/titanx");
+    let all = operator.run("--json doctor").exits(3).json();
+    let all = all.as_array().unwrap();
+    let clock = all.iter().find(|it| it["subject"] == "clock").unwrap();
+    assert_eq!(clock["verdict"], "unknown");
+    let advice = clock["advice"].as_str().unwrap();
+    assert!(advice.contains("reach the webhook's URL"), "{advice}");
+}

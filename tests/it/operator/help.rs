@@ -44,6 +44,7 @@ fn every_help_text_is_as_it_was_reviewed() {
 #[test]
 fn every_command_shows_examples() {
     for command in [
+        "",
         "subscribe",
         "rotate",
         "subscriptions",
@@ -52,6 +53,7 @@ fn every_command_shows_examples() {
         "delete",
         "jobs",
         "reconcile",
+        "quarantine",
         "quarantine list",
         "quarantine show",
         "quarantine redrive",

@@ -202,3 +202,17 @@ async fn many_are_read_in_several_goes() {
     assert_eq!(system.emulators.contacts.len(), 25);
     assert_eq!(system.emulators.quarantine.len(), 0);
 }
+
+#[test]
+fn a_member_of_the_envelope_is_shown_only_if_it_can_be_what_it_is_called() {
+    let system = System::start(Form::Schema);
+    let body = json!({"eventType": ["private@example.com"], "timestamp": {"a": "5550100"}});
+    let attributes = [("reason", "not_envelope"), ("encoding", "text")];
+    system
+        .emulators
+        .quarantine
+        .put(&body.to_string(), &attributes);
+    let line = format!("quarantine show {}", ids(&system)[0]);
+    let run = system.operator.run(&line).exits(0);
+    run.tells_nothing_of(&["private@example.com", "5550100"]);
+}

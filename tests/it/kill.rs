@@ -76,6 +76,11 @@ impl Kind {
         }
     }
 
+    /// Whether it goes to quarantine: each time that TitanX delivers it, since no mark is kept of it.
+    fn is_parked(self) -> bool {
+        matches!(self, Self::NotUnderstood | Self::IdReused)
+    }
+
     /// The bodies of this delivery that were made durable, wherever its kind belongs.
     fn durable(self, emulators: &Emulators) -> Vec<String> {
         let messages = match self {
@@ -324,23 +329,28 @@ impl Scene {
         let status = status.and_then(|record| record.get("status").cloned());
         let on_a_queue = !matches!(self.kind, Kind::FinishedJob | Kind::JobNotMarked);
         let sent = on_a_queue && !self.kind.durable(&self.emulators).is_empty();
-        // What is parked has no mark of its own; a FIFO queue drops the second message.
+        // A FIFO queue drops the second message.
         let marked = match self.kind {
-            Kind::NotUnderstood | Kind::IdReused => false,
+            kind if kind.is_parked() => false,
             Kind::ContactOnFifoQueue => true,
             _ => status == Some(AttributeValue::S("COMPLETED".to_owned())),
         };
         sent && !marked
     }
 
-    /// What is wrong with what is durable at the end.
-    fn wrong(&self, may_duplicate: bool) -> Vec<String> {
+    /// What is wrong with what is durable at the end, after so many acknowledgements.
+    fn wrong(&self, acknowledged: usize, may_duplicate: bool) -> Vec<String> {
         let mut wrong = Vec::new();
         let durable = self.kind.durable(&self.emulators);
         if durable.is_empty() {
             wrong.push("lost".to_owned());
         }
-        if durable.len() > 1 + usize::from(may_duplicate) {
+        let expected = if self.kind.is_parked() {
+            acknowledged
+        } else {
+            1
+        };
+        if durable.len() > expected + usize::from(may_duplicate) {
             wrong.push(format!("made durable {} times", durable.len()));
         }
         if durable.iter().any(|body| *body != self.kind.body()) {
@@ -440,7 +450,8 @@ async fn kill(case: Case, binary: &Path) -> Run {
     if statuses.last() != Some(&200) {
         wrong.push("never acknowledged".to_owned());
     }
-    wrong.extend(scene.wrong(may_duplicate));
+    let acknowledged = statuses.iter().filter(|&&status| status == 200).count();
+    wrong.extend(scene.wrong(acknowledged, may_duplicate));
     Run {
         times: case.kind.durable(&scene.emulators).len(),
         case,

@@ -267,4 +267,9 @@ mod tests {
             assert!(!request.contains(counted), "{request}");
         }
     }
+
+    #[test]
+    fn three_slow_attempts_of_a_step_leave_half_the_budget() {
+        assert_eq!(ATTEMPTS * ATTEMPT_TIMEOUT, BUDGET / 2);
+    }
 }

@@ -360,11 +360,26 @@ mod tests {
                 ("AWS_CA_BUNDLE", "/dev/null"),
                 "AWS_CA_BUNDLE: no certificate",
             ),
+            (
+                (
+                    "AWS_CA_BUNDLE",
+                    concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+                ),
+                "AWS_CA_BUNDLE: no certificate",
+            ),
         ] {
             let mistakes = read(&[change]).unwrap_err();
             assert!(mistakes.contains(mistake), "{mistake} in {mistakes}");
             assert!(!mistakes.contains(';'), "more than one: {mistakes}");
         }
+    }
+
+    #[test]
+    fn other_certificates_than_amazons_are_read_whole() {
+        let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/src/amazon-roots.pem");
+        let config = read(&[("AWS_CA_BUNDLE", bundle)]).unwrap();
+        let certificates = include_bytes!("amazon-roots.pem").to_vec();
+        assert_eq!(config.account.ca_bundle, Some(certificates));
     }
 
     #[test]

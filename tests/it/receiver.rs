@@ -1,9 +1,11 @@
 //! Every row of the table of answers, and what each leaves behind.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, io::Read, net::TcpListener, time::Duration};
 
 use serde_json::{Value, json};
-use titanx_receiver::{budget::Budget, deliveries::Claim, error::Step, event::Event};
+use titanx_receiver::{
+    budget::Budget, config::Config, deliveries::Claim, error::Step, event::Event,
+};
 
 use crate::support::{
     emulators::{AttributeValue, Emulators, Fault, Harm, Item, SIGNING_SECRET, When},
@@ -406,6 +408,24 @@ async fn a_record_past_its_retention_is_as_good_as_deleted() {
 }
 
 #[tokio::test]
+async fn what_is_completed_stays_so_long_after_its_lease() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let completed = item(&[
+        ("delivery_id", s("delivery-1")),
+        ("status", s("COMPLETED")),
+        ("in_progress_expiration", n(1)),
+        ("expiration", n(now() / 1000 + 60)),
+        ("claimed_by", s("somebody")),
+    ]);
+    emulators.deliveries.put(&completed);
+    let answer = deliver(&receiver, &signed(&contact("delivery-1"))).await;
+    assert_eq!(answer, Answer::duplicate());
+    assert_eq!(emulators.deliveries.get("delivery-1"), Some(completed));
+    assert_eq!(emulators.contacts.len(), 0);
+}
+
+#[tokio::test]
 async fn a_record_of_unknown_form_is_nobodys_permission() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
@@ -565,6 +585,52 @@ async fn a_failed_send_gives_the_claim_back_for_the_next_attempt() {
 }
 
 #[tokio::test]
+async fn nothing_is_acknowledged_that_could_not_be_kept() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    let fails = Fault::Before(Harm::ServerError);
+    proxies.sqs.inject(When::Always, fails);
+    proxies.dynamodb.inject(When::Every("UpdateItem"), fails);
+    let events = [
+        signed(&contact("delivery-1")),
+        signed(&finished_job("delivery-2", "job-1")),
+        signed("nonsense"),
+    ];
+    for event in &events {
+        let answer = deliver(&receiver, event).await;
+        assert_eq!(answer.status, 503, "{event}");
+        assert!(answer.is_in_the_table());
+    }
+    assert_eq!(emulators.deliveries.len(), 0);
+    proxies.heal();
+    for event in &events {
+        assert_eq!(deliver(&receiver, event).await.status, 200);
+    }
+    assert_eq!(emulators.contacts.len(), 1);
+    assert_eq!(emulators.jobs.len(), 1);
+    assert_eq!(emulators.quarantine.len(), 1);
+}
+
+#[tokio::test]
+async fn without_a_claim_nothing_is_begun() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let receiver = receiver(&environment);
+    let claim = When::Every("PutItem");
+    proxies
+        .dynamodb
+        .inject(claim, Fault::Before(Harm::ServerError));
+    for body in [contact("delivery-1"), finished_job("delivery-2", "job-1")] {
+        assert_eq!(deliver(&receiver, &signed(&body)).await.status, 503);
+    }
+    assert_eq!(emulators.contacts.len(), 0);
+    assert_eq!(emulators.jobs.len(), 0);
+}
+
+#[tokio::test]
 async fn a_send_that_hangs_is_given_up_in_time_to_give_the_claim_back() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
@@ -665,6 +731,27 @@ async fn no_effect_is_begun_under_a_lease_that_may_end_first() {
         let budget = Budget::begin(now_ms() + 8_000);
         assert_eq!(budget.covers_effect(Step::Send, &lease).is_ok(), covers);
         receiver.deliveries.release(&lease).await.unwrap();
+    }
+}
+
+/// Where nobody answers, so that to connect is given up too: it must not hold up the start.
+#[tokio::test]
+async fn both_stores_are_connected_to_before_the_first_delivery() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let stores = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS"].map(|name| {
+        let store = TcpListener::bind("127.0.0.1:0").unwrap();
+        environment.insert(name, format!("http://{}/", store.local_addr().unwrap()));
+        store
+    });
+    let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
+    config.build().1.connect().await;
+    for store in stores {
+        store.set_nonblocking(true).unwrap();
+        let (mut connection, _) = store.accept().unwrap();
+        let mut request = [0; 19];
+        connection.read_exact(&mut request).unwrap();
+        assert_eq!(str::from_utf8(&request), Ok("GET /ping HTTP/1.1\r"));
     }
 }
 

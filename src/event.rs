@@ -567,6 +567,15 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_nested_and_no_text_counts_as_deep() {
+        let siblings = json!([[], {"brackets": r#"[{\"[{"#}, {"closed": "]}]}"}]);
+        let wide = with("/payload/firstName", vec![siblings; 200].into());
+        assert!(parse(&wide).is_ok());
+        assert_eq!(depth(r#"{"a": [{"b": "]}"}, [[]], "[[[\"[["]}"#), 4);
+        assert_eq!(depth(r#"{"\\": [1]}"#), 2);
+    }
+
+    #[test]
     fn nesting_is_understood_as_deep_as_a_parser_goes() {
         let nested = |levels: usize| {
             let lists = "[".repeat(levels) + &"]".repeat(levels);

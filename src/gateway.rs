@@ -130,9 +130,6 @@ impl<'de> Deserialize<'de> for Text {
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
                 Ok(Text(bytes.to_vec()))
             }
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Text, E> {
-                Ok(Text(bytes))
-            }
         }
         deserializer.deserialize_byte_buf(TextVisitor)
     }

@@ -717,6 +717,34 @@ async fn a_completion_is_true_whoever_holds_the_claim_by_then_and_expires() {
 }
 
 #[tokio::test]
+async fn a_completed_contact_can_be_recognised_once_its_job_is_reconciled() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let (longest, longer) = ("j".repeat(128), "j".repeat(129));
+    // printf %s crm-1 | sha256sum, the first 16 bytes in Base64.
+    let key = AttributeValue::SS(vec!["contactCrmId:5uL7v5SzpdYP2MFkPrKKMg".to_owned()]);
+    let scored = "job.contact.scored";
+    let cases = [
+        (
+            scored,
+            json!({"jobId": "job-1", "contactCrmId": "crm-1"}),
+            (Some("job-1"), Some(key)),
+        ),
+        (scored, json!({"jobId": longest}), (Some(&*longest), None)),
+        (scored, json!({"jobId": longer}), (None, None)),
+        ("job.completed", json!({"jobId": "job-1"}), (None, None)),
+    ];
+    for (number, (event_type, payload, (job_id, keys))) in cases.into_iter().enumerate() {
+        let id = format!("delivery-{number}");
+        deliver(&receiver, &signed(&envelope(&id, event_type, &payload))).await;
+        let record = emulators.deliveries.get(&id).unwrap();
+        assert_eq!(text(&record, "status").as_deref(), Some("COMPLETED"));
+        assert_eq!(text(&record, "job_id").as_deref(), job_id, "{payload}");
+        assert_eq!(record.get("contact_keys"), keys.as_ref(), "{payload}");
+    }
+}
+
+#[tokio::test]
 async fn no_effect_is_begun_under_a_lease_that_may_end_first() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::fmt;
 
@@ -86,14 +86,48 @@ async fn a_delivery_with_nothing_wrong_is_counted_by_no_filter() {
     }
 }
 
+#[tokio::test]
+async fn every_delivery_is_told_of_in_one_line_by_its_id_and_what_became_of_it() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let told = |level, outcome, status| json!({"level": level, "message": "delivery answered", "outcome": outcome, "status": status});
+    let with = |mut line: Value, name: &str, value: &str| {
+        line[name] = value.into();
+        line
+    };
+    let of_the_contact = |line| {
+        let line = with(line, "delivery_id", "delivery-1");
+        with(line, "event_type", "job.contact.scored")
+    };
+    let quarantined = |reason| with(told("WARN", "quarantined", 200), "reason", reason);
+    let scored = signed(&contact("delivery-1"));
+    for (event, line) in [
+        (&scored, of_the_contact(told("INFO", "accepted", 200))),
+        (&scored, of_the_contact(told("INFO", "duplicate", 200))),
+        (&signed("nonsense"), quarantined("not_json")),
+        (
+            &signed(r#"{"id": "delivery-2"}"#),
+            with(quarantined("not_envelope"), "delivery_id", "delivery-2"),
+        ),
+        (
+            &request(&contact("delivery-3"), None),
+            told("WARN", "refused", 401),
+        ),
+    ] {
+        let log = Log::default();
+        log.of(Box::pin(deliver(&receiver, event))).await;
+        assert_eq!(log.told(), [line]);
+    }
+}
+
 const FILTERS: [&str; 3] = ["RefusedFilter", "TooLargeFilter", "CompleteFailedFilter"];
 
 /// What was logged during a delivery, as the function writes it.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    async fn of<T>(&self, delivery: impl Future<Output = T>) -> T {
+    pub(crate) async fn of<T>(&self, delivery: impl Future<Output = T>) -> T {
         let log = self.clone();
         let lines = fmt().json().flatten_event(true);
         let lines = lines.with_writer(move || log.clone()).finish();
@@ -106,6 +140,16 @@ impl Log {
             .into_iter()
             .map(Result::unwrap)
             .collect()
+    }
+
+    /// The lines without what the function's own format leaves out.
+    pub(crate) fn told(&self) -> Vec<Value> {
+        let mut lines = self.lines();
+        for line in &mut lines {
+            let line = line.as_object_mut().unwrap();
+            line.retain(|name, _| name != "timestamp" && name != "target");
+        }
+        lines
     }
 
     /// How many of the lines the pattern of a filter matches: `{ $.field = "word" }`.

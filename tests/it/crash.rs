@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use titanx_receiver::{config::Config, queue::Queue, receiver::Receiver};
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
+use crate::alarms::Log;
 use crate::support::{
     emulators::{Emulators, Fault, FaultProxy, Harm, When},
     front_door::{Answer, Proxies, deliver_within, environment, receiver},
@@ -395,9 +396,16 @@ async fn a_panic_is_answered_and_the_next_attempt_takes_the_delivery() {
     receiver.contacts = Queue::contacts(sqs, emulators.contacts.url.clone());
     let event = signed(&contact("delivery-1"));
 
-    let answer = deliver_within(&receiver, &event, TIMEOUT).await;
+    let log = Log::default();
+    let delivery = deliver_within(&receiver, &event, TIMEOUT);
+    let answer = log.of(Box::pin(delivery)).await;
     assert_eq!(answer.status, 503);
     assert!(answer.is_in_the_table());
+    let line = json!({
+        "level": "ERROR", "message": "delivery answered", "delivery_id": "delivery-1",
+        "outcome": "panicked", "status": 503,
+    });
+    assert_eq!(log.told(), [line]);
 
     sleep(LEASE).await;
     receiver.contacts = Queue::contacts(aws.sqs(), emulators.contacts.url.clone());

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::contenders::Contender;
 use crate::endpoints::Transport;
 use crate::environment::{Environment, Extras, Host};
-use crate::workload::Workload;
+use crate::workload::{Request, SECRET, Workload, contact};
 
 /// Millions of instructions, over TLS.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -25,14 +25,17 @@ pub struct Instructions {
 
 /// Counts, and leaves what callgrind wrote in `directory`, for `callgrind_annotate` to show.
 pub fn count(host: &Host, contender: &Contender, directory: &Path) -> Result<Instructions> {
-    const MANY: u32 = 100;
+    const MANY: usize = 100;
     let counted = |name: &str, deliveries, variables: &[_]| {
+        let requests = Workload::New.requests(0, deliveries);
+        let output = directory.join(name);
         run(
             host,
             contender,
-            deliveries,
+            Workload::New,
+            &requests,
             variables,
-            &directory.join(name),
+            &output,
         )
     };
     let nobody = "https://127.0.0.1:1".to_owned();
@@ -43,15 +46,42 @@ pub fn count(host: &Host, contender: &Contender, directory: &Path) -> Result<Ins
         init: counted("init.callgrind", 0, &[])?,
         init_unprimed: counted("unprimed.callgrind", 0, &unreachable)?,
         init_and_first: counted("first.callgrind", 1, &[])?,
-        warm: (counted("two-hundred.callgrind", 2 * MANY, &[])? - before) / f64::from(MANY),
+        warm: (counted("two-hundred.callgrind", 2 * MANY, &[])? - before) / MANY as f64,
     })
 }
 
-/// Millions of instructions of a start and so many deliveries.
+/// Whether the work grows as the body does and no faster: what one more kilobyte takes, in thousands of instructions,
+/// between bodies of 100 and 200 KB and between those of 200 and 400 KB.
+///
+/// # Errors
+///
+/// When the second is a tenth more than the first.
+pub fn growth(host: &Host, contender: &Contender, directory: &Path) -> Result<String> {
+    let mut table = String::from("thousands for one more KB     100–200 KB  200–400 KB\n");
+    for (workload, secret) in [(Workload::New, SECRET), (Workload::Forged, "another")] {
+        let counted = |kilobytes: usize| {
+            let body = contact("00000000-0000-4000-8009-000000000000", kilobytes * 1_000);
+            let requests = [Request::new(&body, secret, false)];
+            let output = directory.join(format!("{kilobytes}-kb.callgrind"));
+            run(host, contender, workload, &requests, &[], &output)
+        };
+        let (small, middle, large) = (counted(100)?, counted(200)?, counted(400)?);
+        let (first, second) = ((middle - small) * 10.0, (large - middle) * 5.0);
+        table += &format!("{:<28}{first:>12.1}{second:>12.1}\n", workload.title());
+        ensure!(
+            second < 1.1 * first,
+            "{table}\nthe work grows faster than the body"
+        );
+    }
+    Ok(table)
+}
+
+/// Millions of instructions of a start and these deliveries.
 fn run(
     host: &Host,
     contender: &Contender,
-    deliveries: u32,
+    workload: Workload,
+    requests: &[Request],
     variables: &[(String, String)],
     output: &Path,
 ) -> Result<f64> {
@@ -67,11 +97,56 @@ fn run(
         variables: variables.to_vec(),
     };
     let environment = Environment::start_with(host, contender, Transport::Tls, &extras)?;
-    for request in Workload::New.requests(0, deliveries as usize) {
-        environment.invoke(&request.event, contender.status(Workload::New))?;
+    for request in requests {
+        environment.invoke(&request.event, contender.status(workload))?;
     }
     environment.terminate()?;
     total(output)
+}
+
+/// By how much a count may differ from its baseline before somebody has to say why.
+const TOLERANCE: f64 = 0.03;
+
+impl Instructions {
+    /// A table beside the baseline.
+    ///
+    /// # Errors
+    ///
+    /// When a count differs by more than the tolerance: also a smaller one, since a baseline that is
+    /// out of date would let the next growth pass.
+    pub fn compare(&self, baseline: &Self) -> Result<String> {
+        let rows = [
+            ("init", baseline.init, self.init),
+            ("init, unprimed", baseline.init_unprimed, self.init_unprimed),
+            (
+                "init + first delivery",
+                baseline.init_and_first,
+                self.init_and_first,
+            ),
+            ("warm delivery", baseline.warm, self.warm),
+        ];
+        let mut table = format!(
+            "{:<24}{:>12}{:>12}{:>10}\n",
+            "millions", "baseline", "counted", "change"
+        );
+        let mut beyond = Vec::new();
+        for (name, before, now) in rows {
+            let change = now / before - 1.0;
+            let percent = 100.0 * change;
+            table += &format!("{name:<24}{before:>12.3}{now:>12.3}{percent:>+9.1}%\n");
+            if change.abs() > TOLERANCE {
+                beyond.push(name);
+            }
+        }
+        ensure!(
+            beyond.is_empty(),
+            "{table}\nmore than {:.0} % from the baseline: {}. If it is meant so, keep the new counts with a commit \
+             that says why.",
+            100.0 * TOLERANCE,
+            beyond.join(", ")
+        );
+        Ok(table)
+    }
 }
 
 fn total(output: &Path) -> Result<f64> {
@@ -82,4 +157,29 @@ fn total(output: &Path) -> Result<f64> {
         .context("no total")?;
     let total: f64 = line.trim().parse()?;
     Ok(total / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASELINE: Instructions = Instructions {
+        init: 6.0,
+        init_unprimed: 1.5,
+        init_and_first: 8.0,
+        warm: 2.0,
+    };
+
+    #[test]
+    fn a_count_may_differ_by_three_percent_either_way() {
+        for warm in [1.95, 2.0, 2.05] {
+            let counted = Instructions { warm, ..BASELINE };
+            assert!(counted.compare(&BASELINE).is_ok(), "{warm}");
+        }
+        for warm in [1.9, 2.07] {
+            let counted = Instructions { warm, ..BASELINE };
+            let error = counted.compare(&BASELINE).unwrap_err().to_string();
+            assert!(error.contains("baseline: warm delivery."), "{error}");
+        }
+    }
 }

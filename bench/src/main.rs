@@ -55,6 +55,9 @@ enum Command {
         /// Keep what callgrind wrote in this directory, for `callgrind_annotate`.
         #[arg(long)]
         callgrind: Option<PathBuf>,
+        /// Compare with the counts in this file, and fail where one differs by more than 3 %.
+        #[arg(long)]
+        baseline: Option<PathBuf>,
     },
 }
 
@@ -93,9 +96,11 @@ fn main() -> Result<()> {
             show(&kept, results.parent().unwrap_or(Path::new(".")))
         }
         Command::Scale { common } => scale(&common),
-        Command::Instructions { common, callgrind } => {
-            count_instructions(&common, callgrind.as_deref())
-        }
+        Command::Instructions {
+            common,
+            callgrind,
+            baseline,
+        } => count_instructions(&common, callgrind.as_deref(), baseline.as_deref()),
     }
 }
 
@@ -137,11 +142,21 @@ fn scale(options: &Common) -> Result<()> {
     )
 }
 
-fn count_instructions(options: &Common, callgrind: Option<&Path>) -> Result<()> {
+fn count_instructions(
+    options: &Common,
+    callgrind: Option<&Path>,
+    baseline: Option<&Path>,
+) -> Result<()> {
     let host = Host::new()?;
     let directory = callgrind.unwrap_or(&host.directory);
-    let counted = instructions::count(&host, &receiver(options)?, directory)?;
+    let contender = receiver(options)?;
+    let counted = instructions::count(&host, &contender, directory)?;
     println!("{}", serde_json::to_string_pretty(&counted)?);
+    eprintln!("\n{}", instructions::growth(&host, &contender, directory)?);
+    if let Some(baseline) = baseline {
+        let baseline = serde_json::from_slice(&fs::read(baseline)?)?;
+        eprintln!("\n{}", counted.compare(&baseline)?);
+    }
     Ok(())
 }
 

@@ -238,6 +238,37 @@ mod tests {
 
     use super::*;
 
+    fn at(dynamodb: String) -> Aws {
+        Aws::new(Account {
+            region: "us-east-1".to_owned(),
+            credentials: Credentials::from_keys("id", "key", None),
+            ca_bundle: None,
+            endpoints: Endpoints {
+                dynamodb: Some(dynamodb),
+                ..Endpoints::default()
+            },
+        })
+    }
+
+    #[tokio::test]
+    async fn an_answer_whose_body_never_comes_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let attempts = thread::spawn(move || {
+            // Kept, or they would be closed.
+            let streams = (0..ATTEMPTS).map(|_| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n";
+                assert!(stream.read(&mut [0; 8_192]).unwrap() > 0);
+                stream.write_all(head.as_bytes()).unwrap();
+                stream
+            });
+            streams.collect::<Vec<_>>()
+        });
+        assert!(at(url).dynamodb().list_tables().send().await.is_err());
+        assert_eq!(attempts.join().unwrap().len(), 3);
+    }
+
     #[tokio::test]
     async fn a_call_is_signed_and_carries_no_statistics() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -250,16 +281,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).unwrap();
             String::from_utf8_lossy(&request[..length]).to_lowercase()
         });
-        let account = Account {
-            region: "us-east-1".to_owned(),
-            credentials: Credentials::from_keys("id", "key", None),
-            ca_bundle: None,
-            endpoints: Endpoints {
-                dynamodb: Some(url),
-                ..Endpoints::default()
-            },
-        };
-        let call = Aws::new(account).dynamodb().list_tables().send();
+        let call = at(url).dynamodb().list_tables().send();
         call.await.unwrap();
         let request = request.join().unwrap();
         assert!(request.contains("authorization: aws4-hmac-sha256"));

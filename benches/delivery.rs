@@ -6,11 +6,9 @@
 
 use std::hint::black_box;
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::{
-    http::{
-        HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
-    },
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector},
     orchestrator::{HttpRequest, HttpResponse},
 };
 use aws_smithy_types::body::SdkBody;
@@ -19,6 +17,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
 use sha2::Sha256;
 use titanx_receiver::{
+    aws::{Account, Aws, Endpoints},
     deliveries::Deliveries,
     event::{Event, Kind},
     gateway::Request,
@@ -165,30 +164,22 @@ fn deliver(bencher: Bencher, event: &str, status: u16) {
 }
 
 fn receiver() -> Receiver {
-    let dynamodb = aws_sdk_dynamodb::Client::from_conf(
-        aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("id", "key", None, None, "bench"))
-            .http_client(client())
-            .build(),
-    );
-    let sqs = aws_sdk_sqs::Client::from_conf(
-        aws_sdk_sqs::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("id", "key", None, None, "bench"))
-            .http_client(client())
-            .build(),
+    let aws = Aws::new(
+        SharedHttpConnector::new(AllIsWell),
+        Account {
+            region: "us-east-1".to_owned(),
+            credentials: SharedCredentialsProvider::new(Credentials::from_keys("id", "key", None)),
+            endpoints: Endpoints::default(),
+        },
     );
     let url = "https://sqs.us-east-1.amazonaws.com/000000000000/queue";
     let retention = std::time::Duration::from_hours(7 * 24);
     Receiver {
         secrets: Secrets::fixed(&[SECRET.to_owned()]),
-        deliveries: Deliveries::new(dynamodb.clone(), "deliveries".to_owned(), retention),
-        jobs: Jobs::new(dynamodb, "jobs".to_owned()),
-        contacts: Queue::contacts(sqs.clone(), url.to_owned()),
-        quarantine: Queue::quarantine(sqs, url.to_owned()),
+        deliveries: Deliveries::new(aws.dynamodb(), "deliveries".to_owned(), retention),
+        jobs: Jobs::new(aws.dynamodb(), "jobs".to_owned()),
+        contacts: Queue::contacts(aws.sqs(), url.to_owned()),
+        quarantine: Queue::quarantine(aws.sqs(), url.to_owned()),
     }
 }
 
@@ -199,10 +190,9 @@ struct AllIsWell;
 impl HttpConnector for AllIsWell {
     fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
         let ok = 200_u16.try_into().expect("a status code");
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(ok, SdkBody::from("{}"))))
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(
+            ok,
+            SdkBody::from(r#"{"MessageId":"1"}"#),
+        )))
     }
-}
-
-fn client() -> SharedHttpClient {
-    http_client_fn(|_, _| SharedHttpConnector::new(AllIsWell))
 }

@@ -1,61 +1,57 @@
-//! The way to AWS: one connector, and so one pool of connections, for all clients.
+//! The way to AWS: one connector, and so one pool of connections, for all services.
 
 use std::time::Duration;
 
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_runtime::{
-    invocation_id::InvocationIdInterceptor, request_info::RequestInfoInterceptor,
-    user_agent::UserAgentInterceptor,
-};
-use aws_sdk_dynamodb::config::{
-    BehaviorVersion, IdentityCache, Region, StalledStreamProtectionConfig,
-};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::{
     Connector,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::{
-    box_error::BoxError,
     client::{
-        http::{
-            HttpConnector, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
-            http_client_fn,
-        },
-        interceptors::{
-            Intercept, SharedInterceptor, context::BeforeSerializationInterceptorContextRef,
-            disable_interceptor, dyn_dispatch_hint,
-        },
+        http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector},
         orchestrator::HttpRequest,
     },
     shared::IntoShared,
 };
-use aws_smithy_types::{
-    config_bag::ConfigBag, endpoint::Endpoint, retry::RetryConfig, timeout::TimeoutConfig,
-};
-use aws_types::SdkConfig;
 
-use crate::budget::BUDGET;
+use self::service::{ATTEMPT_TIMEOUT, Api};
+pub use self::service::{CallError, Done, Refusal, Service};
+
+pub mod dynamodb;
+mod service;
+mod signer;
 
 /// The roots that AWS's own endpoints are certified under, as Amazon Trust Services publishes them.
-/// To read a system's hundred and more instead takes four times the instructions of all else at start.
+/// To read a system's hundred and more instead takes ten times the instructions of all else at start.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
-/// Three attempts of one step, each slow past its timeout, take half the budget: the steps after
-/// it still have theirs.
-const ATTEMPTS: u32 = 3;
-const ATTEMPT_TIMEOUT: Duration = BUDGET.checked_div(2 * ATTEMPTS).expect("not by zero");
 const CONNECT_TIMEOUT: Duration = ATTEMPT_TIMEOUT;
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+const DYNAMODB: Api = Api {
+    name: "dynamodb",
+    target: "DynamoDB_20120810",
+    content_type: "application/x-amz-json-1.0",
+};
+const SQS: Api = Api {
+    name: "sqs",
+    target: "AmazonSQS",
+    content_type: "application/x-amz-json-1.0",
+};
+const SECRETS_MANAGER: Api = Api {
+    name: "secretsmanager",
+    target: "secretsmanager",
+    content_type: "application/x-amz-json-1.1",
+};
 
 /// Where AWS is, and as whom to speak to it.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// The region, for example `us-east-1`.
     pub region: String,
-    /// The function's own credentials.
-    pub credentials: Credentials,
-    /// Certificates to trust instead of Amazon's roots (PEM).
-    pub ca_bundle: Option<Vec<u8>>,
+    /// Asked for credentials before each call.
+    pub credentials: SharedCredentialsProvider,
     /// Endpoints to use instead of the region's own, for emulators.
     pub endpoints: Endpoints,
 }
@@ -71,147 +67,96 @@ pub struct Endpoints {
     pub secrets_manager: Option<String>,
 }
 
-/// Clients of the services that the receiver uses, made once.
+/// The services that the receiver uses.
 #[derive(Debug)]
 pub struct Aws {
-    sdk: SdkConfig,
     connector: SharedHttpConnector,
     account: Account,
 }
 
 impl Aws {
-    /// Prepares the way; nothing is connected yet.
-    ///
-    /// # Panics
-    ///
-    /// When [`Account::ca_bundle`] holds what is not a certificate.
+    /// The services of `account`, reached through `connector`. Nothing is connected yet.
     #[must_use]
-    pub fn new(account: Account) -> Self {
-        let connector = connector(account.ca_bundle.as_deref());
-        let sdk = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(account.region.clone()))
-            .credentials_provider(SharedCredentialsProvider::new(account.credentials.clone()))
-            .http_client(shared(connector.clone()))
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(ATTEMPTS)
-                    .with_initial_backoff(FIRST_BACKOFF),
-            )
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .build(),
-            )
-            // An attempt is given up, its answer's body included, before any stream counts as stalled.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // The credentials are those of the process, for as long as it lives.
-            .identity_cache(IdentityCache::no_cache())
-            .build();
-        Self {
-            sdk,
-            connector,
-            account,
+    pub fn new(connector: SharedHttpConnector, account: Account) -> Self {
+        Self { connector, account }
+    }
+
+    /// DynamoDB.
+    #[must_use]
+    pub fn dynamodb(&self) -> Service {
+        self.service(&DYNAMODB, self.account.endpoints.dynamodb.as_deref())
+    }
+
+    /// SQS.
+    #[must_use]
+    pub fn sqs(&self) -> Service {
+        self.service(&SQS, self.account.endpoints.sqs.as_deref())
+    }
+
+    /// Secrets Manager.
+    #[must_use]
+    pub fn secrets_manager(&self) -> Service {
+        let endpoint = self.account.endpoints.secrets_manager.as_deref();
+        self.service(&SECRETS_MANAGER, endpoint)
+    }
+
+    fn service(&self, api: &'static Api, endpoint: Option<&str>) -> Service {
+        let region = &self.account.region;
+        let endpoint = endpoint.map(|it| it.trim_end_matches('/').to_owned());
+        Service {
+            api,
+            connector: self.connector.clone(),
+            endpoint: endpoint.unwrap_or_else(|| regional_endpoint(api.name, region)),
+            region: region.clone(),
+            credentials: self.account.credentials.clone(),
         }
-    }
-
-    /// A client of DynamoDB.
-    #[must_use]
-    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.sdk);
-        config.set_endpoint_url(self.account.endpoints.dynamodb.clone());
-        config.push_interceptor(SharedInterceptor::new(NoStatistics));
-        aws_sdk_dynamodb::Client::from_conf(config.build())
-    }
-
-    /// A client of SQS.
-    #[must_use]
-    pub fn sqs(&self) -> aws_sdk_sqs::Client {
-        let mut config = aws_sdk_sqs::config::Builder::from(&self.sdk);
-        config.set_endpoint_url(self.account.endpoints.sqs.clone());
-        config.push_interceptor(SharedInterceptor::new(NoStatistics));
-        aws_sdk_sqs::Client::from_conf(config.build())
-    }
-
-    /// A client of Secrets Manager.
-    #[must_use]
-    pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        let mut config = aws_sdk_secretsmanager::config::Builder::from(&self.sdk);
-        config.set_endpoint_url(self.account.endpoints.secrets_manager.clone());
-        aws_sdk_secretsmanager::Client::from_conf(config.build())
     }
 
     /// Connects to DynamoDB and SQS ahead of the first delivery, while Lambda still lends a whole
     /// processor: a handshake at the share of 128 MB takes longer than everything else together.
     /// `GET /ping` needs no permission. Whatever fails here is left to the first delivery.
     pub async fn connect(&self) {
-        tokio::join!(
-            self.ping(self.dynamodb_endpoint()),
-            self.ping(self.sqs_endpoint())
-        );
+        tokio::join!(self.ping(self.dynamodb()), self.ping(self.sqs()));
     }
 
-    async fn ping(&self, endpoint: impl Future<Output = Result<Endpoint, BoxError>>) {
-        let Ok(endpoint) = endpoint.await else { return };
-        let url = format!("{}/ping", endpoint.url().trim_end_matches('/'));
-        if let Ok(request) = HttpRequest::get(url) {
+    async fn ping(&self, service: Service) {
+        if let Ok(request) = HttpRequest::get(format!("{}/ping", service.endpoint)) {
             let ping = self.connector.call(request);
             let _best_effort = tokio::time::timeout(CONNECT_TIMEOUT, ping).await;
         }
     }
-
-    async fn dynamodb_endpoint(&self) -> Result<Endpoint, BoxError> {
-        use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
-        let params = Params::builder()
-            .region(&self.account.region)
-            .set_endpoint(self.account.endpoints.dynamodb.clone())
-            .build()?;
-        DefaultResolver::new().resolve_endpoint(&params).await
-    }
-
-    async fn sqs_endpoint(&self) -> Result<Endpoint, BoxError> {
-        use aws_sdk_sqs::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
-        let params = Params::builder()
-            .region(&self.account.region)
-            .set_endpoint(self.account.endpoints.sqs.clone())
-            .build()?;
-        DefaultResolver::new().resolve_endpoint(&params).await
-    }
 }
 
-/// Leaves out the headers that AWS keeps statistics by: who calls with which SDK, and how often a
-/// call was tried. To write, sign and send them took a twentieth of a delivery's instructions.
-#[derive(Debug)]
-struct NoStatistics;
-
-#[dyn_dispatch_hint]
-impl Intercept for NoStatistics {
-    fn name(&self) -> &'static str {
-        "NoStatistics"
-    }
-
-    fn read_before_execution(
-        &self,
-        _context: &BeforeSerializationInterceptorContextRef<'_>,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        const CAUSE: &str = "no statistics are wanted";
-        let state = config.interceptor_state();
-        state.store_put(disable_interceptor::<UserAgentInterceptor>(CAUSE));
-        state.store_put(disable_interceptor::<InvocationIdInterceptor>(CAUSE));
-        state.store_put(disable_interceptor::<RequestInfoInterceptor>(CAUSE));
-        Ok(())
-    }
+/// Where `service` is in `region`: the partition's domain follows from how the region's name begins.
+fn regional_endpoint(service: &str, region: &str) -> String {
+    /// As the SDK has them; the longer beginning first.
+    const PARTITIONS: [(&str, &str); 6] = [
+        ("cn-", "amazonaws.com.cn"),
+        ("eusc-", "amazonaws.eu"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("us-iso-", "c2s.ic.gov"),
+    ];
+    let partition = PARTITIONS.iter().find(|it| region.starts_with(it.0));
+    let domain = partition.map_or("amazonaws.com", |it| it.1);
+    format!("https://{service}.{region}.{domain}")
 }
 
 /// A connector that trusts `ca_bundle` (PEM), or Amazon's roots.
-fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
+///
+/// # Panics
+///
+/// When `ca_bundle` holds what is not a certificate.
+#[must_use]
+pub fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
     let roots = TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS));
     let tls = TlsContext::builder()
         .with_trust_store(roots)
         .build()
         .expect("a trust store is all there is to it");
     Connector::builder()
+        .sleep_impl(TokioSleep::new())
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(tls)
         .connector_settings(
@@ -223,75 +168,45 @@ fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
         .into_shared()
 }
 
-/// A client that hands the same connector to all, whatever settings they ask for.
-fn shared(connector: SharedHttpConnector) -> SharedHttpClient {
-    http_client_fn(move |_, _| connector.clone())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{Read, Write},
-        net::TcpListener,
-        thread,
-    };
+    use aws_sdk_dynamodb::config::endpoint as dynamodb;
+    use aws_sdk_secretsmanager::config::endpoint as secrets_manager;
+    use aws_sdk_sqs::config::endpoint as sqs;
 
     use super::*;
 
-    fn at(dynamodb: String) -> Aws {
-        Aws::new(Account {
-            region: "us-east-1".to_owned(),
-            credentials: Credentials::from_keys("id", "key", None),
-            ca_bundle: None,
-            endpoints: Endpoints {
-                dynamodb: Some(dynamodb),
-                ..Endpoints::default()
-            },
-        })
-    }
-
     #[tokio::test]
-    async fn an_answer_whose_body_never_comes_is_given_up() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let attempts = thread::spawn(move || {
-            // Kept, or they would be closed.
-            let streams = (0..ATTEMPTS).map(|_| {
-                let (mut stream, _) = listener.accept().unwrap();
-                let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n";
-                assert!(stream.read(&mut [0; 8_192]).unwrap() > 0);
-                stream.write_all(head.as_bytes()).unwrap();
-                stream
-            });
-            streams.collect::<Vec<_>>()
-        });
-        assert!(at(url).dynamodb().list_tables().send().await.is_err());
-        assert_eq!(attempts.join().unwrap().len(), 3);
-    }
-
-    #[tokio::test]
-    async fn a_call_is_signed_and_carries_no_statistics() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let request = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = vec![0; 8_192];
-            let length = stream.read(&mut request).unwrap();
-            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-            stream.write_all(answer.as_bytes()).unwrap();
-            String::from_utf8_lossy(&request[..length]).to_lowercase()
-        });
-        let call = at(url).dynamodb().list_tables().send();
-        call.await.unwrap();
-        let request = request.join().unwrap();
-        assert!(request.contains("authorization: aws4-hmac-sha256"));
-        for counted in ["user-agent", "amz-sdk-invocation-id", "amz-sdk-request"] {
-            assert!(!request.contains(counted), "{request}");
+    async fn every_region_has_the_endpoints_that_the_sdk_would_call() {
+        macro_rules! endpoint {
+            ($service:ident, $region:expr) => {{
+                use $service::{DefaultResolver, Params, ResolveEndpoint};
+                let params = Params::builder().region($region).build().unwrap();
+                let resolver = DefaultResolver::new();
+                let endpoint = resolver.resolve_endpoint(&params).await.unwrap();
+                endpoint.url().to_owned()
+            }};
         }
-    }
-
-    #[test]
-    fn three_slow_attempts_of_a_step_leave_half_the_budget() {
-        assert_eq!(ATTEMPTS * ATTEMPT_TIMEOUT, BUDGET / 2);
+        for region in [
+            "us-east-1",
+            "eu-central-2",
+            "ap-southeast-7",
+            "mx-central-1",
+            "cn-north-1",
+            "cn-northwest-1",
+            "us-gov-east-1",
+            "us-gov-west-1",
+            "us-iso-east-1",
+            "us-iso-west-1",
+            "us-isob-east-1",
+            "us-isof-south-1",
+            "eu-isoe-west-1",
+            "eusc-de-east-1",
+        ] {
+            let ours = |service| regional_endpoint(service, region);
+            assert_eq!(ours("dynamodb"), endpoint!(dynamodb, region));
+            assert_eq!(ours("sqs"), endpoint!(sqs, region));
+            assert_eq!(ours("secretsmanager"), endpoint!(secrets_manager, region));
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{error::Error as StdError, fmt, fs, time::Duration};
 
-use aws_credential_types::Credentials;
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 
 use crate::{
-    aws::{Account, Aws, Endpoints},
+    aws::{Account, Aws, Endpoints, connector},
     deliveries::Deliveries,
     jobs::Jobs,
     queue::{Queue, is_fifo},
@@ -34,6 +34,8 @@ pub struct Config {
     pub retention: Duration,
     /// Region, credentials and endpoints, in the variables of the AWS SDKs.
     pub account: Account,
+    /// Certificates to trust instead of Amazon's roots (PEM), from the file that `AWS_CA_BUNDLE` names.
+    pub ca_bundle: Option<Vec<u8>>,
 }
 
 /// Where the webhook secrets are.
@@ -85,6 +87,7 @@ impl Config {
             webhook_secret: env.webhook_secret(),
             retention: env.retention(),
             account: env.account(),
+            ca_bundle: env.ca_bundle(),
         };
         if env.mistakes.is_empty() {
             Ok(config)
@@ -96,7 +99,7 @@ impl Config {
     /// Builds the receiver, and the way to AWS that it uses. Nothing is called yet.
     #[must_use]
     pub fn build(self) -> (Receiver, Aws) {
-        let aws = Aws::new(self.account);
+        let aws = Aws::new(connector(self.ca_bundle.as_deref()), self.account);
         let dynamodb = aws.dynamodb();
         let sqs = aws.sqs();
         let receiver = Receiver {
@@ -194,7 +197,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         Duration::from_secs(u64::from(days) * SECONDS_A_DAY)
     }
 
-    /// Lambda gives credentials in the environment, so the SDK's chain of other places is not
+    /// Lambda gives credentials in the environment, so the chain of other places is not
     /// searched, which would cost size and start.
     fn account(&mut self) -> Account {
         let region = self
@@ -202,14 +205,13 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             .or_else(|| self.optional("AWS_DEFAULT_REGION"));
         Account {
             region: region.unwrap_or_else(|| self.required("AWS_REGION")),
-            credentials: Credentials::new(
+            credentials: SharedCredentialsProvider::new(Credentials::new(
                 self.required("AWS_ACCESS_KEY_ID"),
                 self.required("AWS_SECRET_ACCESS_KEY"),
                 self.optional("AWS_SESSION_TOKEN"),
                 None,
                 "Environment",
-            ),
-            ca_bundle: self.ca_bundle(),
+            )),
             endpoints: Endpoints {
                 dynamodb: self.endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
                 sqs: self.endpoint("AWS_ENDPOINT_URL_SQS"),
@@ -379,7 +381,7 @@ mod tests {
         let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/src/amazon-roots.pem");
         let config = read(&[("AWS_CA_BUNDLE", bundle)]).unwrap();
         let certificates = include_bytes!("amazon-roots.pem").to_vec();
-        assert_eq!(config.account.ca_bundle, Some(certificates));
+        assert_eq!(config.ca_bundle, Some(certificates));
     }
 
     #[test]

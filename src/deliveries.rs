@@ -9,17 +9,18 @@
 //!               └──lease over──▶ INPROGRESS of another claimer
 //! ```
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use aws_sdk_dynamodb::{
-    Client,
-    error::SdkError,
-    operation::{delete_item::DeleteItemError, put_item::PutItemError},
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
 use uuid::Uuid;
 
 use crate::{
+    aws::{
+        Done, Service,
+        dynamodb::{
+            Attribute, Attributes, Condition, DeleteItem, OnFailure, PutItem, StoredAttribute,
+            StoredItem, condition_failed, number, text,
+        },
+    },
     error::{Step, Unavailable},
     event::{Event, Kind},
 };
@@ -47,7 +48,7 @@ const COMPLETED: &str = "COMPLETED";
 /// The table of deliveries.
 #[derive(Debug, Clone)]
 pub struct Deliveries {
-    client: Client,
+    dynamodb: Service,
     table: String,
     retention: Duration,
 }
@@ -96,9 +97,9 @@ impl Lease {
 impl Deliveries {
     /// The table called `table`, which remembers a delivery for `retention`.
     #[must_use]
-    pub fn new(client: Client, table: String, retention: Duration) -> Self {
+    pub fn new(dynamodb: Service, table: String, retention: Duration) -> Self {
         Self {
-            client,
+            dynamodb,
             table,
             retention,
         }
@@ -128,26 +129,29 @@ impl Deliveries {
             claimed_by: Uuid::new_v4().simple().to_string(),
             ends_ms: lease_ends_ms,
         };
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(self.record(&lease, IN_PROGRESS, now_ms)))
-            .condition_expression(CLAIMABLE)
-            .expression_attribute_names("#delivery_id", DELIVERY_ID)
-            .expression_attribute_names("#expiration", EXPIRATION)
-            .expression_attribute_names("#status", STATUS)
-            .expression_attribute_names("#lease", IN_PROGRESS_EXPIRATION)
-            .expression_attribute_values(":now_s", number(now_ms / 1000))
-            .expression_attribute_values(":now_ms", number(now_ms))
-            .expression_attribute_values(":in_progress", text(IN_PROGRESS))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match put {
-            Ok(_) => Ok(Claim::Granted(lease)),
-            Err(error) => match standing_record(&error) {
-                Some(record) => lease.against(record),
+        let put = PutItem {
+            table_name: &self.table,
+            item: self.record(&lease, IN_PROGRESS, now_ms),
+            condition: Some(Condition {
+                expression: CLAIMABLE,
+                names: BTreeMap::from([
+                    ("#delivery_id", DELIVERY_ID),
+                    ("#expiration", EXPIRATION),
+                    ("#status", STATUS),
+                    ("#lease", IN_PROGRESS_EXPIRATION),
+                ]),
+                values: BTreeMap::from([
+                    (":now_s", number(now_ms / 1000)),
+                    (":now_ms", number(now_ms)),
+                    (":in_progress", text(IN_PROGRESS)),
+                ]),
+                on_failure: OnFailure::Item,
+            }),
+        };
+        match self.dynamodb.call("PutItem", &put).await {
+            Ok(Done {}) => Ok(Claim::Granted(lease)),
+            Err(error) => match condition_failed(&error) {
+                Some(record) => lease.against(&record),
                 None => Err(Unavailable::new(Step::Claim, error)),
             },
         }
@@ -168,15 +172,15 @@ impl Deliveries {
         event: &Event<'_>,
         now_ms: i64,
     ) -> Result<(), Unavailable> {
-        let mut record = self.record(lease, COMPLETED, now_ms);
-        record.extend(recognition(event));
-        self.client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(record))
-            .send()
-            .await
-            .map(|_| ())
+        let mut item = self.record(lease, COMPLETED, now_ms);
+        item.extend(recognition(event));
+        let put = PutItem {
+            table_name: &self.table,
+            item,
+            condition: None,
+        };
+        let put = self.dynamodb.call("PutItem", &put).await;
+        put.map(|Done {}| ())
             .map_err(|error| Unavailable::new(Step::Complete, error))
     }
 
@@ -187,50 +191,51 @@ impl Deliveries {
     ///
     /// When the table cannot be written; the claim then ends with its lease.
     pub async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
-        let delete = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .key(DELIVERY_ID, text(&lease.delivery_id))
-            .condition_expression("#claimed_by = :us AND #status = :in_progress")
-            .expression_attribute_names("#claimed_by", CLAIMED_BY)
-            .expression_attribute_names("#status", STATUS)
-            .expression_attribute_values(":us", text(&lease.claimed_by))
-            .expression_attribute_values(":in_progress", text(IN_PROGRESS))
-            .send()
-            .await;
-        match delete {
-            Ok(_) => Ok(()),
-            Err(error) if condition_failed(&error) => Ok(()),
+        let delete = DeleteItem {
+            table_name: &self.table,
+            key: BTreeMap::from([(DELIVERY_ID, text(&lease.delivery_id))]),
+            condition: Condition {
+                expression: "#claimed_by = :us AND #status = :in_progress",
+                names: BTreeMap::from([("#claimed_by", CLAIMED_BY), ("#status", STATUS)]),
+                values: BTreeMap::from([
+                    (":us", text(&lease.claimed_by)),
+                    (":in_progress", text(IN_PROGRESS)),
+                ]),
+                on_failure: OnFailure::Nothing,
+            },
+        };
+        match self.dynamodb.call("DeleteItem", &delete).await {
+            Ok(Done {}) => Ok(()),
+            Err(error) if condition_failed(&error).is_some() => Ok(()),
             Err(error) => Err(Unavailable::new(Step::Release, error)),
         }
     }
 
-    fn record(&self, lease: &Lease, status: &str, now_ms: i64) -> Record {
+    fn record<'a>(&self, lease: &'a Lease, status: &'static str, now_ms: i64) -> Attributes<'a> {
         let retention_s = i64::try_from(self.retention.as_secs()).unwrap_or(i64::MAX);
         let expiration = (now_ms / 1000).saturating_add(retention_s);
-        HashMap::from([
-            (DELIVERY_ID.to_owned(), text(&lease.delivery_id)),
-            (STATUS.to_owned(), text(status)),
-            (IN_PROGRESS_EXPIRATION.to_owned(), number(lease.ends_ms)),
-            (EXPIRATION.to_owned(), number(expiration)),
-            (CLAIMED_BY.to_owned(), text(&lease.claimed_by)),
-            (VALIDATION.to_owned(), text(&lease.digest)),
+        BTreeMap::from([
+            (DELIVERY_ID, text(&lease.delivery_id)),
+            (STATUS, text(status)),
+            (IN_PROGRESS_EXPIRATION, number(lease.ends_ms)),
+            (EXPIRATION, number(expiration)),
+            (CLAIMED_BY, text(&lease.claimed_by)),
+            (VALIDATION, text(&lease.digest)),
         ])
     }
 }
 
 /// What is kept of a contact to recognise it by.
-fn recognition(event: &Event<'_>) -> Record {
+fn recognition<'a>(event: &'a Event<'_>) -> Attributes<'a> {
     /// TitanX's job ids are UUIDs. One of unforeseen length is not worth a second kilobyte.
     const MAX_JOB_ID: usize = 128;
     let Kind::ContactScored(contact) = &event.kind else {
-        return Record::new();
+        return Attributes::new();
     };
     let job_id = contact.job_id.as_ref().filter(|id| id.len() <= MAX_JOB_ID);
-    let job_id = job_id.map(|id| (JOB_ID.to_owned(), text(id)));
+    let job_id = job_id.map(|id| (JOB_ID, text(id.as_str())));
     let keys = Some(contact.keys()).filter(|keys| !keys.is_empty());
-    let keys = keys.map(|keys| (CONTACT_KEYS.to_owned(), AttributeValue::Ss(keys)));
+    let keys = keys.map(|keys| (CONTACT_KEYS, Attribute::Texts(keys)));
     job_id.into_iter().chain(keys).collect()
 }
 
@@ -240,37 +245,20 @@ const CLAIMABLE: &str = "attribute_not_exists(#delivery_id) \
     OR #expiration < :now_s \
     OR (#status = :in_progress AND #lease < :now_ms)";
 
-/// Whether the release found the record no longer ours to release.
-fn condition_failed(error: &SdkError<DeleteItemError>) -> bool {
-    error
-        .as_service_error()
-        .is_some_and(DeleteItemError::is_conditional_check_failed_exception)
-}
-
-type Record = HashMap<String, AttributeValue>;
-
-/// The record that stood in the way of a claim; the failed condition returns it.
-fn standing_record(error: &SdkError<PutItemError>) -> Option<&Record> {
-    match error.as_service_error()? {
-        PutItemError::ConditionalCheckFailedException(failure) => failure.item(),
-        _ => None,
-    }
-}
-
 impl Lease {
     /// What this claim comes to against the record that stood in its way.
-    fn against(self, record: &Record) -> Result<Claim, Unavailable> {
-        let attribute = |name: &str| record.get(name).and_then(|value| value.as_s().ok());
-        // The SDK repeated a write of ours whose answer was lost.
+    fn against(self, record: &StoredItem) -> Result<Claim, Unavailable> {
+        let attribute = |name: &str| record.get(name)?.text();
+        // A write of ours was repeated because its answer was lost.
         if attribute(CLAIMED_BY) == Some(&self.claimed_by) {
             return Ok(Claim::Granted(self));
         }
         let lease_ends_ms = record
             .get(IN_PROGRESS_EXPIRATION)
-            .and_then(|value| value.as_n().ok()?.parse().ok());
-        match (attribute(STATUS).map(String::as_str), lease_ends_ms) {
+            .and_then(StoredAttribute::number);
+        match (attribute(STATUS), lease_ends_ms) {
             (Some(COMPLETED), _) => Ok(Claim::Completed {
-                same_event: attribute(VALIDATION).is_none_or(|digest| *digest == self.digest),
+                same_event: attribute(VALIDATION).is_none_or(|digest| digest == self.digest),
             }),
             (Some(IN_PROGRESS), Some(lease_ends_ms)) => Ok(Claim::InFlight { lease_ends_ms }),
             _ => Err(Unavailable::new(Step::Claim, ForeignRecord)),
@@ -282,11 +270,3 @@ impl Lease {
 #[derive(Debug, thiserror::Error)]
 #[error("the table holds a record of unknown form under this delivery id")]
 struct ForeignRecord;
-
-fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
-}
-
-fn number(value: i64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::{
-    Builder, Connector,
+    Connector,
     proxy::ProxyConfig,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
-        http::{HttpConnector, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+        http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector},
         orchestrator::HttpRequest,
     },
     http::Headers,
@@ -52,19 +53,10 @@ pub struct NoAnswer {
 pub struct NotPrivate(String);
 
 impl Http {
-    /// A client that trusts the system's certificates; proxies are those of the environment.
+    /// A client over a [`connector`] of its own.
     #[must_use]
     pub fn new() -> Self {
-        let settings = HttpConnectorSettings::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build();
-        let connector = Connector::builder()
-            .proxy_config(ProxyConfig::from_env())
-            .connector_settings(settings)
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(tls(None))
-            .build();
-        Self(connector.into_shared())
+        Self(connector(None))
     }
 
     /// Makes one request and waits for its answer.
@@ -121,29 +113,33 @@ impl Default for Http {
     }
 }
 
-/// A client for the AWS SDK that trusts the system's certificates, or only those in `ca_bundle`
-/// (PEM).
+/// A connector that trusts the system's certificates, or only those in `ca_bundle` (PEM); proxies are
+/// those of the environment.
 ///
 /// # Panics
 ///
 /// When `ca_bundle` holds what is not a certificate.
 #[must_use]
-pub fn sdk_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
-    Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls(ca_bundle))
-        .build_https()
-}
-
-fn tls(ca_bundle: Option<&[u8]>) -> TlsContext {
+pub fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
     let roots = match ca_bundle {
         Some(pem) => TrustStore::empty().with_pem_certificate(pem),
         None => TrustStore::default(),
     };
-    TlsContext::builder()
+    let tls = TlsContext::builder()
         .with_trust_store(roots)
         .build()
-        .expect("a trust store is all there is to it")
+        .expect("a trust store is all there is to it");
+    let settings = HttpConnectorSettings::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .build();
+    Connector::builder()
+        .sleep_impl(TokioSleep::new())
+        .proxy_config(ProxyConfig::from_env())
+        .connector_settings(settings)
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls)
+        .build()
+        .into_shared()
 }
 
 /// Makes sure that what is sent to `url` can be read by nobody else: over TLS, or on this machine.

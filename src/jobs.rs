@@ -1,13 +1,13 @@
 //! The jobs table: which jobs are finished. One record a job, never deleted, so that a user
 //! interface or a pipe can follow the table's stream.
 
-use std::fmt::Write;
-
-use aws_sdk_dynamodb::{
-    Client, error::SdkError, operation::update_item::UpdateItemError, types::AttributeValue,
-};
+use std::{collections::BTreeMap, fmt::Write};
 
 use crate::{
+    aws::{
+        Done, Service,
+        dynamodb::{Condition, OnFailure, UpdateItem, condition_failed, number, text},
+    },
     error::{Step, Unavailable},
     event::{Event, FinishedJob},
 };
@@ -30,15 +30,15 @@ pub const DELIVERY_ID: &str = "delivery_id";
 /// The table of jobs.
 #[derive(Debug, Clone)]
 pub struct Jobs {
-    client: Client,
+    dynamodb: Service,
     table: String,
 }
 
 impl Jobs {
     /// The table called `table`.
     #[must_use]
-    pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+    pub fn new(dynamodb: Service, table: String) -> Self {
+        Self { dynamodb, table }
     }
 
     /// Marks `job` done, as `event` tells it. A job never seen before is recorded all the same; a
@@ -53,43 +53,48 @@ impl Jobs {
         event: &Event<'_>,
     ) -> Result<(), Unavailable> {
         let attributes = [
-            ("#name", NAME, job.job_name.as_deref()),
-            ("#type", TYPE, job.job_type.as_deref()),
-            ("#status", STATUS, job.job_status.as_deref()),
-            ("#modified_at", MODIFIED_AT, job.modified_at.as_deref()),
-            ("#delivery_id", DELIVERY_ID, Some(event.id.as_str())),
+            ("#name", ":name", NAME, job.job_name.as_deref()),
+            ("#type", ":type", TYPE, job.job_type.as_deref()),
+            ("#status", ":status", STATUS, job.job_status.as_deref()),
+            (
+                "#modified_at",
+                ":modified_at",
+                MODIFIED_AT,
+                job.modified_at.as_deref(),
+            ),
+            (
+                "#delivery_id",
+                ":delivery_id",
+                DELIVERY_ID,
+                Some(event.id.as_str()),
+            ),
         ];
-        let mut expression = String::from("SET #completed_at = :completed_at");
-        let completed_at = AttributeValue::N(event.timestamp_ms.to_string());
-        let mut update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key(JOB_ID, AttributeValue::S(job.job_id.to_string()))
-            .condition_expression(
-                "attribute_not_exists(#completed_at) OR #completed_at <= :completed_at",
-            )
-            .expression_attribute_names("#completed_at", COMPLETED_AT)
-            .expression_attribute_values(":completed_at", completed_at);
-        for (placeholder, name, value) in attributes {
+        let mut update_expression = String::from("SET #completed_at = :completed_at");
+        let mut names = BTreeMap::from([("#completed_at", COMPLETED_AT)]);
+        let mut values = BTreeMap::from([(":completed_at", number(event.timestamp_ms))]);
+        for (name_placeholder, placeholder, name, value) in attributes {
             let Some(value) = value else { continue };
-            let value_placeholder = placeholder.replace('#', ":");
-            write!(expression, ", {placeholder} = {value_placeholder}").expect("a String grows");
-            update = update
-                .expression_attribute_names(placeholder, name)
-                .expression_attribute_values(value_placeholder, AttributeValue::S(value.into()));
+            write!(update_expression, ", {name_placeholder} = {placeholder}")
+                .expect("a String grows");
+            names.insert(name_placeholder, name);
+            values.insert(placeholder, text(value));
         }
-        match update.update_expression(expression).send().await {
-            Ok(_) => Ok(()),
-            Err(error) if condition_failed(&error) => Ok(()),
+        let update = UpdateItem {
+            table_name: &self.table,
+            key: BTreeMap::from([(JOB_ID, text(job.job_id.as_ref()))]),
+            update_expression,
+            condition: Condition {
+                expression: "attribute_not_exists(#completed_at) OR #completed_at <= :completed_at",
+                names,
+                values,
+                on_failure: OnFailure::Nothing,
+            },
+        };
+        match self.dynamodb.call("UpdateItem", &update).await {
+            Ok(Done {}) => Ok(()),
+            // The record was made by a newer event.
+            Err(error) if condition_failed(&error).is_some() => Ok(()),
             Err(error) => Err(Unavailable::new(Step::MarkDone, error)),
         }
     }
-}
-
-/// Whether the update met a record made by a newer event.
-fn condition_failed(error: &SdkError<UpdateItemError>) -> bool {
-    error
-        .as_service_error()
-        .is_some_and(UpdateItemError::is_conditional_check_failed_exception)
 }

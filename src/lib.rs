@@ -1,12 +1,12 @@
 //! The receiver for TitanX webhooks on AWS: start with [`receiver`], the life of a delivery.
 //!
 //! Whoever imports whom: the function's binary → [`config`] → [`receiver`] → { [`deliveries`],
-//! [`jobs`], [`queue`], [`secrets`] } → AWS; and [`event`] → { [`contact`], [`signature`] }. There is no arrow back.
+//! [`jobs`], [`queue`], [`secrets`] } → [`aws`]; and [`event`] → { [`contact`], [`signature`] }. There is no arrow back.
 //!
 //! What is deliberately absent: no trait stands between the receiver and AWS (what can go wrong
-//! there is below the SDK, and so are the tests' faults); nothing outside [`answer`] knows an HTTP
-//! status; nothing reads a clock but [`budget`]; nothing logs but [`log`] and the two best-effort
-//! steps of [`receiver`].
+//! there is on the network, and so are the tests' faults); nothing outside [`answer`] knows an HTTP
+//! status that is answered; nothing reads a clock but [`budget`] and the signing of calls; nothing
+//! logs but [`log`] and the two best-effort steps of [`receiver`].
 
 pub mod answer;
 pub mod aws;

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_secretsmanager::Client;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
+    aws::Service,
     error::{Error, Step, Unavailable},
     gateway::Request,
     signature::{Signature, Verified, Verifier},
@@ -30,7 +31,7 @@ pub struct Secrets {
 
 #[derive(Debug)]
 struct Store {
-    client: Client,
+    secrets_manager: Service,
     arn: String,
     last_reread: Mutex<Option<Reread>>,
 }
@@ -53,11 +54,11 @@ impl Secrets {
 
     /// The secrets kept in Secrets Manager under `arn`. Nothing is read yet.
     #[must_use]
-    pub fn stored(client: Client, arn: String) -> Self {
+    pub fn stored(secrets_manager: Service, arn: String) -> Self {
         Self {
             live: RwLock::new(None),
             store: Some(Store {
-                client,
+                secrets_manager,
                 arn,
                 last_reread: Mutex::new(None),
             }),
@@ -145,14 +146,24 @@ impl Secrets {
 
 impl Store {
     async fn read(&self) -> Result<Vec<String>, Unavailable> {
-        let value = self
-            .client
-            .get_secret_value()
-            .secret_id(&self.arn)
-            .send()
-            .await
-            .map_err(|error| Unavailable::new(Step::LoadSecrets, error))?;
-        parse_stored(value.secret_string().unwrap_or_default())
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct GetSecretValue<'a> {
+            secret_id: &'a str,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct SecretValue {
+            #[serde(default)]
+            secret_string: String,
+        }
+        let get = GetSecretValue {
+            secret_id: &self.arn,
+        };
+        let value = self.secrets_manager.call("GetSecretValue", &get).await;
+        let value: SecretValue =
+            value.map_err(|error| Unavailable::new(Step::LoadSecrets, error))?;
+        parse_stored(&value.secret_string)
             .map_err(|error| Unavailable::new(Step::LoadSecrets, error))
     }
 }

@@ -47,7 +47,7 @@ impl System {
         })
     }
 
-    /// Breaks some of the calls to come. The SDK survives most of it by itself; the outage is
+    /// Breaks some of the calls to come. Three attempts a call survive most of it; the outage is
     /// longer than it tries, so that TitanX has to come again.
     pub(crate) fn break_some_calls(&self) {
         let outage = Duration::from_millis(300);

@@ -4,11 +4,7 @@ use std::{env, process::ExitCode, sync::Arc};
 
 use lambda_http::{Context, LambdaEvent, service_fn};
 use lambda_runtime::{Error, Runtime};
-use mimalloc::MiMalloc;
 use titanx_receiver::{config::Config, error::Chain, gateway::Request, log, receiver::Receiver};
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     log::init(env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());

@@ -7,11 +7,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector},
     orchestrator::HttpRequest,
 };
 use serde_json::{Value, json};
-use titanx_receiver::{config::Config, queue::Queue, receiver::Receiver};
+use titanx_receiver::{aws::Aws, config::Config, queue::Queue, receiver::Receiver};
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use crate::alarms::Log;
@@ -382,18 +382,10 @@ impl HttpConnector for Panicking {
 async fn a_panic_is_answered_and_the_next_attempt_takes_the_delivery() {
     let emulators = Emulators::start();
     let environment = environment(&emulators);
-    let sqs = aws_sdk_sqs::Config::builder()
-        .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
-        .region(aws_sdk_sqs::config::Region::new("us-east-1"))
-        .credentials_provider(aws_sdk_sqs::config::Credentials::new(
-            "a", "b", None, None, "test",
-        ))
-        .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Panicking)))
-        .build();
-    let sqs = aws_sdk_sqs::Client::from_conf(sqs);
     let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
+    let panicking = Aws::new(SharedHttpConnector::new(Panicking), config.account.clone());
     let (mut receiver, aws) = config.build();
-    receiver.contacts = Queue::contacts(sqs, emulators.contacts.url.clone());
+    receiver.contacts = Queue::contacts(panicking.sqs(), emulators.contacts.url.clone());
     let event = signed(&contact("delivery-1"));
 
     let log = Log::default();

@@ -4,12 +4,22 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context, anyhow};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
+use aws_types::service_config::ServiceConfigKey;
 use clap::Args;
 use titanx_receiver::{
-    deliveries::Deliveries, http::sdk_client, jobs::Jobs, queue::Queue, receiver::Receiver,
+    aws::{Account, Aws, Endpoints},
+    deliveries::Deliveries,
+    http::connector,
+    jobs::Jobs,
+    queue::Queue,
+    receiver::Receiver,
     secrets::Secrets,
 };
 use tokio::sync::OnceCell;
+
+use crate::credentials::Kept;
 
 const DEFAULT_RETENTION_DAYS: &str = "7";
 
@@ -77,6 +87,7 @@ pub(crate) struct Deployment {
 /// The deployed system, reachable.
 pub(crate) struct Cloud<'a> {
     deployment: &'a Deployment,
+    connector: SharedHttpConnector,
     pub(crate) sdk: SdkConfig,
     /// The stack's outputs and parameters.
     stack: OnceCell<BTreeMap<String, String>>,
@@ -96,8 +107,10 @@ impl Deployment {
         let ca_bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
         let ca_bundle = ca_bundle.map(fs::read).transpose();
         let ca_bundle = ca_bundle.context("cannot read the file that AWS_CA_BUNDLE names")?;
+        let connector = connector(ca_bundle.as_deref());
+        let shared = connector.clone();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(sdk_client(ca_bundle.as_deref()));
+            .http_client(http_client_fn(move |_, _| shared.clone()));
         if let Some(profile) = &self.profile {
             loader = loader.profile_name(profile);
         }
@@ -106,6 +119,7 @@ impl Deployment {
         }
         Ok(Cloud {
             deployment: self,
+            connector,
             sdk: loader.load().await,
             stack: OnceCell::new(),
         })
@@ -183,15 +197,48 @@ impl Cloud<'_> {
 
     /// The receiver's own page, for what takes its way without a request. It verifies nothing.
     pub(crate) async fn receiver(&self) -> anyhow::Result<Receiver> {
+        let aws = self.aws()?;
         let deliveries = self.deliveries_table().await?;
         let jobs = self.jobs_table().await?;
         Ok(Receiver {
             secrets: Secrets::fixed(&[]),
-            deliveries: Deliveries::new(self.dynamodb(), deliveries, self.retention().await?),
-            jobs: Jobs::new(self.dynamodb(), jobs),
-            contacts: Queue::contacts(self.sqs(), self.contacts_queue_url().await?),
-            quarantine: Queue::quarantine(self.sqs(), self.quarantine_queue_url().await?),
+            deliveries: Deliveries::new(aws.dynamodb(), deliveries, self.retention().await?),
+            jobs: Jobs::new(aws.dynamodb(), jobs),
+            contacts: Queue::contacts(aws.sqs(), self.contacts_queue_url().await?),
+            quarantine: Queue::quarantine(aws.sqs(), self.quarantine_queue_url().await?),
         })
+    }
+
+    /// The services as the receiver calls them, with what the SDK found along its chain.
+    fn aws(&self) -> anyhow::Result<Aws> {
+        let region = self.sdk.region().context("no region: say --region")?;
+        let credentials = self.sdk.credentials_provider();
+        let credentials = credentials.context("no credentials of AWS were found")?;
+        Ok(Aws::new(
+            self.connector.clone(),
+            Account {
+                region: region.to_string(),
+                credentials: SharedCredentialsProvider::new(Kept::new(credentials)),
+                endpoints: Endpoints {
+                    dynamodb: self.endpoint("DynamoDB"),
+                    sqs: self.endpoint("SQS"),
+                    secrets_manager: self.endpoint("Secrets Manager"),
+                },
+            },
+        ))
+    }
+
+    /// The endpoint that environment or profile name for a service, or for all.
+    fn endpoint(&self, service_id: &str) -> Option<String> {
+        let key = ServiceConfigKey::builder()
+            .service_id(service_id)
+            .env("AWS_ENDPOINT_URL")
+            .profile("endpoint_url")
+            .build()
+            .expect("all is said");
+        let configured = self.sdk.service_config();
+        let own = configured.and_then(|it| it.load_config(key));
+        own.or_else(|| self.sdk.endpoint_url().map(ToOwned::to_owned))
     }
 
     /// What a piece is called: as was said, else as the stack says.

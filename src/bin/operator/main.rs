@@ -12,6 +12,7 @@
 mod screen;
 
 mod completions;
+mod credentials;
 mod deployment;
 mod doctor;
 mod jobs;

@@ -6,6 +6,7 @@
 
 mod dynamodb;
 mod fault_proxy;
+mod receiver;
 mod secrets_manager;
 mod sqs;
 mod state;

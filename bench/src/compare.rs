@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::contenders::{self, Contender, Size};
-use crate::cpu::{Method, Share};
+use crate::cpu::{Awake, Method, Share};
 use crate::endpoints::Transport;
 use crate::environment::{Environment, Host};
 use crate::instructions::{self, Instructions};
@@ -42,6 +42,9 @@ pub struct Scene {
     pub share: Share,
     /// Between two deliveries.
     pub idle_ms: u64,
+    /// Whether processors are kept from sleeping, once the first delivery is answered.
+    #[serde(default)]
+    pub awake: bool,
     /// Warm deliveries before any is measured.
     pub warm_up: usize,
     /// Warm deliveries that are measured.
@@ -89,6 +92,7 @@ pub fn scenes(quick: bool) -> Vec<Scene> {
         delay_ms,
         share,
         idle_ms: 0,
+        awake: false,
         warm_up: scale(200),
         deliveries: deliveries(&[(New, 500), (Duplicate, 200), (Forged, 200)]),
     };
@@ -106,9 +110,15 @@ pub fn scenes(quick: bool) -> Vec<Scene> {
         deliveries: deliveries(&[(New, 50)]),
         ..slow("idle", Transport::Tls, 0, Share::Full)
     };
+    let awake = |name: &str, transport| Scene {
+        awake: true,
+        ..scene(name, transport, 0, Share::Full)
+    };
     vec![
         tls,
+        awake("tls-awake", Transport::Tls),
         scene("plain", Transport::Plain, 0, Share::Full),
+        awake("plain-awake", Transport::Plain),
         idle,
         slow("plain-5ms", Transport::Plain, 5, Share::Full),
         slow("5ms", Transport::Tls, 5, Share::Full),
@@ -201,6 +211,7 @@ fn measure(host: &Host, contender: &Contender, scene: &Scene) -> Result<Start> {
     };
     let first = session.deliver(&contacts[..1], Workload::New)?;
     let cold_cpu = environment.cpu()?;
+    let _awake = scene.awake.then(Awake::keep).transpose()?;
     session.deliver(&contacts[1..=scene.warm_up], Workload::New)?;
 
     let mut warm = BTreeMap::new();

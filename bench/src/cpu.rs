@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -25,6 +26,33 @@ const PREFIX: &str = "titanx-bench-";
 pub fn used(process: Pid) -> Result<Duration> {
     let clock = ClockId::pid_cpu_clock_id(process).context("the process is gone")?;
     Ok(clock_gettime(clock)?.into())
+}
+
+/// Keeps every processor from sleeping, with work that gives way to any other.
+///
+/// A virtual processor with nothing to do is put to sleep, and waking it is charged to whoever is
+/// woken: a function that waits for an answer pays it at each, by a sum that is the machine's own.
+pub struct Awake(Vec<Child>);
+
+impl Awake {
+    pub fn keep() -> Result<Self> {
+        let mut loops = Self(Vec::new());
+        for _ in 0..thread::available_parallelism()?.get() {
+            let mut one = Command::new("nice");
+            let one = one.args(["-n", "19", "sh", "-c", "while :; do :; done"]);
+            loops.0.push(one.spawn().context("nice")?);
+        }
+        Ok(loops)
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        for one in &mut self.0 {
+            let _ = one.kill();
+            let _ = one.wait();
+        }
+    }
 }
 
 /// How much CPU a function has.

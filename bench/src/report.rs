@@ -126,7 +126,13 @@ fn title(results: &SceneResults) -> String {
         0 => String::new(),
         idle => format!(", {idle} ms idle before each delivery"),
     };
-    format!("{transport}, {delay}, {}{idle}", scene.share.title())
+    let awake = if scene.awake {
+        ", processors kept awake"
+    } else {
+        ""
+    };
+    let share = scene.share.title();
+    format!("{transport}, {delay}, {share}{idle}{awake}")
 }
 
 fn sizes(results: &Results, contenders: &[Contender]) -> String {
@@ -188,27 +194,33 @@ fn targets_table(results: &Results) -> String {
     let rows = targets::all(results)
         .into_iter()
         .map(|target| (target.title, target_cells(&target)));
-    let titles = ["target", "measured", "verdict"].map(str::to_owned);
+    let titles = ["target", "measured", "verdict", "awake", "verdict"].map(str::to_owned);
     format!("\n## Targets\n\n{}", table(&titles, rows))
 }
 
 fn target_cells(target: &Target) -> Vec<String> {
-    let (bound, short) = match target.bound {
-        Bound::AtLeast(bound) => (
-            format!("≥ {bound}"),
-            target.measured.map(|it| 1.0 - it / bound),
-        ),
-        Bound::AtMost(bound) => (
-            format!("≤ {bound}"),
-            target.measured.map(|it| it / bound - 1.0),
-        ),
+    let bound = match target.bound {
+        Bound::AtLeast(bound) => format!("≥ {bound}"),
+        Bound::AtMost(bound) => format!("≤ {bound}"),
     };
-    let verdict = match (target.met(), short) {
-        (Some(true), _) => "met".to_owned(),
-        (Some(false), Some(short)) => format!("**missed by {:.0} %**", short * 100.0),
-        _ => "not measured".to_owned(),
+    let mut cells = vec![bound];
+    for measured in [target.measured, target.awake] {
+        cells.push(number(measured));
+        cells.push(measured.map_or_else(|| "–".to_owned(), |it| verdict(target.bound, it)));
+    }
+    cells
+}
+
+fn verdict(bound: Bound, measured: f64) -> String {
+    let short = match bound {
+        Bound::AtLeast(bound) => 1.0 - measured / bound,
+        Bound::AtMost(bound) => measured / bound - 1.0,
     };
-    vec![bound, number(target.measured), verdict]
+    if short <= 0.0 {
+        "met".to_owned()
+    } else {
+        format!("**missed by {:.0} %**", (short * 100.0).ceil())
+    }
 }
 
 fn table(columns: &[String], rows: impl Iterator<Item = (&'static str, Vec<String>)>) -> String {

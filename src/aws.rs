@@ -24,7 +24,7 @@ mod service;
 mod signer;
 
 /// The roots that AWS's own endpoints are certified under, as Amazon Trust Services publishes them.
-/// To read a system's hundred and more instead takes ten times the instructions of all else at start.
+/// To read a system's hundred and more instead takes eight million instructions more at start.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 
 const CONNECT_TIMEOUT: Duration = ATTEMPT_TIMEOUT;
@@ -129,7 +129,7 @@ impl Aws {
 
 /// Where `service` is in `region`: the partition's domain follows from how the region's name begins.
 fn regional_endpoint(service: &str, region: &str) -> String {
-    /// As the SDK has them; the longer beginning first.
+    /// Those that are not the first one, as the SDK has them.
     const PARTITIONS: [(&str, &str); 6] = [
         ("cn-", "amazonaws.com.cn"),
         ("eusc-", "amazonaws.eu"),

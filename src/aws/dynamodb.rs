@@ -13,9 +13,11 @@ pub type Attributes<'a> = BTreeMap<&'a str, Attribute<'a>>;
 #[derive(Debug, Serialize)]
 pub enum Attribute<'a> {
     /// A text.
-    S(Cow<'a, str>),
+    #[serde(rename = "S")]
+    Text(Cow<'a, str>),
     /// A number.
-    N(String),
+    #[serde(rename = "N")]
+    Number(String),
     /// A set of texts: neither empty, nor one of them twice.
     #[serde(rename = "SS")]
     Texts(Vec<String>),
@@ -23,13 +25,13 @@ pub enum Attribute<'a> {
 
 /// A text.
 pub fn text<'a>(value: impl Into<Cow<'a, str>>) -> Attribute<'a> {
-    Attribute::S(value.into())
+    Attribute::Text(value.into())
 }
 
 /// A whole number.
 #[must_use]
 pub fn number(value: i64) -> Attribute<'static> {
-    Attribute::N(value.to_string())
+    Attribute::Number(value.to_string())
 }
 
 /// Writes an item anew.

@@ -1,7 +1,7 @@
 //! One AWS service: sign a call, send it, and try again what may yet succeed.
 //!
 //! The SDK's clients do the same, and more: for each call they put together a configuration, dozens
-//! of interceptors, and metrics that nobody reads, which took most of a delivery's CPU
+//! of interceptors, and metrics that nobody reads, which took half of a delivery's CPU
 //! (`docs/speed.md`). What stays the SDK's is its connector, the keys of its signatures and its list of
 //! what is worth another attempt.
 
@@ -238,8 +238,9 @@ impl Refusal {
             message: Cow<'a, str>,
         }
         let wire: Wire = serde_json::from_slice(&answer).unwrap_or_default();
-        // Some services put a namespace before it.
-        let code = wire.code.rsplit('#').next().unwrap_or_default().to_owned();
+        // `namespace#Code:address`, of which only the middle is certain to be there.
+        let code = wire.code.split(':').next().unwrap_or_default();
+        let code = code.rsplit('#').next().unwrap_or_default().to_owned();
         Self {
             status,
             code,
@@ -250,7 +251,10 @@ impl Refusal {
 
     fn is_transient(&self) -> bool {
         let code = self.code.as_str();
-        self.status >= 500 || THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code)
+        self.status >= 500
+            || self.status == 429
+            || THROTTLING_ERRORS.contains(&code)
+            || TRANSIENT_ERRORS.contains(&code)
     }
 }
 
@@ -410,6 +414,22 @@ mod tests {
         let done: Result<Done, _> = service.call("PutItem", &json!({})).await;
         assert!(matches!(done, Err(CallError::Unreadable(_))), "{done:?}");
         assert_eq!(asked.join().unwrap().requests.len(), 1);
+    }
+
+    #[test]
+    fn a_code_is_found_among_what_stands_around_it() {
+        for code in [
+            "RequestThrottled",
+            "com.amazonaws.sqs#RequestThrottled",
+            "RequestThrottled:http://internal.example.com/coral/",
+            "com.amazonaws.sqs#RequestThrottled:http://internal.example.com/#x",
+        ] {
+            let refusal = Refusal::new(403, json!({"__type": code}).to_string().into());
+            assert_eq!(refusal.to_string(), "403 RequestThrottled", "{code}");
+            assert!(refusal.is_transient());
+        }
+        assert!(Refusal::new(429, Vec::new()).is_transient());
+        assert!(!Refusal::new(499, Vec::new()).is_transient());
     }
 
     #[test]

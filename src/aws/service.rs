@@ -39,9 +39,6 @@ use crate::budget::BUDGET;
 /// it still have theirs.
 pub(super) const ATTEMPTS: u32 = 3;
 pub(super) const ATTEMPT_TIMEOUT: Duration = BUDGET.checked_div(2 * ATTEMPTS).expect("not by zero");
-/// The longest that is waited before the second attempt; before the third it is twice as long.
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-
 /// A service that speaks one of AWS's JSON protocols, and the way to it.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -87,13 +84,11 @@ impl Service {
     async fn answer(&self, operation: &str, input: &impl Serialize) -> Result<Vec<u8>, CallError> {
         let target = format!("{}.{operation}", self.api.target);
         let body = SdkBody::from(serde_json::to_vec(input).map_err(CallError::Unwritable)?);
-        let mut backoff = FIRST_BACKOFF;
-        for _ in 1..ATTEMPTS {
+        for attempt in 1..ATTEMPTS {
             match self.attempt(&target, &body).await {
                 Err(error) if error.is_transient() => {
                     // At random, lest those who failed together come again together.
-                    sleep(backoff.mul_f64(fastrand::f64())).await;
-                    backoff *= 2;
+                    sleep(longest_backoff(attempt).mul_f64(fastrand::f64())).await;
                 }
                 outcome => return outcome,
             }
@@ -158,6 +153,12 @@ impl Service {
         all.try_insert("x-amz-target", target.to_owned())?;
         Ok(request)
     }
+}
+
+/// The longest that is waited after the given attempt: twice as long after each.
+fn longest_backoff(attempt: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(50);
+    FIRST * 2_u32.pow(attempt - 1)
 }
 
 fn host(endpoint: &str) -> &str {
@@ -466,6 +467,12 @@ mod tests {
         let (service, asked) = service(&[Answer::Cut, OK]);
         assert_eq!(call(&service).await.unwrap(), json!({"a": 1}));
         assert_eq!(asked.join().unwrap().requests.len(), 2);
+    }
+
+    #[test]
+    fn what_is_waited_doubles() {
+        let waits = [1, 2].map(|attempt| longest_backoff(attempt).as_millis());
+        assert_eq!(waits, [50, 100]);
     }
 
     #[test]

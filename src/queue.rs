@@ -234,8 +234,8 @@ fn is_carried(text: &str) -> bool {
     })
 }
 
-/// The same JSON with those two written as escapes. They can only stand in strings, since the text
-/// is JSON; so no contact is ever stuck.
+/// The same JSON with the two characters that it may hold as they are, and SQS refuses, written as
+/// escapes. They can only stand in strings, since the text is JSON; so no contact is ever stuck.
 fn with_refused_characters_escaped(json: &str) -> Cow<'_, str> {
     // One at a time: a search for a single character is a search for bytes, and several times as fast.
     if json.contains('\u{FFFE}') || json.contains('\u{FFFF}') {

@@ -307,8 +307,8 @@ fn read_object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Reason> {
 
 /// Whether the objects and arrays of a valid JSON text nest no deeper than [`MAX_DEPTH`].
 fn is_shallow(json: &str) -> bool {
-    // So few cannot nest deeper, whatever of them stands in strings. No contact has more, so this
-    // spares the careful count, which takes twice as much.
+    // So few cannot nest deeper, whatever of them stands in strings. Hardly a contact has more,
+    // so this spares the careful count, which takes twice as much.
     let openings = json.bytes().filter(|it| matches!(it, b'{' | b'['));
     openings.count() <= MAX_DEPTH || depth(json) <= MAX_DEPTH
 }

@@ -1,9 +1,9 @@
 //! One AWS service: sign a call, send it, and try again what may yet succeed.
 //!
 //! The SDK's clients do the same, and more: for each call they put together a configuration, dozens
-//! of interceptors, and metrics that nobody reads, which took half of a delivery's CPU
-//! (`docs/speed.md`). What stays the SDK's is its connector, the keys of its signatures and its list of
-//! what is worth another attempt.
+//! of interceptors, and metrics that nobody reads, which took a third of a delivery's CPU and more
+//! (`docs/speed.md`). What stays the SDK's is its connector, the keys of its signatures and its list
+//! of what is worth another attempt.
 
 use std::{
     borrow::Cow,

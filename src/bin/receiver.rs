@@ -30,8 +30,8 @@ fn start() -> Result<(), Error> {
         Some(2_u32..) => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = runtime.enable_all().build()?;
-    // As a task, since before each poll of its root the runtime asks the kernel for news: five of
-    // thirty-three system calls of a delivery.
+    // As a task, since before each poll of its root the runtime asks the kernel for news: five
+    // system calls more a delivery.
     runtime.block_on(runtime.spawn(serve(config)))?
 }
 

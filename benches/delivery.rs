@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector},
     orchestrator::{HttpRequest, HttpResponse},
@@ -17,7 +17,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
 use sha2::Sha256;
 use titanx_receiver::{
-    aws::{Account, Aws, Endpoints},
+    aws::{Aws, AwsConfig, Endpoints, HttpPool, Identity},
     deliveries::Deliveries,
     event::{Event, Kind},
     gateway::Request,
@@ -165,13 +165,14 @@ fn deliver(bencher: Bencher, event: &str, status: u16) {
 
 fn receiver() -> Receiver {
     let aws = Aws::new(
-        SharedHttpConnector::new(AllIsWell),
-        Account {
+        HttpPool::new(|| SharedHttpConnector::new(AllIsWell)),
+        &AwsConfig {
             region: "us-east-1".to_owned(),
-            credentials: SharedCredentialsProvider::new(Credentials::from_keys("id", "key", None)),
+            identity: Identity::fixed(Credentials::from_keys("id", "key", None)),
             endpoints: Endpoints::default(),
         },
     );
+    let aws = aws.expect("the region has endpoints");
     let url = "https://sqs.us-east-1.amazonaws.com/000000000000/queue";
     let retention = std::time::Duration::from_hours(7 * 24);
     Receiver {

@@ -1,62 +1,69 @@
-//! The way to AWS: one connector, and so one pool of connections, for all services.
+//! The AWS services that the function calls. Each operation has a type of its own, so a table cannot
+//! be given a queue's.
 
-use std::time::Duration;
-
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_http_client::{
-    Connector,
-    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+use aws_sdk_dynamodb::operation::{
+    delete_item::{DeleteItem, DeleteItemError, DeleteItemInput, DeleteItemOutput},
+    put_item::{PutItem, PutItemError, PutItemInput, PutItemOutput},
+    update_item::{UpdateItem, UpdateItemError, UpdateItemInput, UpdateItemOutput},
 };
-use aws_smithy_runtime_api::{
-    client::{
-        http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector},
-        orchestrator::HttpRequest,
-    },
-    shared::IntoShared,
+use aws_sdk_secretsmanager::operation::get_secret_value::{
+    GetSecretValue, GetSecretValueError, GetSecretValueInput, GetSecretValueOutput,
 };
-
-use self::service::{ATTEMPT_TIMEOUT, Api};
-pub use self::service::{CallError, Done, Refusal, Service};
-
-pub mod dynamodb;
-mod service;
-mod signer;
-
-/// The roots that AWS's own endpoints are certified under, as Amazon Trust Services publishes them.
-/// To read a system's hundred and more instead takes eight million instructions more at start.
-const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
-
-const CONNECT_TIMEOUT: Duration = ATTEMPT_TIMEOUT;
-
-const DYNAMODB: Api = Api {
-    name: "dynamodb",
-    target: "DynamoDB_20120810",
-    content_type: "application/x-amz-json-1.0",
+use aws_sdk_sqs::operation::send_message::{
+    SendMessage, SendMessageError, SendMessageInput, SendMessageOutput,
 };
-const SQS: Api = Api {
-    name: "sqs",
-    target: "AmazonSQS",
-    content_type: "application/x-amz-json-1.0",
-};
-const SECRETS_MANAGER: Api = Api {
-    name: "secretsmanager",
-    target: "secretsmanager",
-    content_type: "application/x-amz-json-1.1",
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_types::endpoint::Endpoint;
+use futures_util::FutureExt;
+
+use self::operation::{Service, Session};
+pub use self::{
+    credentials::Identity,
+    http::{HttpPool, connector},
+    operation::{ATTEMPT_TIMEOUT, ATTEMPTS, CallError, Operation},
 };
 
-/// Where AWS is, and as whom to speak to it.
+mod credentials;
+mod http;
+mod operation;
+
+/// Region, credentials and endpoint overrides.
 #[derive(Debug, Clone)]
-pub struct Account {
+pub struct AwsConfig {
     /// The region, for example `us-east-1`.
     pub region: String,
-    /// Asked for credentials before each call.
-    pub credentials: SharedCredentialsProvider,
-    /// Endpoints to use instead of the region's own, for emulators.
+    /// The credentials that sign each call.
+    pub identity: Identity,
+    /// Endpoints other than the region's own.
     pub endpoints: Endpoints,
 }
 
-/// One endpoint a service, where it is not the region's own.
+impl AwsConfig {
+    /// The endpoint of `service` where no rule is needed to find it: the one that was configured, or
+    /// that of an ordinary region of the `aws` partition. The SDK's rules, with their table of
+    /// partitions and its regular expressions, take 375,000 instructions a service: a sixth of a
+    /// start. Every other region and setting is left to them.
+    fn known_endpoint(&self, service: &str, configured: Option<&String>) -> Option<Endpoint> {
+        const AREAS: [&str; 9] = ["af", "ap", "ca", "eu", "il", "me", "mx", "sa", "us"];
+        if self.endpoints.use_fips || self.endpoints.use_dual_stack {
+            return None;
+        }
+        if let Some(url) = configured {
+            return Some(Endpoint::builder().url(url.clone()).build());
+        }
+        let mut parts = self.region.split('-');
+        let area = AREAS.contains(&parts.next()?);
+        let direction = parts.next()?.bytes().all(|it| it.is_ascii_lowercase());
+        let number = parts.next()?.bytes().all(|it| it.is_ascii_digit());
+        let ordinary = area && direction && number && parts.next().is_none();
+        ordinary.then(|| {
+            let url = format!("https://{service}.{}.amazonaws.com", self.region);
+            Endpoint::builder().url(url).build()
+        })
+    }
+}
+
+/// Which endpoints to call, where it is not the region's ordinary ones.
 #[derive(Debug, Clone, Default)]
 pub struct Endpoints {
     /// `AWS_ENDPOINT_URL_DYNAMODB`
@@ -65,148 +72,293 @@ pub struct Endpoints {
     pub sqs: Option<String>,
     /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`
     pub secrets_manager: Option<String>,
+    /// `AWS_USE_FIPS_ENDPOINT`
+    pub use_fips: bool,
+    /// `AWS_USE_DUALSTACK_ENDPOINT`
+    pub use_dual_stack: bool,
 }
 
-/// The services that the receiver uses.
+/// The SDK's endpoint rules have no endpoint for this region and these settings.
+#[derive(Debug, thiserror::Error)]
+#[error("no endpoint for {service} in region {region:?}")]
+pub struct NoEndpoint {
+    service: &'static str,
+    region: String,
+    source: BoxError,
+}
+
+/// DynamoDB's operations on one item.
+#[derive(Debug, Clone)]
+pub struct DynamoDb {
+    /// `PutItem`
+    pub put_item: Operation<PutItemInput, PutItemOutput, PutItemError>,
+    /// `UpdateItem`
+    pub update_item: Operation<UpdateItemInput, UpdateItemOutput, UpdateItemError>,
+    /// `DeleteItem`
+    pub delete_item: Operation<DeleteItemInput, DeleteItemOutput, DeleteItemError>,
+}
+
+/// What the function uses of SQS.
+#[derive(Debug, Clone)]
+pub struct Sqs {
+    /// `SendMessage`
+    pub send_message: Operation<SendMessageInput, SendMessageOutput, SendMessageError>,
+}
+
+/// What the function uses of Secrets Manager.
+#[derive(Debug, Clone)]
+pub struct SecretsManager {
+    /// `GetSecretValue`
+    pub get_secret_value: Operation<GetSecretValueInput, GetSecretValueOutput, GetSecretValueError>,
+}
+
+/// The services of one account and region, over one pool of connections.
 #[derive(Debug)]
 pub struct Aws {
-    connector: SharedHttpConnector,
-    account: Account,
+    pool: HttpPool,
+    dynamodb: Service,
+    sqs: Service,
+    secrets_manager: Service,
+    session: Session,
 }
 
 impl Aws {
-    /// The services of `account`, reached through `connector`. Nothing is connected yet.
-    #[must_use]
-    pub fn new(connector: SharedHttpConnector, account: Account) -> Self {
-        Self { connector, account }
+    /// The services of `config`, reached through `pool`. Nothing is connected or called.
+    ///
+    /// # Errors
+    ///
+    /// [`NoEndpoint`] when the SDK's rules do not know the region, or an endpoint is no URL.
+    pub fn new(pool: HttpPool, config: &AwsConfig) -> Result<Self, NoEndpoint> {
+        /// The endpoint by the rules in the service's SDK crate.
+        macro_rules! resolve {
+            ($sdk:ident, $name:literal, $instead:ident) => {{
+                use $sdk::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
+                let params = Params::builder()
+                    .region(config.region.as_str())
+                    .use_fips(config.endpoints.use_fips)
+                    .use_dual_stack(config.endpoints.use_dual_stack)
+                    .set_endpoint(config.endpoints.$instead.clone())
+                    .build();
+                params.map_err(BoxError::from).and_then(|params| {
+                    let resolver = DefaultResolver::new();
+                    let resolved = resolver.resolve_endpoint(&params).now_or_never();
+                    resolved.expect("rules are evaluated at once")
+                })
+            }};
+        }
+        macro_rules! service {
+            ($sdk:ident, $name:literal, $instead:ident) => {{
+                let known = config.known_endpoint($name, config.endpoints.$instead.as_ref());
+                let endpoint = known.map_or_else(|| resolve!($sdk, $name, $instead), Ok);
+                let endpoint = endpoint.map_err(|source| NoEndpoint {
+                    service: $name,
+                    region: config.region.clone(),
+                    source,
+                })?;
+                Service::new($name, endpoint, &pool, config)
+            }};
+        }
+        Ok(Self {
+            dynamodb: service!(aws_sdk_dynamodb, "dynamodb", dynamodb),
+            sqs: service!(aws_sdk_sqs, "sqs", sqs),
+            secrets_manager: service!(aws_sdk_secretsmanager, "secretsmanager", secrets_manager),
+            pool,
+            session: Session::default(),
+        })
     }
 
     /// DynamoDB.
     #[must_use]
-    pub fn dynamodb(&self) -> Service {
-        self.service(&DYNAMODB, self.account.endpoints.dynamodb.as_deref())
+    pub fn dynamodb(&self) -> DynamoDb {
+        DynamoDb {
+            put_item: self
+                .dynamodb
+                .operation("PutItem", &PutItem::new(), &self.session),
+            update_item: self
+                .dynamodb
+                .operation("UpdateItem", &UpdateItem::new(), &self.session),
+            delete_item: self
+                .dynamodb
+                .operation("DeleteItem", &DeleteItem::new(), &self.session),
+        }
     }
 
     /// SQS.
     #[must_use]
-    pub fn sqs(&self) -> Service {
-        self.service(&SQS, self.account.endpoints.sqs.as_deref())
+    pub fn sqs(&self) -> Sqs {
+        Sqs {
+            send_message: self
+                .sqs
+                .operation("SendMessage", &SendMessage::new(), &self.session),
+        }
     }
 
     /// Secrets Manager.
     #[must_use]
-    pub fn secrets_manager(&self) -> Service {
-        let endpoint = self.account.endpoints.secrets_manager.as_deref();
-        self.service(&SECRETS_MANAGER, endpoint)
-    }
-
-    fn service(&self, api: &'static Api, endpoint: Option<&str>) -> Service {
-        let region = &self.account.region;
-        let endpoint = endpoint.map(|it| it.trim_end_matches('/').to_owned());
-        Service {
-            api,
-            connector: self.connector.clone(),
-            endpoint: endpoint.unwrap_or_else(|| regional_endpoint(api.name, region)),
-            region: region.clone(),
-            credentials: self.account.credentials.clone(),
+    pub fn secrets_manager(&self) -> SecretsManager {
+        let operation = GetSecretValue::new();
+        SecretsManager {
+            get_secret_value: self.secrets_manager.operation(
+                "GetSecretValue",
+                &operation,
+                &self.session,
+            ),
         }
     }
 
     /// Connects to DynamoDB and SQS ahead of the first delivery, while Lambda still lends a whole
     /// processor: a handshake at the share of 128 MB takes longer than everything else together.
-    /// `GET /ping` needs no permission. Whatever fails here is left to the first delivery.
+    /// `GET /ping` needs no permission. A failure is left to the first delivery.
     pub async fn connect(&self) {
-        tokio::join!(self.ping(self.dynamodb()), self.ping(self.sqs()));
+        let dynamodb = self.pool.ping(self.dynamodb.url());
+        tokio::join!(dynamodb, self.pool.ping(self.sqs.url()));
     }
 
-    async fn ping(&self, service: Service) {
-        if let Ok(request) = HttpRequest::get(format!("{}/ping", service.endpoint)) {
-            let ping = self.connector.call(request);
-            let _best_effort = tokio::time::timeout(CONNECT_TIMEOUT, ping).await;
-        }
+    /// Closes the pooled connections, which do not survive a snapshot of the environment.
+    pub fn disconnect(&self) {
+        self.pool.renew();
     }
-}
 
-/// Where `service` is in `region`: the partition's domain follows from how the region's name begins.
-fn regional_endpoint(service: &str, region: &str) -> String {
-    /// Those that are not the first one, as the SDK has them.
-    const PARTITIONS: [(&str, &str); 6] = [
-        ("cn-", "amazonaws.com.cn"),
-        ("eusc-", "amazonaws.eu"),
-        ("us-isob-", "sc2s.sgov.gov"),
-        ("us-isof-", "csp.hci.ic.gov"),
-        ("eu-isoe-", "cloud.adc-e.uk"),
-        ("us-iso-", "c2s.ic.gov"),
-    ];
-    let partition = PARTITIONS.iter().find(|it| region.starts_with(it.0));
-    let domain = partition.map_or("amazonaws.com", |it| it.1);
-    format!("https://{service}.{region}.{domain}")
-}
-
-/// A connector that trusts `ca_bundle` (PEM), or Amazon's roots.
-///
-/// # Panics
-///
-/// When `ca_bundle` holds what is not a certificate.
-#[must_use]
-pub fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
-    let roots = TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS));
-    let tls = TlsContext::builder()
-        .with_trust_store(roots)
-        .build()
-        .expect("a trust store is all there is to it");
-    Connector::builder()
-        .sleep_impl(TokioSleep::new())
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls)
-        .connector_settings(
-            HttpConnectorSettings::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .build(),
-        )
-        .build()
-        .into_shared()
+    /// Whether AWS has answered that the credentials' session has expired. Credentials from the
+    /// environment are never renewed, so no later call of this process can succeed.
+    #[must_use]
+    pub fn session_expired(&self) -> bool {
+        self.session.expired()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::Credentials;
     use aws_sdk_dynamodb::config::endpoint as dynamodb;
     use aws_sdk_secretsmanager::config::endpoint as secrets_manager;
     use aws_sdk_sqs::config::endpoint as sqs;
 
     use super::*;
 
+    /// Regions of every partition, ordinary ones and others, and what may be mistaken for one.
+    const REGIONS: [&str; 58] = [
+        "af-south-1",
+        "ap-east-1",
+        "ap-east-2",
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "ap-northeast-3",
+        "ap-south-1",
+        "ap-south-2",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "ap-southeast-3",
+        "ap-southeast-4",
+        "ap-southeast-5",
+        "ap-southeast-6",
+        "ap-southeast-7",
+        "ca-central-1",
+        "ca-west-1",
+        "eu-central-1",
+        "eu-central-2",
+        "eu-north-1",
+        "eu-south-1",
+        "eu-south-2",
+        "eu-west-1",
+        "eu-west-2",
+        "eu-west-3",
+        "il-central-1",
+        "me-central-1",
+        "me-south-1",
+        "mx-central-1",
+        "sa-east-1",
+        "us-east-1",
+        "us-east-2",
+        "us-west-1",
+        "us-west-2",
+        "cn-north-1",
+        "cn-northwest-1",
+        "us-gov-east-1",
+        "us-gov-west-1",
+        "us-iso-east-1",
+        "us-iso-west-1",
+        "us-isob-east-1",
+        "us-isob-west-1",
+        "us-isof-east-1",
+        "us-isof-south-1",
+        "eu-isoe-west-1",
+        "eusc-de-east-1",
+        "aws-global",
+        "aws-cn-global",
+        "us-future-12",
+        "sa-west-7",
+        "xx-east-1",
+        "us-east",
+        "us-east-1a",
+        "us",
+        "local",
+        "us-East-1",
+        "us--1",
+        "us east 1",
+    ];
+
+    fn config(region: &str, change: impl FnOnce(&mut Endpoints)) -> AwsConfig {
+        let mut endpoints = Endpoints::default();
+        change(&mut endpoints);
+        AwsConfig {
+            region: region.to_owned(),
+            identity: Identity::fixed(Credentials::from_keys("id", "key", None)),
+            endpoints,
+        }
+    }
+
+    fn urls(config: &AwsConfig) -> Option<[String; 3]> {
+        let aws = Aws::new(HttpPool::new(|| connector(None)), config).ok()?;
+        let services = [&aws.dynamodb, &aws.sqs, &aws.secrets_manager];
+        Some(services.map(|it| it.url().to_owned()))
+    }
+
     #[tokio::test]
-    async fn every_region_has_the_endpoints_that_the_sdk_would_call() {
-        macro_rules! endpoint {
-            ($service:ident, $region:expr) => {{
-                use $service::{DefaultResolver, Params, ResolveEndpoint};
-                let params = Params::builder().region($region).build().unwrap();
-                let resolver = DefaultResolver::new();
-                let endpoint = resolver.resolve_endpoint(&params).await.unwrap();
-                endpoint.url().to_owned()
+    async fn every_region_has_the_endpoints_that_the_sdks_rules_give_it() {
+        macro_rules! url {
+            ($sdk:ident, $config:expr) => {{
+                use $sdk::{DefaultResolver, Params, ResolveEndpoint};
+                let params = Params::builder()
+                    .region($config.region.as_str())
+                    .use_fips($config.endpoints.use_fips)
+                    .use_dual_stack($config.endpoints.use_dual_stack);
+                match params.build() {
+                    Ok(params) => {
+                        let resolver = DefaultResolver::new();
+                        let endpoint = resolver.resolve_endpoint(&params).await;
+                        endpoint.map(|it| it.url().to_owned()).ok()
+                    }
+                    Err(_) => None,
+                }
             }};
         }
-        for region in [
-            "us-east-1",
-            "eu-central-2",
-            "ap-southeast-7",
-            "mx-central-1",
-            "cn-north-1",
-            "cn-northwest-1",
-            "us-gov-east-1",
-            "us-gov-west-1",
-            "us-iso-east-1",
-            "us-iso-west-1",
-            "us-isob-east-1",
-            "us-isof-south-1",
-            "eu-isoe-west-1",
-            "eusc-de-east-1",
-        ] {
-            let ours = |service| regional_endpoint(service, region);
-            assert_eq!(ours("dynamodb"), endpoint!(dynamodb, region));
-            assert_eq!(ours("sqs"), endpoint!(sqs, region));
-            assert_eq!(ours("secretsmanager"), endpoint!(secrets_manager, region));
+        for region in REGIONS {
+            for (use_fips, use_dual_stack) in [(false, false), (true, false), (false, true)] {
+                let config = config(region, |it| {
+                    it.use_fips = use_fips;
+                    it.use_dual_stack = use_dual_stack;
+                });
+                let rules = [
+                    url!(dynamodb, config),
+                    url!(sqs, config),
+                    url!(secrets_manager, config),
+                ];
+                let rules: Option<Vec<_>> = rules.into_iter().collect();
+                let ours = urls(&config).map(Vec::from);
+                assert_eq!(ours, rules, "{region} {use_fips} {use_dual_stack}");
+            }
         }
+    }
+
+    #[test]
+    fn a_configured_endpoint_is_the_one_that_is_called() {
+        let config = config("nowhere", |it| {
+            it.dynamodb = Some("http://127.0.0.1:1".to_owned());
+            it.sqs = Some("http://127.0.0.1:2".to_owned());
+            it.secrets_manager = Some("http://127.0.0.1:3".to_owned());
+        });
+        let expected = [1, 2, 3].map(|port| format!("http://127.0.0.1:{port}"));
+        assert_eq!(urls(&config), Some(expected));
     }
 }

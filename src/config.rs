@@ -2,10 +2,10 @@
 
 use std::{error::Error as StdError, fmt, fs, time::Duration};
 
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_credential_types::Credentials;
 
 use crate::{
-    aws::{Account, Aws, Endpoints, connector},
+    aws::{Aws, AwsConfig, Endpoints, HttpPool, Identity, NoEndpoint, connector},
     deliveries::Deliveries,
     jobs::Jobs,
     queue::{Queue, is_fifo},
@@ -33,7 +33,7 @@ pub struct Config {
     /// `DELIVERY_RETENTION_DAYS`
     pub retention: Duration,
     /// Region, credentials and endpoints, in the variables of the AWS SDKs.
-    pub account: Account,
+    pub aws: AwsConfig,
     /// Certificates to trust instead of Amazon's roots (PEM), from the file that `AWS_CA_BUNDLE` names.
     pub ca_bundle: Option<Vec<u8>>,
 }
@@ -86,7 +86,7 @@ impl Config {
             quarantine_queue_url: env.standard_queue_url("QUARANTINE_QUEUE_URL"),
             webhook_secret: env.webhook_secret(),
             retention: env.retention(),
-            account: env.account(),
+            aws: env.aws(),
             ca_bundle: env.ca_bundle(),
         };
         if env.mistakes.is_empty() {
@@ -96,23 +96,26 @@ impl Config {
         }
     }
 
-    /// Builds the receiver, and the way to AWS that it uses. Nothing is called yet.
-    #[must_use]
-    pub fn build(self) -> (Receiver, Aws) {
-        let aws = Aws::new(connector(self.ca_bundle.as_deref()), self.account);
-        let dynamodb = aws.dynamodb();
-        let sqs = aws.sqs();
+    /// Builds the receiver, and the services that it calls. Nothing is called yet.
+    ///
+    /// # Errors
+    ///
+    /// [`NoEndpoint`] when there is none for the region, or one that is configured is no URL.
+    pub fn build(self) -> Result<(Receiver, Aws), NoEndpoint> {
+        let Self { ca_bundle, .. } = self;
+        let pool = HttpPool::new(move || connector(ca_bundle.as_deref()));
+        let aws = Aws::new(pool, &self.aws)?;
         let receiver = Receiver {
             secrets: match self.webhook_secret {
                 WebhookSecret::Fixed(secrets) => Secrets::fixed(&secrets),
                 WebhookSecret::Stored(arn) => Secrets::stored(aws.secrets_manager(), arn),
             },
-            deliveries: Deliveries::new(dynamodb.clone(), self.deliveries_table, self.retention),
-            jobs: Jobs::new(dynamodb, self.jobs_table),
-            contacts: Queue::contacts(sqs.clone(), self.contacts_queue_url),
-            quarantine: Queue::quarantine(sqs, self.quarantine_queue_url),
+            deliveries: Deliveries::new(aws.dynamodb(), self.deliveries_table, self.retention),
+            jobs: Jobs::new(aws.dynamodb(), self.jobs_table),
+            contacts: Queue::contacts(aws.sqs(), self.contacts_queue_url),
+            quarantine: Queue::quarantine(aws.sqs(), self.quarantine_queue_url),
         };
-        (receiver, aws)
+        Ok((receiver, aws))
     }
 }
 
@@ -197,27 +200,47 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         Duration::from_secs(u64::from(days) * SECONDS_A_DAY)
     }
 
-    /// Lambda gives credentials in the environment, so the chain of other places is not
-    /// searched, which would cost size and start.
-    fn account(&mut self) -> Account {
+    fn aws(&mut self) -> AwsConfig {
         let region = self
             .optional("AWS_REGION")
             .or_else(|| self.optional("AWS_DEFAULT_REGION"));
-        Account {
+        AwsConfig {
             region: region.unwrap_or_else(|| self.required("AWS_REGION")),
-            credentials: SharedCredentialsProvider::new(Credentials::new(
-                self.required("AWS_ACCESS_KEY_ID"),
-                self.required("AWS_SECRET_ACCESS_KEY"),
-                self.optional("AWS_SESSION_TOKEN"),
-                None,
-                "Environment",
-            )),
+            identity: self.identity(),
             endpoints: Endpoints {
                 dynamodb: self.endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
                 sqs: self.endpoint("AWS_ENDPOINT_URL_SQS"),
                 secrets_manager: self.endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+                use_fips: self.is_true("AWS_USE_FIPS_ENDPOINT"),
+                use_dual_stack: self.is_true("AWS_USE_DUALSTACK_ENDPOINT"),
             },
         }
+    }
+
+    /// Lambda gives credentials in the environment, or under SnapStart by the container's endpoint.
+    /// The SDK's chain of other places is not searched, which would cost size and start.
+    fn identity(&mut self) -> Identity {
+        const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+        const CONTAINER: [&str; 2] = [
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        ];
+        let is_set = |name: &&str| self.optional(name).is_some();
+        if !is_set(&KEY_ID) && CONTAINER.iter().any(is_set) {
+            return Identity::container();
+        }
+        Identity::fixed(Credentials::new(
+            self.required(KEY_ID),
+            self.required("AWS_SECRET_ACCESS_KEY"),
+            self.optional("AWS_SESSION_TOKEN"),
+            None,
+            "Environment",
+        ))
+    }
+
+    fn is_true(&self, name: &str) -> bool {
+        self.optional(name)
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
     fn endpoint(&self, name: &str) -> Option<String> {
@@ -296,9 +319,9 @@ mod tests {
             "https://sqs.example/1/quarantine"
         );
         assert_eq!(config.retention, Duration::from_hours(7 * 24));
-        assert_eq!(config.account.region, "eu-central-1");
-        assert_eq!(config.account.endpoints.sqs.unwrap(), "http://127.0.0.1:1");
-        assert_eq!(config.account.endpoints.dynamodb, None);
+        assert_eq!(config.aws.region, "eu-central-1");
+        assert_eq!(config.aws.endpoints.sqs.unwrap(), "http://127.0.0.1:1");
+        assert_eq!(config.aws.endpoints.dynamodb, None);
         let WebhookSecret::Fixed(secrets) = config.webhook_secret else {
             panic!("the secrets are in the environment");
         };

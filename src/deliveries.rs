@@ -9,18 +9,19 @@
 //!               └──lease over──▶ INPROGRESS of another claimer
 //! ```
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
+use aws_sdk_dynamodb::{
+    operation::{
+        delete_item::{DeleteItemError, DeleteItemInput},
+        put_item::{PutItemError, PutItemInput},
+    },
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
 use uuid::Uuid;
 
 use crate::{
-    aws::{
-        Done, Service,
-        dynamodb::{
-            Attribute, Attributes, Condition, DeleteItem, OnFailure, PutItem, StoredAttribute,
-            StoredItem, condition_failed, number, text,
-        },
-    },
+    aws::DynamoDb,
     error::{Step, Unavailable},
     event::{Event, Kind},
 };
@@ -48,7 +49,7 @@ const COMPLETED: &str = "COMPLETED";
 /// The table of deliveries.
 #[derive(Debug, Clone)]
 pub struct Deliveries {
-    dynamodb: Service,
+    dynamodb: DynamoDb,
     table: String,
     retention: Duration,
 }
@@ -97,7 +98,7 @@ impl Lease {
 impl Deliveries {
     /// The table called `table`, which remembers a delivery for `retention`.
     #[must_use]
-    pub fn new(dynamodb: Service, table: String, retention: Duration) -> Self {
+    pub fn new(dynamodb: DynamoDb, table: String, retention: Duration) -> Self {
         Self {
             dynamodb,
             table,
@@ -129,30 +130,31 @@ impl Deliveries {
             claimed_by: Uuid::new_v4().simple().to_string(),
             ends_ms: lease_ends_ms,
         };
-        let put = PutItem {
-            table_name: &self.table,
-            item: self.record(&lease, IN_PROGRESS, now_ms),
-            condition: Some(Condition {
-                expression: CLAIMABLE,
-                names: BTreeMap::from([
-                    ("#delivery_id", DELIVERY_ID),
-                    ("#expiration", EXPIRATION),
-                    ("#status", STATUS),
-                    ("#lease", IN_PROGRESS_EXPIRATION),
-                ]),
-                values: BTreeMap::from([
-                    (":now_s", number(now_ms / 1000)),
-                    (":now_ms", number(now_ms)),
-                    (":in_progress", text(IN_PROGRESS)),
-                ]),
-                on_failure: OnFailure::Item,
-            }),
-        };
-        match self.dynamodb.call("PutItem", &put).await {
-            Ok(Done {}) => Ok(Claim::Granted(lease)),
-            Err(error) => match condition_failed(&error) {
-                Some(record) => lease.against(&record),
-                None => Err(Unavailable::new(Step::Claim, error)),
+        let put = PutItemInput::builder()
+            .table_name(&self.table)
+            .set_item(Some(self.record(&lease, IN_PROGRESS, now_ms)))
+            .condition_expression(CLAIMABLE)
+            .set_expression_attribute_names(Some(names([
+                ("#delivery_id", DELIVERY_ID),
+                ("#expiration", EXPIRATION),
+                ("#status", STATUS),
+                ("#lease", IN_PROGRESS_EXPIRATION),
+            ])))
+            .set_expression_attribute_values(Some(attributes([
+                (":now_s", number(now_ms / 1000)),
+                (":now_ms", number(now_ms)),
+                (":in_progress", text(IN_PROGRESS)),
+            ])))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| Unavailable::new(Step::Claim, error))?;
+        match self.dynamodb.put_item.call(put).await {
+            Ok(_) => Ok(Claim::Granted(lease)),
+            Err(error) => match error.service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    lease.against(failed.item())
+                }
+                _ => Err(Unavailable::new(Step::Claim, error)),
             },
         }
     }
@@ -174,13 +176,13 @@ impl Deliveries {
     ) -> Result<(), Unavailable> {
         let mut item = self.record(lease, COMPLETED, now_ms);
         item.extend(recognition(event));
-        let put = PutItem {
-            table_name: &self.table,
-            item,
-            condition: None,
-        };
-        let put = self.dynamodb.call("PutItem", &put).await;
-        put.map(|Done {}| ())
+        let put = PutItemInput::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .build()
+            .map_err(|error| Unavailable::new(Step::Complete, error))?;
+        let put = self.dynamodb.put_item.call(put).await;
+        put.map(|_| ())
             .map_err(|error| Unavailable::new(Step::Complete, error))
     }
 
@@ -191,30 +193,33 @@ impl Deliveries {
     ///
     /// When the table cannot be written; the claim then ends with its lease.
     pub async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
-        let delete = DeleteItem {
-            table_name: &self.table,
-            key: BTreeMap::from([(DELIVERY_ID, text(&lease.delivery_id))]),
-            condition: Condition {
-                expression: "#claimed_by = :us AND #status = :in_progress",
-                names: BTreeMap::from([("#claimed_by", CLAIMED_BY), ("#status", STATUS)]),
-                values: BTreeMap::from([
-                    (":us", text(&lease.claimed_by)),
-                    (":in_progress", text(IN_PROGRESS)),
-                ]),
-                on_failure: OnFailure::Nothing,
+        let delete = DeleteItemInput::builder()
+            .table_name(&self.table)
+            .key(DELIVERY_ID, text(&lease.delivery_id))
+            .condition_expression("#claimed_by = :us AND #status = :in_progress")
+            .set_expression_attribute_names(Some(names([
+                ("#claimed_by", CLAIMED_BY),
+                ("#status", STATUS),
+            ])))
+            .set_expression_attribute_values(Some(attributes([
+                (":us", text(&lease.claimed_by)),
+                (":in_progress", text(IN_PROGRESS)),
+            ])))
+            .build()
+            .map_err(|error| Unavailable::new(Step::Release, error))?;
+        match self.dynamodb.delete_item.call(delete).await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(Unavailable::new(Step::Release, error)),
             },
-        };
-        match self.dynamodb.call("DeleteItem", &delete).await {
-            Ok(Done {}) => Ok(()),
-            Err(error) if condition_failed(&error).is_some() => Ok(()),
-            Err(error) => Err(Unavailable::new(Step::Release, error)),
         }
     }
 
-    fn record<'a>(&self, lease: &'a Lease, status: &'static str, now_ms: i64) -> Attributes<'a> {
+    fn record(&self, lease: &Lease, status: &str, now_ms: i64) -> Item {
         let retention_s = i64::try_from(self.retention.as_secs()).unwrap_or(i64::MAX);
         let expiration = (now_ms / 1000).saturating_add(retention_s);
-        BTreeMap::from([
+        attributes([
             (DELIVERY_ID, text(&lease.delivery_id)),
             (STATUS, text(status)),
             (IN_PROGRESS_EXPIRATION, number(lease.ends_ms)),
@@ -226,17 +231,39 @@ impl Deliveries {
 }
 
 /// What is kept of a contact to recognise it by.
-fn recognition<'a>(event: &'a Event<'_>) -> Attributes<'a> {
+fn recognition(event: &Event<'_>) -> Item {
     /// TitanX's job ids are UUIDs. One of unforeseen length is not worth a second kilobyte.
     const MAX_JOB_ID: usize = 128;
     let Kind::ContactScored(contact) = &event.kind else {
-        return Attributes::new();
+        return Item::new();
     };
     let job_id = contact.job_id.as_ref().filter(|id| id.len() <= MAX_JOB_ID);
-    let job_id = job_id.map(|id| (JOB_ID, text(id.as_str())));
+    let job_id = job_id.map(|id| (JOB_ID.to_owned(), text(id)));
     let keys = Some(contact.keys()).filter(|keys| !keys.is_empty());
-    let keys = keys.map(|keys| (CONTACT_KEYS, Attribute::Texts(keys)));
+    let keys = keys.map(|keys| (CONTACT_KEYS.to_owned(), AttributeValue::Ss(keys)));
     job_id.into_iter().chain(keys).collect()
+}
+
+type Item = HashMap<String, AttributeValue>;
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn attributes<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
+    attributes
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+}
+
+fn names<const N: usize>(names: [(&str, &str); N]) -> HashMap<String, String> {
+    names
+        .map(|(placeholder, name)| (placeholder.to_owned(), name.to_owned()))
+        .into()
 }
 
 /// Who may claim, along the life of a record: nobody has it yet; or it is past its retention, and
@@ -247,15 +274,15 @@ const CLAIMABLE: &str = "attribute_not_exists(#delivery_id) \
 
 impl Lease {
     /// What this claim comes to against the record that stood in its way.
-    fn against(self, record: &StoredItem) -> Result<Claim, Unavailable> {
-        let attribute = |name: &str| record.get(name)?.text();
+    fn against(self, record: Option<&Item>) -> Result<Claim, Unavailable> {
+        let attribute = |name: &str| record?.get(name)?.as_s().ok().map(String::as_str);
         // A write of ours was repeated because its answer was lost.
         if attribute(CLAIMED_BY) == Some(&self.claimed_by) {
             return Ok(Claim::Granted(self));
         }
         let lease_ends_ms = record
-            .get(IN_PROGRESS_EXPIRATION)
-            .and_then(StoredAttribute::number);
+            .and_then(|record| record.get(IN_PROGRESS_EXPIRATION)?.as_n().ok())
+            .and_then(|number| number.parse().ok());
         match (attribute(STATUS), lease_ends_ms) {
             (Some(COMPLETED), _) => Ok(Claim::Completed {
                 same_event: attribute(VALIDATION).is_none_or(|digest| digest == self.digest),

@@ -1,13 +1,15 @@
 //! The jobs table: which jobs are finished. One record a job, never deleted, so that a user
 //! interface or a pipe can follow the table's stream.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::fmt::Write;
+
+use aws_sdk_dynamodb::{
+    operation::update_item::{UpdateItemError, UpdateItemInput},
+    types::AttributeValue,
+};
 
 use crate::{
-    aws::{
-        Done, Service,
-        dynamodb::{Condition, OnFailure, UpdateItem, condition_failed, number, text},
-    },
+    aws::DynamoDb,
     error::{Step, Unavailable},
     event::{Event, FinishedJob},
 };
@@ -30,14 +32,14 @@ pub const DELIVERY_ID: &str = "delivery_id";
 /// The table of jobs.
 #[derive(Debug, Clone)]
 pub struct Jobs {
-    dynamodb: Service,
+    dynamodb: DynamoDb,
     table: String,
 }
 
 impl Jobs {
     /// The table called `table`.
     #[must_use]
-    pub fn new(dynamodb: Service, table: String) -> Self {
+    pub fn new(dynamodb: DynamoDb, table: String) -> Self {
         Self { dynamodb, table }
     }
 
@@ -69,32 +71,36 @@ impl Jobs {
                 Some(event.id.as_str()),
             ),
         ];
-        let mut update_expression = String::from("SET #completed_at = :completed_at");
-        let mut names = BTreeMap::from([("#completed_at", COMPLETED_AT)]);
-        let mut values = BTreeMap::from([(":completed_at", number(event.timestamp_ms))]);
+        let mut update = UpdateItemInput::builder()
+            .table_name(&self.table)
+            .key(JOB_ID, AttributeValue::S(job.job_id.to_string()))
+            .condition_expression(
+                "attribute_not_exists(#completed_at) OR #completed_at <= :completed_at",
+            )
+            .expression_attribute_names("#completed_at", COMPLETED_AT)
+            .expression_attribute_values(
+                ":completed_at",
+                AttributeValue::N(event.timestamp_ms.to_string()),
+            );
+        let mut expression = String::from("SET #completed_at = :completed_at");
         for (name_placeholder, placeholder, name, value) in attributes {
             let Some(value) = value else { continue };
-            write!(update_expression, ", {name_placeholder} = {placeholder}")
-                .expect("a String grows");
-            names.insert(name_placeholder, name);
-            values.insert(placeholder, text(value));
+            write!(expression, ", {name_placeholder} = {placeholder}").expect("a String grows");
+            update = update
+                .expression_attribute_names(name_placeholder, name)
+                .expression_attribute_values(placeholder, AttributeValue::S(value.to_owned()));
         }
-        let update = UpdateItem {
-            table_name: &self.table,
-            key: BTreeMap::from([(JOB_ID, text(job.job_id.as_ref()))]),
-            update_expression,
-            condition: Condition {
-                expression: "attribute_not_exists(#completed_at) OR #completed_at <= :completed_at",
-                names,
-                values,
-                on_failure: OnFailure::Nothing,
+        let update = update
+            .update_expression(expression)
+            .build()
+            .map_err(|error| Unavailable::new(Step::MarkDone, error))?;
+        match self.dynamodb.update_item.call(update).await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.service_error() {
+                // The record was made by a newer event.
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(Unavailable::new(Step::MarkDone, error)),
             },
-        };
-        match self.dynamodb.call("UpdateItem", &update).await {
-            Ok(Done {}) => Ok(()),
-            // The record was made by a newer event.
-            Err(error) if condition_failed(&error).is_some() => Ok(()),
-            Err(error) => Err(Unavailable::new(Step::MarkDone, error)),
         }
     }
 }

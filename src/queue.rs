@@ -1,12 +1,12 @@
 //! The two queues and the messages on them: scored contacts, and what was not understood.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, error::Error as StdError};
 
+use aws_sdk_sqs::{operation::send_message::SendMessageInput, types::MessageAttributeValue};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
-    aws::Service,
+    aws::Sqs,
     error::{Step, Unavailable},
     event::{API_VERSION, DeliveryId, Event, Reason, is_queue_token},
 };
@@ -17,7 +17,7 @@ pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// A queue.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    sqs: Service,
+    sqs: Sqs,
     url: String,
     /// What fails when sending to it does.
     step: Step,
@@ -50,13 +50,10 @@ pub struct Message<'a> {
     group_id: Option<&'a str>,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug)]
 struct Attribute<'a> {
-    #[serde(skip)]
     name: &'static str,
     data_type: &'static str,
-    #[serde(rename = "StringValue")]
     value: Cow<'a, str>,
 }
 
@@ -143,7 +140,7 @@ impl<'a> Message<'a> {
 impl Queue {
     /// The queue of scored contacts at `url`; it is a FIFO queue if its URL ends so.
     #[must_use]
-    pub fn contacts(sqs: Service, url: String) -> Self {
+    pub fn contacts(sqs: Sqs, url: String) -> Self {
         Self {
             sqs,
             url,
@@ -153,7 +150,7 @@ impl Queue {
 
     /// The queue at `url` for what was signed but not understood; a standard queue.
     #[must_use]
-    pub fn quarantine(sqs: Service, url: String) -> Self {
+    pub fn quarantine(sqs: Sqs, url: String) -> Self {
         Self {
             sqs,
             url,
@@ -168,37 +165,43 @@ impl Queue {
     /// When SQS refuses, fails or does not answer. The message may be on the queue all the same.
     pub async fn send(&self, message: Message<'_>) -> Result<(), Unavailable> {
         let is_fifo = is_fifo(&self.url);
-        let attributes = message.attributes.iter();
-        let request = SendMessage {
-            queue_url: &self.url,
-            message_body: &message.body,
-            message_attributes: attributes.map(|it| (it.name, it)).collect(),
-            message_deduplication_id: message.deduplication_id.filter(|_| is_fifo),
-            message_group_id: message.group_id.filter(|_| is_fifo),
-        };
-        let sent = self.sqs.call("SendMessage", &request).await;
-        sent.map(|Sent { .. }| ())
-            .map_err(|error| Unavailable::new(self.step, error))
+        let unavailable =
+            |error: Box<dyn StdError + Send + Sync>| Unavailable::new(self.step, error);
+        let mut send = SendMessageInput::builder()
+            .queue_url(&self.url)
+            .message_body(message.body)
+            .set_message_deduplication_id(owned(message.deduplication_id.filter(|_| is_fifo)))
+            .set_message_group_id(owned(message.group_id.filter(|_| is_fifo)));
+        for Attribute {
+            name,
+            data_type,
+            value,
+        } in message.attributes
+        {
+            let value = MessageAttributeValue::builder()
+                .data_type(data_type)
+                .string_value(value)
+                .build()
+                .map_err(|error| unavailable(error.into()))?;
+            send = send.message_attributes(name, value);
+        }
+        let send = send.build().map_err(|error| unavailable(error.into()))?;
+        let sent = self.sqs.send_message.call(send).await;
+        let sent = sent.map_err(|error| unavailable(error.into()))?;
+        // SQS has a message once it has named it.
+        sent.message_id
+            .map(|_| ())
+            .ok_or_else(|| unavailable(NotNamed.into()))
     }
 }
 
-/// SQS has a message once it has named it.
-#[derive(Deserialize)]
-struct Sent {
-    #[serde(rename = "MessageId")]
-    _message_id: IgnoredAny,
-}
+/// Something that is not SQS answered 200.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer to SendMessage has no MessageId")]
+struct NotNamed;
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct SendMessage<'a> {
-    queue_url: &'a str,
-    message_body: &'a str,
-    message_attributes: BTreeMap<&'a str, &'a Attribute<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_deduplication_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_group_id: Option<&'a str>,
+fn owned(text: Option<&str>) -> Option<String> {
+    text.map(ToOwned::to_owned)
 }
 
 fn text<'a>(name: &'static str, value: &'a str) -> Attribute<'a> {
@@ -248,7 +251,7 @@ fn with_refused_characters_escaped(json: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+    use aws_credential_types::Credentials;
     use aws_smithy_runtime_api::client::{
         http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector},
         orchestrator::{HttpRequest, HttpResponse},
@@ -256,7 +259,7 @@ mod tests {
     use aws_smithy_types::body::SdkBody;
 
     use super::*;
-    use crate::aws::{Account, Aws, Endpoints};
+    use crate::aws::{Aws, AwsConfig, Endpoints, HttpPool, Identity};
     use crate::signature::{Signature, Verified, Verifier, sign};
 
     fn verified(body: &[u8]) -> Verified<'_> {
@@ -352,14 +355,14 @@ mod tests {
                 HttpConnectorFuture::ready(Ok(answer))
             }
         }
-        let credentials = Credentials::from_keys("id", "key", None);
-        let account = Account {
+        let config = AwsConfig {
             region: "us-east-1".to_owned(),
-            credentials: SharedCredentialsProvider::new(credentials),
+            identity: Identity::fixed(Credentials::from_keys("id", "key", None)),
             endpoints: Endpoints::default(),
         };
         for (answer, named) in [(r#"{"MessageId":"1"}"#, true), ("{}", false)] {
-            let aws = Aws::new(SharedHttpConnector::new(Answering(answer)), account.clone());
+            let pool = HttpPool::new(move || SharedHttpConnector::new(Answering(answer)));
+            let aws = Aws::new(pool, &config).unwrap();
             let message = Message::quarantined(b"x", Reason::NotJson, None).unwrap();
             let sent = Queue::quarantine(aws.sqs(), String::new())
                 .send(message)

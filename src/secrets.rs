@@ -4,15 +4,16 @@
 //! read again: a rotation is taken up without a new deployment and without losing an event.
 
 use std::{
+    error::Error as StdError,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueInput;
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
-    aws::Service,
+    aws::SecretsManager,
     error::{Error, Step, Unavailable},
     gateway::Request,
     signature::{Signature, Verified, Verifier},
@@ -31,7 +32,7 @@ pub struct Secrets {
 
 #[derive(Debug)]
 struct Store {
-    secrets_manager: Service,
+    secrets_manager: SecretsManager,
     arn: String,
     last_reread: Mutex<Option<Reread>>,
 }
@@ -54,7 +55,7 @@ impl Secrets {
 
     /// The secrets kept in Secrets Manager under `arn`. Nothing is read yet.
     #[must_use]
-    pub fn stored(secrets_manager: Service, arn: String) -> Self {
+    pub fn stored(secrets_manager: SecretsManager, arn: String) -> Self {
         Self {
             live: RwLock::new(None),
             store: Some(Store {
@@ -146,25 +147,14 @@ impl Secrets {
 
 impl Store {
     async fn read(&self) -> Result<Vec<String>, Unavailable> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct GetSecretValue<'a> {
-            secret_id: &'a str,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct SecretValue {
-            #[serde(default)]
-            secret_string: String,
-        }
-        let get = GetSecretValue {
-            secret_id: &self.arn,
-        };
-        let value = self.secrets_manager.call("GetSecretValue", &get).await;
-        let value: SecretValue =
-            value.map_err(|error| Unavailable::new(Step::LoadSecrets, error))?;
-        parse_stored(&value.secret_string)
-            .map_err(|error| Unavailable::new(Step::LoadSecrets, error))
+        let unavailable =
+            |error: Box<dyn StdError + Send + Sync>| Unavailable::new(Step::LoadSecrets, error);
+        let get = GetSecretValueInput::builder().secret_id(&self.arn).build();
+        let get = get.map_err(|error| unavailable(error.into()))?;
+        let value = self.secrets_manager.get_secret_value.call(get).await;
+        let value = value.map_err(|error| unavailable(error.into()))?;
+        parse_stored(value.secret_string().unwrap_or_default())
+            .map_err(|error| unavailable(error.into()))
     }
 }
 

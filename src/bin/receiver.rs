@@ -4,7 +4,11 @@ use std::{env, process::ExitCode, sync::Arc};
 
 use lambda_http::{Context, LambdaEvent, service_fn};
 use lambda_runtime::{Error, Runtime};
+use mimalloc::MiMalloc;
 use titanx_receiver::{config::Config, error::Chain, gateway::Request, log, receiver::Receiver};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     log::init(env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
@@ -36,7 +40,7 @@ fn start() -> Result<(), Error> {
 }
 
 async fn serve(config: Config) -> Result<(), Error> {
-    let (receiver, aws) = config.build();
+    let (receiver, aws) = config.build()?;
     let (loaded, ()) = tokio::join!(receiver.secrets.load(), aws.connect());
     if let Err(error) = loaded {
         tracing::error!(error = %Chain(&error), "the webhook secrets could not be loaded at start");

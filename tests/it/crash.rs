@@ -11,7 +11,12 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpRequest,
 };
 use serde_json::{Value, json};
-use titanx_receiver::{aws::Aws, config::Config, queue::Queue, receiver::Receiver};
+use titanx_receiver::{
+    aws::{Aws, HttpPool},
+    config::Config,
+    queue::Queue,
+    receiver::Receiver,
+};
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use crate::alarms::Log;
@@ -383,8 +388,9 @@ async fn a_panic_is_answered_and_the_next_attempt_takes_the_delivery() {
     let emulators = Emulators::start();
     let environment = environment(&emulators);
     let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
-    let panicking = Aws::new(SharedHttpConnector::new(Panicking), config.account.clone());
-    let (mut receiver, aws) = config.build();
+    let pool = HttpPool::new(|| SharedHttpConnector::new(Panicking));
+    let panicking = Aws::new(pool, &config.aws).unwrap();
+    let (mut receiver, aws) = config.build().unwrap();
     receiver.contacts = Queue::contacts(panicking.sqs(), emulators.contacts.url.clone());
     let event = signed(&contact("delivery-1"));
 

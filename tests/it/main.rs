@@ -1,6 +1,7 @@
 //! The integration tests, one module for each part of the system.
 
 mod alarms;
+mod aws_calls;
 mod crash;
 mod emulators;
 mod events;

@@ -773,7 +773,7 @@ async fn both_stores_are_connected_to_before_the_first_delivery() {
         store
     });
     let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
-    config.build().1.connect().await;
+    config.build().unwrap().1.connect().await;
     for store in stores {
         store.set_nonblocking(true).unwrap();
         let (mut connection, _) = store.accept().unwrap();

@@ -4,12 +4,11 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context, anyhow};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use aws_types::service_config::ServiceConfigKey;
 use clap::Args;
 use titanx_receiver::{
-    aws::{Account, Aws, Endpoints},
+    aws::{Aws, AwsConfig, Endpoints, HttpPool, Identity},
     deliveries::Deliveries,
     http::connector,
     jobs::Jobs,
@@ -18,8 +17,6 @@ use titanx_receiver::{
     secrets::Secrets,
 };
 use tokio::sync::OnceCell;
-
-use crate::credentials::Kept;
 
 const DEFAULT_RETENTION_DAYS: &str = "7";
 
@@ -214,18 +211,19 @@ impl Cloud<'_> {
         let region = self.sdk.region().context("no region: say --region")?;
         let credentials = self.sdk.credentials_provider();
         let credentials = credentials.context("no credentials of AWS were found")?;
-        Ok(Aws::new(
-            self.connector.clone(),
-            Account {
-                region: region.to_string(),
-                credentials: SharedCredentialsProvider::new(Kept::new(credentials)),
-                endpoints: Endpoints {
-                    dynamodb: self.endpoint("DynamoDB"),
-                    sqs: self.endpoint("SQS"),
-                    secrets_manager: self.endpoint("Secrets Manager"),
-                },
+        let connector = self.connector.clone();
+        let config = AwsConfig {
+            region: region.to_string(),
+            identity: Identity::cached(credentials),
+            endpoints: Endpoints {
+                dynamodb: self.endpoint("DynamoDB"),
+                sqs: self.endpoint("SQS"),
+                secrets_manager: self.endpoint("Secrets Manager"),
+                use_fips: self.sdk.use_fips().unwrap_or_default(),
+                use_dual_stack: self.sdk.use_dual_stack().unwrap_or_default(),
             },
-        ))
+        };
+        Ok(Aws::new(HttpPool::new(move || connector.clone()), &config)?)
     }
 
     /// The endpoint that environment or profile name for a service, or for all.

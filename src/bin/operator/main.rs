@@ -12,7 +12,6 @@
 mod screen;
 
 mod completions;
-mod credentials;
 mod deployment;
 mod doctor;
 mod jobs;

@@ -19,7 +19,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(8);
 /// The receiver of this environment.
 pub(crate) fn receiver(environment: &BTreeMap<&'static str, String>) -> Receiver {
     let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
-    config.build().0
+    config.build().unwrap().0
 }
 
 /// Delivers a gateway's event in an invocation of the usual length.

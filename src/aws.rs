@@ -116,9 +116,11 @@ pub struct SecretsManager {
 #[derive(Debug)]
 pub struct Aws {
     pool: HttpPool,
-    dynamodb: Service,
-    sqs: Service,
-    secrets_manager: Service,
+    dynamodb: DynamoDb,
+    sqs: Sqs,
+    secrets_manager: SecretsManager,
+    /// The URLs of DynamoDB, SQS and Secrets Manager.
+    endpoints: [String; 3],
     session: Session,
 }
 
@@ -158,60 +160,56 @@ impl Aws {
                 Service::new($name, endpoint, &pool, config)
             }};
         }
+        let session = Session::default();
+        let dynamodb = service!(aws_sdk_dynamodb, "dynamodb", dynamodb);
+        let sqs = service!(aws_sdk_sqs, "sqs", sqs);
+        let secrets_manager = service!(aws_sdk_secretsmanager, "secretsmanager", secrets_manager);
         Ok(Self {
-            dynamodb: service!(aws_sdk_dynamodb, "dynamodb", dynamodb),
-            sqs: service!(aws_sdk_sqs, "sqs", sqs),
-            secrets_manager: service!(aws_sdk_secretsmanager, "secretsmanager", secrets_manager),
+            endpoints: [&dynamodb, &sqs, &secrets_manager].map(|it| it.url().to_owned()),
+            dynamodb: DynamoDb {
+                put_item: dynamodb.operation("PutItem", &PutItem::new(), &session),
+                update_item: dynamodb.operation("UpdateItem", &UpdateItem::new(), &session),
+                delete_item: dynamodb.operation("DeleteItem", &DeleteItem::new(), &session),
+            },
+            sqs: Sqs {
+                send_message: sqs.operation("SendMessage", &SendMessage::new(), &session),
+            },
+            secrets_manager: SecretsManager {
+                get_secret_value: secrets_manager.operation(
+                    "GetSecretValue",
+                    &GetSecretValue::new(),
+                    &session,
+                ),
+            },
             pool,
-            session: Session::default(),
+            session,
         })
     }
 
     /// DynamoDB.
     #[must_use]
     pub fn dynamodb(&self) -> DynamoDb {
-        DynamoDb {
-            put_item: self
-                .dynamodb
-                .operation("PutItem", &PutItem::new(), &self.session),
-            update_item: self
-                .dynamodb
-                .operation("UpdateItem", &UpdateItem::new(), &self.session),
-            delete_item: self
-                .dynamodb
-                .operation("DeleteItem", &DeleteItem::new(), &self.session),
-        }
+        self.dynamodb.clone()
     }
 
     /// SQS.
     #[must_use]
     pub fn sqs(&self) -> Sqs {
-        Sqs {
-            send_message: self
-                .sqs
-                .operation("SendMessage", &SendMessage::new(), &self.session),
-        }
+        self.sqs.clone()
     }
 
     /// Secrets Manager.
     #[must_use]
     pub fn secrets_manager(&self) -> SecretsManager {
-        let operation = GetSecretValue::new();
-        SecretsManager {
-            get_secret_value: self.secrets_manager.operation(
-                "GetSecretValue",
-                &operation,
-                &self.session,
-            ),
-        }
+        self.secrets_manager.clone()
     }
 
     /// Connects to DynamoDB and SQS ahead of the first delivery, while Lambda still lends a whole
     /// processor: a handshake at the share of 128 MB takes longer than everything else together.
     /// `GET /ping` needs no permission. A failure is left to the first delivery.
     pub async fn connect(&self) {
-        let dynamodb = self.pool.ping(self.dynamodb.url());
-        tokio::join!(dynamodb, self.pool.ping(self.sqs.url()));
+        let [dynamodb, sqs, _secrets_manager] = &self.endpoints;
+        tokio::join!(self.pool.ping(dynamodb), self.pool.ping(sqs));
     }
 
     /// Closes the pooled connections, which do not survive a snapshot of the environment.
@@ -310,8 +308,7 @@ mod tests {
 
     fn urls(config: &AwsConfig) -> Option<[String; 3]> {
         let aws = Aws::new(HttpPool::new(|| connector(None)), config).ok()?;
-        let services = [&aws.dynamodb, &aws.sqs, &aws.secrets_manager];
-        Some(services.map(|it| it.url().to_owned()))
+        Some(aws.endpoints)
     }
 
     #[tokio::test]

@@ -134,12 +134,7 @@ impl Deliveries {
             .table_name(&self.table)
             .set_item(Some(self.record(&lease, IN_PROGRESS, now_ms)))
             .condition_expression(CLAIMABLE)
-            .set_expression_attribute_names(Some(names([
-                ("#delivery_id", DELIVERY_ID),
-                ("#expiration", EXPIRATION),
-                ("#status", STATUS),
-                ("#lease", IN_PROGRESS_EXPIRATION),
-            ])))
+            .expression_attribute_names("#status", STATUS)
             .set_expression_attribute_values(Some(attributes([
                 (":now_s", number(now_ms / 1000)),
                 (":now_ms", number(now_ms)),
@@ -196,11 +191,8 @@ impl Deliveries {
         let delete = DeleteItemInput::builder()
             .table_name(&self.table)
             .key(DELIVERY_ID, text(&lease.delivery_id))
-            .condition_expression("#claimed_by = :us AND #status = :in_progress")
-            .set_expression_attribute_names(Some(names([
-                ("#claimed_by", CLAIMED_BY),
-                ("#status", STATUS),
-            ])))
+            .condition_expression("claimed_by = :us AND #status = :in_progress")
+            .expression_attribute_names("#status", STATUS)
             .set_expression_attribute_values(Some(attributes([
                 (":us", text(&lease.claimed_by)),
                 (":in_progress", text(IN_PROGRESS)),
@@ -260,17 +252,14 @@ fn attributes<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
         .into()
 }
 
-fn names<const N: usize>(names: [(&str, &str); N]) -> HashMap<String, String> {
-    names
-        .map(|(placeholder, name)| (placeholder.to_owned(), name.to_owned()))
-        .into()
-}
-
 /// Who may claim, along the life of a record: nobody has it yet; or it is past its retention, and
 /// TTL, which lags by days, has not deleted it; or its claimer has let the lease run out.
-const CLAIMABLE: &str = "attribute_not_exists(#delivery_id) \
-    OR #expiration < :now_s \
-    OR (#status = :in_progress AND #lease < :now_ms)";
+///
+/// Of the attributes only `status` is a reserved word and needs a placeholder; each placeholder is
+/// hashed and signed with every claim.
+const CLAIMABLE: &str = "attribute_not_exists(delivery_id) \
+    OR expiration < :now_s \
+    OR (#status = :in_progress AND in_progress_expiration < :now_ms)";
 
 impl Lease {
     /// What this claim comes to against the record that stood in its way.

@@ -35,7 +35,7 @@ impl System {
         let mut environment = emulators.environment();
         environment.insert("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.clone());
         environment.insert("AWS_ENDPOINT_URL_SQS", sqs.url.clone());
-        let (receiver, aws) = Config::from_env(|name| environment.get(name).cloned())?.build();
+        let (receiver, aws) = Config::from_env(|name| environment.get(name).cloned())?.build()?;
         let (loaded, ()) = tokio::join!(receiver.secrets.load(), aws.connect());
         loaded?;
         Ok(Self {

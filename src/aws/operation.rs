@@ -178,7 +178,7 @@ impl Service {
             .deserializer_impl(parser)
             .build();
         Operation {
-            call,
+            call: Arc::new(call),
             session: session.clone(),
         }
     }
@@ -187,14 +187,14 @@ impl Service {
 /// One of the SDK's operations, ready to be called.
 #[derive(Debug)]
 pub struct Operation<I, O, E> {
-    call: operation::Operation<I, O, E>,
+    call: Arc<operation::Operation<I, O, E>>,
     session: Session,
 }
 
 impl<I, O, E> Clone for Operation<I, O, E> {
     fn clone(&self) -> Self {
         Self {
-            call: self.call.clone(),
+            call: Arc::clone(&self.call),
             session: self.session.clone(),
         }
     }
@@ -213,7 +213,8 @@ where
     /// [`CallError`] when the service refuses, or fails or does not answer at each attempt. The
     /// call may have taken effect all the same.
     pub async fn call(&self, input: I) -> Result<O, CallError<E>> {
-        let called = self.call.invoke(input).await;
+        // On the heap: the orchestrator's future is large, and whoever awaits this one moves it.
+        let called = Box::pin(self.call.invoke(input)).await;
         called.map_err(|error| {
             let error = CallError(error);
             if error.says_session_expired() {

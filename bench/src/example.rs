@@ -38,7 +38,7 @@ pub fn results(starts: &Value, earlier: Option<&str>) -> Results {
     let sizes = names.map(|name| (name.clone(), json!({"binary": 4_000_000, "zip": 2_000_000})));
     let mut results = json!({
         "machine": {
-            "date": "", "commit": "", "cpu": "", "cores": 2, "memory_mb": 1, "kernel": "", "load": "", "rustc": "",
+            "date": "", "commit": "", "cpu": "", "sha_instructions": true, "cores": 2, "memory_mb": 1, "kernel": "", "load": "", "rustc": "",
             "python": "", "node": "", "python_packages": [], "node_packages": [],
         },
         "method": "cgroup_v2", "rounds": 3, "earlier": earlier,

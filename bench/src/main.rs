@@ -28,6 +28,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 use crate::compare::{Facts, Results};
+use crate::contenders::EARLIER;
 use crate::environment::Host;
 
 #[derive(Parser)]
@@ -121,16 +122,17 @@ fn compare(options: &Compare) -> Result<()> {
     let chosen =
         |chosen: &[String], name: &str| chosen.is_empty() || chosen.iter().any(|it| it == name);
     let earlier = options.beside.as_deref().map(executable).transpose()?;
+    let earlier_name = earlier.as_deref().map(file_name);
+    let mut contenders = contenders::all(receiver(&options.common)?, earlier);
+    contenders.retain(|it| chosen(&options.only, it.name));
     let facts = Facts {
-        earlier: earlier.as_deref().map(file_name),
+        earlier: earlier_name.filter(|_| contenders.iter().any(|it| it.name == EARLIER)),
         allocations: options
             .allocations
             .as_deref()
             .map(allocations::of_a_new_contact)
             .transpose()?,
     };
-    let mut contenders = contenders::all(receiver(&options.common)?, earlier);
-    contenders.retain(|it| chosen(&options.only, it.name));
     let mut scenes = compare::scenes(options.common.quick);
     scenes.retain(|it| chosen(&options.scenes, &it.name));
     let file = options.common.keep.join("compare.json");
@@ -153,7 +155,7 @@ fn show(results: &Results, directory: &Path) -> Result<()> {
     contenders.retain(|it| results.sizes.contains_key(it.name));
     println!("{}", report::report(results, &contenders));
     // The picture is about the peers.
-    contenders.retain(|it| it.name != contenders::EARLIER);
+    contenders.retain(|it| it.name != EARLIER);
     keep(
         &directory.join("compare.svg"),
         &plot::svg(results, &contenders),

@@ -35,8 +35,13 @@ fn machine(results: &Results) -> String {
     let earlier = results.earlier.iter();
     let earlier = earlier.map(|name| format!("\nThe earlier build is {name}."));
     let earlier = earlier.collect::<String>();
+    let sha = if it.sha_instructions {
+        "with SHA instructions"
+    } else {
+        "without SHA instructions"
+    };
     format!(
-        "Medians of {} alternating rounds. {} ({} cores, {} MB), Linux {}, load {}; {}; {}; Node {}; commit {}; {} UTC.\n\
+        "Medians of {} alternating rounds. {} ({sha}, {} cores, {} MB), Linux {}, load {}; {}; {}; Node {}; commit {}; {} UTC.\n\
          Shares of a CPU are kept by {method}.{earlier}\n\
          *Answer* is the time until the answer was posted, *next* until the next event was asked for.\n",
         results.rounds,

@@ -7,13 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::contenders::{self, Contender, Size};
+use crate::contenders::{self, Contender, EARLIER, RECEIVER, Size};
 use crate::cpu::{Awake, Method, Share};
 use crate::endpoints::Transport;
 use crate::environment::{Environment, Host};
 use crate::instructions::{self, Instructions};
+use crate::kept;
 use crate::machine::Machine;
-use crate::statistics::{median, percentile};
+use crate::runtime_api::Took;
+use crate::statistics::{median, micros, percentile};
 use crate::workload::{Request, Workload};
 
 /// Everything that was measured, as it is kept.
@@ -22,9 +24,13 @@ pub struct Results {
     pub machine: Machine,
     pub method: Method,
     pub rounds: usize,
+    /// File name of the earlier build, where one was driven.
+    pub earlier: Option<String>,
     pub sizes: BTreeMap<String, Size>,
-    /// Of the receiver.
-    pub instructions: Option<Instructions>,
+    /// Of the receiver and of its earlier build.
+    pub instructions: BTreeMap<String, Instructions>,
+    /// Allocations of one new contact of 3 KB with services that answer at once, where they were counted.
+    pub allocations: Option<f64>,
     /// Bytes that the receiver logs for one new contact.
     pub log_bytes: Option<f64>,
     /// Bytes of the receiver's archive for arm64, where that was built.
@@ -55,6 +61,7 @@ pub struct Scene {
 #[derive(Serialize, Deserialize)]
 pub struct SceneResults {
     pub scene: Scene,
+    #[serde(with = "kept::by_figure")]
     pub starts: BTreeMap<String, Vec<Start>>,
 }
 
@@ -62,7 +69,10 @@ pub struct SceneResults {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Start {
     pub init_ms: f64,
-    pub first_ms: f64,
+    /// First delivery, until it was answered.
+    pub first_answer_ms: f64,
+    /// First delivery, until the next event was asked for.
+    pub first_next_ms: f64,
     /// CPU of init and first delivery together.
     pub cold_cpu_ms: f64,
     /// After the new contacts.
@@ -75,9 +85,36 @@ pub struct Start {
 /// Warm deliveries of one workload.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Warm {
-    pub median_us: f64,
-    pub p99_us: f64,
+    /// Until the answer was posted.
+    pub answer_median_us: f64,
+    pub answer_p99_us: f64,
+    /// Until the next event was asked for.
+    pub next_median_us: f64,
+    pub next_p99_us: f64,
+    /// For each delivery, work after the answer included.
     pub cpu_us: f64,
+}
+
+impl Warm {
+    fn of(took: &[Took], cpu: Duration) -> Self {
+        let answer = micros(took.iter().map(|took| took.answer));
+        let next = micros(took.iter().map(|took| took.next));
+        Self {
+            answer_median_us: median(&answer),
+            answer_p99_us: percentile(&answer, 99),
+            next_median_us: median(&next),
+            next_p99_us: percentile(&next, 99),
+            cpu_us: cpu.as_secs_f64() * 1e6 / took.len() as f64,
+        }
+    }
+}
+
+/// What a comparison measures beside the rounds.
+pub struct Facts {
+    /// File name of the earlier build.
+    pub earlier: Option<String>,
+    /// Allocations of one new contact.
+    pub allocations: Option<f64>,
 }
 
 /// The scenes; a quick run takes a tenth of the deliveries.
@@ -135,9 +172,10 @@ pub fn run(
     contenders: &[Contender],
     scenes: &[Scene],
     rounds: usize,
+    facts: Facts,
     mut keep: impl FnMut(&Results) -> Result<()>,
 ) -> Result<Results> {
-    let mut results = without_rounds(host, contenders, scenes)?;
+    let mut results = without_rounds(host, contenders, scenes, facts)?;
     for round in 0..rounds {
         for scene in &mut results.scenes {
             eprintln!("round {} of {rounds}: {}", round + 1, scene.scene.name);
@@ -160,18 +198,31 @@ pub fn run(
 }
 
 /// What is the same in every round.
-fn without_rounds(host: &Host, contenders: &[Contender], scenes: &[Scene]) -> Result<Results> {
+fn without_rounds(
+    host: &Host,
+    contenders: &[Contender],
+    scenes: &[Scene],
+    facts: Facts,
+) -> Result<Results> {
     let sizes = contenders
         .iter()
         .map(|it| Ok((it.name.to_owned(), it.size()?)));
-    let receiver = contenders.iter().find(|it| it.name == "receiver");
-    let count = |it| instructions::count(host, it, &host.directory);
+    let receiver = contenders.iter().find(|it| it.name == RECEIVER);
+    let instructions = contenders
+        .iter()
+        .filter(|it| [RECEIVER, EARLIER].contains(&it.name))
+        .map(|it| {
+            let counted = instructions::count(host, it, &host.directory)?;
+            Ok((it.name.to_owned(), counted))
+        });
     Ok(Results {
         machine: Machine::describe()?,
         method: host.limiter.method,
         rounds: 0,
+        earlier: facts.earlier,
         sizes: sizes.collect::<Result<_>>()?,
-        instructions: receiver.map(count).transpose()?,
+        instructions: instructions.collect::<Result<_>>()?,
+        allocations: facts.allocations,
         log_bytes: receiver.map(|it| log_bytes(host, it)).transpose()?,
         arm64_zip: contenders::arm64_zip()?,
         scenes: scenes.iter().map(SceneResults::new).collect(),
@@ -233,7 +284,8 @@ fn measure(host: &Host, contender: &Contender, scene: &Scene) -> Result<Start> {
     }
     Ok(Start {
         init_ms: environment.init.as_secs_f64() * 1e3,
-        first_ms: first[0].as_secs_f64() * 1e3,
+        first_answer_ms: first[0].answer.as_secs_f64() * 1e3,
+        first_next_ms: first[0].next.as_secs_f64() * 1e3,
         cold_cpu_ms: cold_cpu.as_secs_f64() * 1e3,
         rss_mb,
         peak_rss_mb: megabytes(environment.memory()?.peak),
@@ -254,19 +306,11 @@ impl Session<'_> {
         let before = self.environment.cpu()?;
         let took = self.deliver(requests, workload)?;
         let cpu = self.environment.cpu()?.saturating_sub(before);
-        let micros = took
-            .iter()
-            .map(|took| took.as_secs_f64() * 1e6)
-            .collect::<Vec<_>>();
-        Ok(Warm {
-            median_us: median(&micros),
-            p99_us: percentile(&micros, 99),
-            cpu_us: cpu.as_secs_f64() * 1e6 / requests.len() as f64,
-        })
+        Ok(Warm::of(&took, cpu))
     }
 
     /// Delivers one after the other, and makes sure that all the work was really done.
-    fn deliver(&self, requests: &[Request], workload: Workload) -> Result<Vec<Duration>> {
+    fn deliver(&self, requests: &[Request], workload: Workload) -> Result<Vec<Took>> {
         let mut took = Vec::with_capacity(requests.len());
         for request in requests {
             thread::sleep(Duration::from_millis(self.scene.idle_ms));

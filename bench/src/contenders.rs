@@ -12,6 +12,15 @@ use zip::write::SimpleFileOptions;
 use crate::endpoints::Transport;
 use crate::workload::Workload;
 
+/// Names of contenders that figures are asked for.
+pub const NOOP: &str = "noop";
+pub const FLOOR: &str = "floor";
+pub const RECEIVER: &str = "receiver";
+/// An earlier build of the receiver.
+pub const EARLIER: &str = "earlier";
+pub const PYTHON: &str = "python-powertools";
+pub const NODE: &str = "node-powertools";
+
 /// One function.
 pub struct Contender {
     pub name: &'static str,
@@ -45,39 +54,48 @@ pub struct Size {
     pub zip: u64,
 }
 
+/// The receiver's executable as `cargo build --release` leaves it.
+pub fn release_build() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/receiver")
+}
+
+pub fn receiver(binary: PathBuf) -> Contender {
+    native(RECEIVER, "receiver", Kind::Whole, binary)
+}
+
+pub fn earlier(binary: PathBuf) -> Contender {
+    native(EARLIER, "receiver (earlier build)", Kind::Whole, binary)
+}
+
 /// Everybody, in the order of the tables.
-pub fn all(receiver: Option<&Path>) -> Vec<Contender> {
+pub fn all(binary: PathBuf, earlier_binary: Option<PathBuf>) -> Vec<Contender> {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = bench.join("target/release");
-    let receiver =
-        receiver.map_or_else(|| bench.join("../target/release/receiver"), Path::to_owned);
-    vec![
-        native("noop", "no-op lambda_http", Kind::Noop, built.join("noop")),
+    let mut all = vec![
+        native(NOOP, "no-op lambda_http", Kind::Noop, built.join("noop")),
         native(
-            "floor",
+            FLOOR,
             "hand-written floor",
             Kind::Floor,
             built.join("floor"),
         ),
-        native("receiver", "receiver", Kind::Whole, receiver),
-        python(
-            bench,
-            "python-powertools",
-            "Python, Powertools",
-            "powertools.handler",
-        ),
+        receiver(binary),
+    ];
+    all.extend(earlier_binary.map(earlier));
+    all.extend(peers(bench));
+    all
+}
+
+fn peers(bench: &Path) -> [Contender; 4] {
+    [
+        python(bench, PYTHON, "Python, Powertools", "powertools.handler"),
         python(
             bench,
             "python-boto3",
             "Python, boto3 alone",
             "boto3_alone.handler",
         ),
-        node(
-            bench,
-            "node-powertools",
-            "Node, Powertools",
-            "powertools.handler",
-        ),
+        node(bench, NODE, "Node, Powertools", "powertools.handler"),
         node(bench, "node-sdk", "Node, SDK alone", "sdk_alone.handler"),
     ]
 }

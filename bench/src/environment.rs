@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::contenders::Contender;
 use crate::cpu::{self, Limit, Limiter, Share};
 use crate::endpoints::{Endpoints, Transport};
-use crate::runtime_api::{Outcome, RuntimeApi};
+use crate::runtime_api::{Answer, RuntimeApi, Took};
 use crate::workload::SECRET;
 
 /// What every function is started with.
@@ -96,7 +96,7 @@ impl Environment {
             limit: None,
         };
         host.limiter.admit(environment.process())?;
-        environment.init = environment.with_log(environment.api.first_poll())? - began;
+        environment.init = environment.with_log(environment.api.poll())? - began;
         Ok(environment)
     }
 
@@ -106,11 +106,11 @@ impl Environment {
         Ok(())
     }
 
-    /// Hands over one event, returns when the function waits again, and gives the time from event to answer.
-    pub fn invoke(&self, event: &Arc<[u8]>, status: u16) -> Result<Duration> {
-        let outcome = self.with_log(self.api.invoke(event))?;
-        self.with_log(check(&outcome, status))?;
-        Ok(outcome.took)
+    /// Hands over one event, and returns when the function waits for the next one.
+    pub fn invoke(&self, event: &Arc<[u8]>, status: u16) -> Result<Took> {
+        let (answer, took) = self.with_log(self.api.invoke(event))?;
+        self.with_log(check(&answer, status))?;
+        Ok(took)
     }
 
     /// Queues an event without waiting.
@@ -118,11 +118,17 @@ impl Environment {
         self.api.submit(event)
     }
 
-    /// Waits for the next answer to what was queued.
+    /// Waits for the next answer to what was queued, and gives the time from event to answer. The function may still be at
+    /// work on it: [`Self::settle`] waits for that.
     pub fn finish(&self, status: u16) -> Result<Duration> {
-        let outcome = self.with_log(self.api.outcome())?;
-        self.with_log(check(&outcome, status))?;
-        Ok(outcome.took)
+        let answer = self.with_log(self.api.answer())?;
+        self.with_log(check(&answer, status))?;
+        Ok(answer.took())
+    }
+
+    /// Waits until the function has asked for an event `count` times more.
+    pub fn settle(&self, count: usize) -> Result<()> {
+        (0..count).try_for_each(|_| self.with_log(self.api.poll()).map(drop))
     }
 
     /// CPU time since the process began.
@@ -262,23 +268,23 @@ fn variables(
     variables
 }
 
-fn check(outcome: &Outcome, status: u16) -> Result<()> {
+fn check(answer: &Answer, status: u16) -> Result<()> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Answer {
+    struct Head {
         status_code: u16,
     }
-    let body = outcome
+    let body = answer
         .response
         .as_ref()
         .map_err(|error| anyhow::anyhow!("the function failed: {error}"))?;
     let text = String::from_utf8_lossy(body);
-    let answer: Answer =
+    let head: Head =
         serde_json::from_slice(body).with_context(|| format!("not an answer: {text}"))?;
     ensure!(
-        answer.status_code == status,
+        head.status_code == status,
         "answered {} where {status} was due: {text}",
-        answer.status_code
+        head.status_code
     );
     Ok(())
 }

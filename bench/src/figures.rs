@@ -13,12 +13,20 @@ pub fn init(start: &Start) -> f64 {
     start.init_ms
 }
 
-pub fn first(start: &Start) -> f64 {
-    start.first_ms
+pub fn cold_answer(start: &Start) -> f64 {
+    start.init_ms + start.first_answer_ms
 }
 
-pub fn cold(start: &Start) -> f64 {
-    start.init_ms + start.first_ms
+pub fn cold_next(start: &Start) -> f64 {
+    start.init_ms + start.first_next_ms
+}
+
+pub fn first_answer(start: &Start) -> f64 {
+    start.first_answer_ms
+}
+
+pub fn first_next(start: &Start) -> f64 {
+    start.first_next_ms
 }
 
 pub fn cold_cpu(start: &Start) -> f64 {
@@ -33,34 +41,32 @@ pub fn peak_rss(start: &Start) -> f64 {
     start.peak_rss_mb
 }
 
-pub fn warm_median(start: &Start) -> f64 {
-    warm(start, Workload::New).median_us
+pub fn warm_answer_ms(start: &Start) -> f64 {
+    warm(start, Workload::New).answer_median_us / 1e3
 }
 
-pub fn warm_median_ms(start: &Start) -> f64 {
-    warm_median(start) / 1e3
+pub fn warm_answer_p99_ms(start: &Start) -> f64 {
+    warm(start, Workload::New).answer_p99_us / 1e3
 }
 
-pub fn warm_p99(start: &Start) -> f64 {
-    warm(start, Workload::New).p99_us
+pub fn warm_next_ms(start: &Start) -> f64 {
+    warm(start, Workload::New).next_median_us / 1e3
 }
 
-pub fn warm_p99_ms(start: &Start) -> f64 {
-    warm_p99(start) / 1e3
+pub fn warm_next_p99_ms(start: &Start) -> f64 {
+    warm(start, Workload::New).next_p99_us / 1e3
 }
 
 pub fn warm_cpu(start: &Start) -> f64 {
     warm(start, Workload::New).cpu_us
 }
 
-pub fn first_to_warm(start: &Start) -> f64 {
-    start.first_ms / warm_median_ms(start)
-}
-
 pub fn warm(start: &Start, workload: Workload) -> Warm {
     const UNKNOWN: Warm = Warm {
-        median_us: f64::NAN,
-        p99_us: f64::NAN,
+        answer_median_us: f64::NAN,
+        answer_p99_us: f64::NAN,
+        next_median_us: f64::NAN,
+        next_p99_us: f64::NAN,
         cpu_us: f64::NAN,
     };
     start.warm.get(&workload).copied().unwrap_or(UNKNOWN)

@@ -1,5 +1,6 @@
 //! User-space instructions of a start and of a delivery, counted by callgrind: the same on a busy machine.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
@@ -67,7 +68,7 @@ pub fn growth(host: &Host, contender: &Contender, directory: &Path) -> Result<St
         };
         let (small, middle, large) = (counted(100)?, counted(200)?, counted(400)?);
         let (first, second) = ((middle - small) * 10.0, (large - middle) * 5.0);
-        table += &format!("{:<28}{first:>12.1}{second:>12.1}\n", workload.title());
+        let _ = writeln!(table, "{:<28}{first:>12.1}{second:>12.1}", workload.title());
         ensure!(
             second < 1.1 * first,
             "{table}\nthe work grows faster than the body"
@@ -97,10 +98,16 @@ fn run(
         variables: variables.to_vec(),
     };
     let environment = Environment::start_with(host, contender, Transport::Tls, &extras)?;
+    // Each time until the function asks for its next event, so that what it does after the answer is counted.
     for request in requests {
         environment.invoke(&request.event, contender.status(workload))?;
     }
     environment.terminate()?;
+    let (made, due) = (
+        host.endpoints.take_calls(),
+        contender.calls(workload) * requests.len() as u64,
+    );
+    ensure!(made == due, "{made} AWS calls were counted, {due} were due");
     total(output)
 }
 
@@ -108,6 +115,33 @@ fn run(
 const TOLERANCE: f64 = 0.03;
 
 impl Instructions {
+    /// Name, count of `other`, own count.
+    pub fn beside(&self, other: &Self) -> [(&'static str, f64, f64); 4] {
+        [
+            ("init", other.init, self.init),
+            ("init, unprimed", other.init_unprimed, self.init_unprimed),
+            (
+                "init + first delivery",
+                other.init_and_first,
+                self.init_and_first,
+            ),
+            ("warm delivery", other.warm, self.warm),
+        ]
+    }
+
+    /// A table of both builds, and what the newer takes as a multiple of the earlier.
+    pub fn ratios(&self, earlier: &Self) -> String {
+        let mut table = format!(
+            "{:<24}{:>12}{:>12}{:>10}\n",
+            "millions", "earlier", "new", "ratio"
+        );
+        for (name, before, now) in self.beside(earlier) {
+            let ratio = now / before;
+            let _ = writeln!(table, "{name:<24}{before:>12.3}{now:>12.3}{ratio:>10.3}");
+        }
+        table
+    }
+
     /// A table beside the baseline.
     ///
     /// # Errors
@@ -115,25 +149,15 @@ impl Instructions {
     /// When a count differs by more than the tolerance: also a smaller one, since a baseline that is
     /// out of date would let the next growth pass.
     pub fn compare(&self, baseline: &Self) -> Result<String> {
-        let rows = [
-            ("init", baseline.init, self.init),
-            ("init, unprimed", baseline.init_unprimed, self.init_unprimed),
-            (
-                "init + first delivery",
-                baseline.init_and_first,
-                self.init_and_first,
-            ),
-            ("warm delivery", baseline.warm, self.warm),
-        ];
         let mut table = format!(
             "{:<24}{:>12}{:>12}{:>10}\n",
             "millions", "baseline", "counted", "change"
         );
         let mut beyond = Vec::new();
-        for (name, before, now) in rows {
+        for (name, before, now) in self.beside(baseline) {
             let change = now / before - 1.0;
             let percent = 100.0 * change;
-            table += &format!("{name:<24}{before:>12.3}{now:>12.3}{percent:>+9.1}%\n");
+            let _ = writeln!(table, "{name:<24}{before:>12.3}{now:>12.3}{percent:>+9.1}%");
             if change.abs() > TOLERANCE {
                 beyond.push(name);
             }
@@ -162,6 +186,23 @@ fn total(output: &Path) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ratio_is_the_new_count_over_the_earlier() {
+        let counted = Instructions {
+            warm: 2.2,
+            init: 3.0,
+            ..BASELINE
+        };
+        let table = counted.ratios(&BASELINE);
+        let last_of = |name: &str| {
+            let line = table.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().last().unwrap().to_owned()
+        };
+        assert_eq!(last_of("warm delivery"), "1.100");
+        assert_eq!(last_of("init "), "0.500");
+        assert_eq!(last_of("init, unprimed"), "1.000");
+    }
 
     const BASELINE: Instructions = Instructions {
         init: 6.0,

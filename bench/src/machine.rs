@@ -14,6 +14,8 @@ pub struct Machine {
     pub date: String,
     pub commit: String,
     pub cpu: String,
+    /// Whether it has instructions for SHA-256, which make hashing several times faster.
+    pub sha_instructions: bool,
     pub cores: usize,
     pub memory_mb: u64,
     pub kernel: String,
@@ -49,6 +51,7 @@ impl Machine {
                 ],
             ),
             cpu: field("/proc/cpuinfo", "model name"),
+            sha_instructions: has_sha_instructions(),
             cores: thread::available_parallelism()?.get(),
             memory_mb: field("/proc/meminfo", "MemTotal")
                 .trim_end_matches(" kB")
@@ -74,6 +77,16 @@ impl Machine {
                 .collect(),
         })
     }
+}
+
+/// By the names that Linux gives them on x86 and on ARM.
+fn has_sha_instructions() -> bool {
+    let flags = [
+        field("/proc/cpuinfo", "flags"),
+        field("/proc/cpuinfo", "Features"),
+    ];
+    let mut flags = flags.iter().flat_map(|flags| flags.split(' '));
+    flags.any(|flag| flag == "sha_ni" || flag == "sha2")
 }
 
 /// What a program prints; nothing when it is not there.

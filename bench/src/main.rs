@@ -1,13 +1,17 @@
 //! Measures the receiver against the floor, a no-op function and what one would write instead.
 
+mod allocations;
 mod compare;
 mod contenders;
 mod cpu;
 mod endpoints;
 mod environment;
+#[cfg(test)]
+mod example;
 mod figures;
 mod http;
 mod instructions;
+mod kept;
 mod machine;
 mod plot;
 mod report;
@@ -23,8 +27,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::compare::Results;
-use crate::contenders::Contender;
+use crate::compare::{Facts, Results};
+use crate::contenders::EARLIER;
 use crate::environment::Host;
 
 #[derive(Parser)]
@@ -52,6 +56,9 @@ enum Command {
     Instructions {
         #[command(flatten)]
         common: Common,
+        /// Count an earlier build of the receiver too, and print the ratios.
+        #[arg(long, value_name = "EXECUTABLE")]
+        beside: Option<PathBuf>,
         /// Keep what callgrind wrote in this directory, for `callgrind_annotate`.
         #[arg(long)]
         callgrind: Option<PathBuf>,
@@ -64,7 +71,7 @@ enum Command {
 #[derive(Args)]
 struct Common {
     /// The receiver's executable [default: the package's release build].
-    #[arg(long)]
+    #[arg(long, value_name = "EXECUTABLE")]
     receiver: Option<PathBuf>,
     /// A tenth of the deliveries: to see that everything works, not to quote.
     #[arg(long)]
@@ -78,6 +85,12 @@ struct Common {
 struct Compare {
     #[command(flatten)]
     common: Common,
+    /// Drive an earlier build of the receiver in the same rounds, and print the ratios.
+    #[arg(long, value_name = "EXECUTABLE")]
+    beside: Option<PathBuf>,
+    /// What `cargo bench --bench delivery` printed: the allocations of a new contact are read from it.
+    #[arg(long, value_name = "FILE")]
+    allocations: Option<PathBuf>,
     #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// Only these contenders (comma-separated names).
@@ -98,26 +111,38 @@ fn main() -> Result<()> {
         Command::Scale { common } => scale(&common),
         Command::Instructions {
             common,
+            beside,
             callgrind,
             baseline,
-        } => count_instructions(&common, callgrind.as_deref(), baseline.as_deref()),
+        } => count_instructions(&common, beside, callgrind.as_deref(), baseline.as_deref()),
     }
 }
 
 fn compare(options: &Compare) -> Result<()> {
     let chosen =
         |chosen: &[String], name: &str| chosen.is_empty() || chosen.iter().any(|it| it == name);
-    let mut contenders = contenders::all(options.common.receiver.as_deref());
+    let earlier = options.beside.as_deref().map(executable).transpose()?;
+    let earlier_name = earlier.as_deref().map(file_name);
+    let mut contenders = contenders::all(receiver(&options.common)?, earlier);
     contenders.retain(|it| chosen(&options.only, it.name));
+    let facts = Facts {
+        earlier: earlier_name.filter(|_| contenders.iter().any(|it| it.name == EARLIER)),
+        allocations: options
+            .allocations
+            .as_deref()
+            .map(allocations::of_a_new_contact)
+            .transpose()?,
+    };
     let mut scenes = compare::scenes(options.common.quick);
     scenes.retain(|it| chosen(&options.scenes, &it.name));
     let file = options.common.keep.join("compare.json");
-    let keep_round = |results: &Results| keep(&file, &serde_json::to_string_pretty(results)?);
+    let keep_round = |results: &Results| keep(&file, &kept::json(results)?);
     let results = compare::run(
         &Host::new()?,
         &contenders,
         &scenes,
         options.rounds,
+        facts,
         keep_round,
     )?;
     show(&results, &options.common.keep)
@@ -125,8 +150,12 @@ fn compare(options: &Compare) -> Result<()> {
 
 /// Prints the tables, and keeps the picture beside the figures.
 fn show(results: &Results, directory: &Path) -> Result<()> {
-    let contenders = contenders::all(None);
+    let receiver = contenders::release_build();
+    let mut contenders = contenders::all(receiver.clone(), Some(receiver));
+    contenders.retain(|it| results.sizes.contains_key(it.name));
     println!("{}", report::report(results, &contenders));
+    // The picture is about the peers.
+    contenders.retain(|it| it.name != EARLIER);
     keep(
         &directory.join("compare.svg"),
         &plot::svg(results, &contenders),
@@ -134,24 +163,30 @@ fn show(results: &Results, directory: &Path) -> Result<()> {
 }
 
 fn scale(options: &Common) -> Result<()> {
-    let scale = scale::run(&Host::new()?, &receiver(options)?, options.quick)?;
+    let receiver = contenders::receiver(receiver(options)?);
+    let scale = scale::run(&Host::new()?, &receiver, options.quick)?;
     println!("{}", scale::report(&scale));
-    keep(
-        &options.keep.join("scale.json"),
-        &serde_json::to_string_pretty(&scale)?,
-    )
+    keep(&options.keep.join("scale.json"), &kept::json(&scale)?)
 }
 
 fn count_instructions(
     options: &Common,
+    beside: Option<PathBuf>,
     callgrind: Option<&Path>,
     baseline: Option<&Path>,
 ) -> Result<()> {
     let host = Host::new()?;
     let directory = callgrind.unwrap_or(&host.directory);
-    let contender = receiver(options)?;
+    let contender = contenders::receiver(receiver(options)?);
     let counted = instructions::count(&host, &contender, directory)?;
     println!("{}", serde_json::to_string_pretty(&counted)?);
+    if let Some(beside) = beside {
+        let earlier = contenders::earlier(executable(&beside)?);
+        let directory = directory.join(earlier.name);
+        fs::create_dir_all(&directory)?;
+        let earlier = instructions::count(&host, &earlier, &directory)?;
+        eprintln!("\n{}", counted.ratios(&earlier));
+    }
     eprintln!("\n{}", instructions::growth(&host, &contender, directory)?);
     if let Some(baseline) = baseline {
         let baseline = serde_json::from_slice(&fs::read(baseline)?)?;
@@ -160,11 +195,20 @@ fn count_instructions(
     Ok(())
 }
 
-fn receiver(options: &Common) -> Result<Contender> {
-    let mut contenders = contenders::all(options.receiver.as_deref()).into_iter();
-    contenders
-        .find(|it| it.name == "receiver")
-        .context("the receiver is a contender")
+fn receiver(options: &Common) -> Result<PathBuf> {
+    let given = options.receiver.as_deref();
+    given.map_or_else(|| Ok(contenders::release_build()), executable)
+}
+
+/// Functions are started in directories of their own, so a path must not be relative.
+fn executable(path: &Path) -> Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| path.display().to_string())
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 fn keep(file: &Path, text: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::compare::Results;
-use crate::contenders::Contender;
+use crate::contenders::{Contender, FLOOR, NOOP, RECEIVER};
 use crate::figures::{self, Figure};
 use crate::report::number;
 
@@ -12,26 +12,26 @@ const PANELS: [(&str, &str, &str, Figure); 6] = [
         "Cold start: init + first delivery",
         "ms",
         "tls",
-        figures::cold,
+        figures::cold_answer,
     ),
     (
         "First delivery with the CPU share of 128 MB",
         "ms",
         "5ms-128",
-        figures::first,
+        figures::first_answer,
     ),
     (
         "Warm delivery with that share, median",
         "ms",
         "5ms-128",
-        figures::warm_median_ms,
+        figures::warm_answer_ms,
     ),
     ("Warm delivery, CPU", "µs", "tls", figures::warm_cpu),
     (
         "Warm delivery, 99th percentile",
         "ms",
         "tls",
-        figures::warm_p99_ms,
+        figures::warm_answer_p99_ms,
     ),
     ("Resident memory", "MB", "tls", figures::rss),
 ];
@@ -66,7 +66,7 @@ pub fn svg(results: &Results, contenders: &[Contender]) -> String {
     let _ = writeln!(
         svg,
         r##"<g font-size="11" fill="#57606a">
-<text x="{MARGIN}" y="{first}">Less is better. Medians of {rounds} alternating rounds. A new contact, three AWS calls over TLS; each takes 5 ms more in the panels of the 128 MB share.</text>
+<text x="{MARGIN}" y="{first}">Less is better. Medians of {rounds} alternating rounds; times to answer. A new contact, three AWS calls over TLS, each 5 ms longer in the panels of the 128 MB share.</text>
 <text x="{MARGIN}" y="{second}">The no-op makes no call. The floor makes the calls over plain HTTP and verifies, signs and retries nothing.</text>
 </g>
 </svg>"##
@@ -102,8 +102,8 @@ fn draw(
         let top = y + HEADER + ROW * count(row);
         let length = ((width - LABELS - NUMBERS) * value / largest).max(1.0);
         let (colour, weight) = match contender.name {
-            "receiver" => ("#b7410e", "700"),
-            "noop" | "floor" => ("#c6cbd1", "400"),
+            RECEIVER => ("#b7410e", "700"),
+            NOOP | FLOOR => ("#c6cbd1", "400"),
             _ => ("#6e7f91", "400"),
         };
         let (bar, baseline) = (x + LABELS, top + BAR - 2.0);

@@ -13,7 +13,7 @@ use crate::endpoints::Transport;
 use crate::environment::{Environment, Extras, Host};
 use crate::machine::Machine;
 use crate::report::number;
-use crate::statistics::{median, percentile};
+use crate::statistics::{median, micros, percentile};
 use crate::workload::{Request, SECRET, Workload, contact};
 
 /// What a call takes where waiting is the point.
@@ -36,9 +36,14 @@ pub struct Scale {
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Point {
     pub at: usize,
-    pub median_us: f64,
-    pub p99_us: f64,
-    /// For each delivery.
+    /// Until the answer was posted.
+    pub answer_median_us: f64,
+    pub answer_p99_us: f64,
+    /// Until the next event was asked for. Of several requests at once nobody can tell which of them the environment has
+    /// finished when it asks for another.
+    pub next_median_us: Option<f64>,
+    pub next_p99_us: Option<f64>,
+    /// For each delivery, work after the answer included.
     pub cpu_us: f64,
     /// Of all environments together.
     pub rss_mb: f64,
@@ -100,10 +105,16 @@ fn by_environments(host: &Host, receiver: &Contender, each: usize) -> Result<Vec
                     .collect::<Result<Vec<_>>>()
             })?;
             let over = |figure: fn(&Point) -> f64| parts.iter().map(figure).collect::<Vec<_>>();
+            let known = |figure: fn(&Point) -> Option<f64>| {
+                let values = parts.iter().map(figure).collect::<Option<Vec<_>>>();
+                values.map(|values| median(&values))
+            };
             Ok(Point {
                 at,
-                median_us: median(&over(|it| it.median_us)),
-                p99_us: median(&over(|it| it.p99_us)),
+                answer_median_us: median(&over(|it| it.answer_median_us)),
+                answer_p99_us: median(&over(|it| it.answer_p99_us)),
+                next_median_us: known(|it| it.next_median_us),
+                next_p99_us: known(|it| it.next_p99_us),
                 cpu_us: median(&over(|it| it.cpu_us)),
                 rss_mb: over(|it| it.rss_mb).iter().sum(),
                 rate: over(|it| it.rate).iter().sum(),
@@ -126,6 +137,8 @@ fn by_concurrency(host: &Host, receiver: &Contender, count: usize) -> Result<Vec
                 ..Extras::default()
             };
             let environment = Environment::start_with(host, receiver, Transport::Tls, &extras)?;
+            // One request for an event has been seen, the others may still be on their way.
+            environment.settle(at - 1)?;
             deliver_at_once(&environment, &Workload::New.requests(0, count / 4))?;
             let point = deliver_at_once(&environment, &Workload::New.requests(count, count))?;
             Ok(Point { at, ..point })
@@ -160,10 +173,12 @@ fn by_body(host: &Host, receiver: &Contender, count: usize) -> Result<Vec<Point>
 /// Delivers one after the other.
 fn deliver(environment: &Environment, requests: &[Request]) -> Result<Point> {
     observe(environment, requests.len(), || {
-        requests
+        let took = requests
             .iter()
             .map(|request| environment.invoke(&request.event, Workload::New.status()))
-            .collect()
+            .collect::<Result<Vec<_>>>()?;
+        let (answers, nexts) = took.iter().map(|took| (took.answer, took.next)).unzip();
+        Ok((answers, Some(nexts)))
     })
 }
 
@@ -173,29 +188,34 @@ fn deliver_at_once(environment: &Environment, requests: &[Request]) -> Result<Po
         requests
             .iter()
             .try_for_each(|request| environment.submit(&request.event))?;
-        requests
+        let answers = requests
             .iter()
             .map(|_| environment.finish(Workload::New.status()))
-            .collect()
+            .collect::<Result<_>>()?;
+        environment.settle(requests.len())?;
+        Ok((answers, None))
     })
 }
+
+/// Times until the answers, and until the next events were asked for, where that can be told.
+type Times = (Vec<Duration>, Option<Vec<Duration>>);
 
 fn observe(
     environment: &Environment,
     count: usize,
-    deliver: impl FnOnce() -> Result<Vec<Duration>>,
+    deliver: impl FnOnce() -> Result<Times>,
 ) -> Result<Point> {
     let (before, began) = (environment.cpu()?, Instant::now());
-    let took = deliver().context("while scaling")?;
+    let (answers, nexts) = deliver().context("while scaling")?;
     let (cpu, wall) = (environment.cpu()?.saturating_sub(before), began.elapsed());
-    let micros = took
-        .iter()
-        .map(|took| took.as_secs_f64() * 1e6)
-        .collect::<Vec<_>>();
+    let answers = micros(answers.into_iter());
+    let nexts = nexts.map(|nexts| micros(nexts.into_iter()));
     Ok(Point {
         at: 0,
-        median_us: median(&micros),
-        p99_us: percentile(&micros, 99),
+        answer_median_us: median(&answers),
+        answer_p99_us: percentile(&answers, 99),
+        next_median_us: nexts.as_deref().map(median),
+        next_p99_us: nexts.as_deref().map(|nexts| percentile(nexts, 99)),
         cpu_us: cpu.as_secs_f64() * 1e6 / count as f64,
         rss_mb: environment.memory()?.resident as f64 / 1e6,
         rate: count as f64 / wall.as_secs_f64(),
@@ -230,12 +250,20 @@ pub fn report(scale: &Scale) -> String {
 
 fn table(title: &str, unit: &str, points: &[Point]) -> String {
     let mut table = format!("\n## {title}\n\n| {unit} ");
-    table.push_str("| median ms | p99 ms | CPU µs / delivery | RSS MB | deliveries / s |\n");
-    table.push_str("|--:|--:|--:|--:|--:|--:|\n");
+    table.push_str("| answer ms | answer p99 ms | next ms | next p99 ms ");
+    table.push_str("| CPU µs / delivery | RSS MB | deliveries / s |\n");
+    table.push_str("|--:|--:|--:|--:|--:|--:|--:|--:|\n");
     for point in points {
-        let (median_ms, p99_ms) = (point.median_us / 1e3, point.p99_us / 1e3);
-        let figures = [median_ms, p99_ms, point.cpu_us, point.rss_mb, point.rate];
-        let cells = figures.map(|figure| number(Some(figure))).join(" | ");
+        let times = [
+            Some(point.answer_median_us),
+            Some(point.answer_p99_us),
+            point.next_median_us,
+            point.next_p99_us,
+        ];
+        let times = times.map(|us| us.map(|us| us / 1e3));
+        let others = [point.cpu_us, point.rss_mb, point.rate].map(Some);
+        let cells = [&times[..], &others].concat().into_iter().map(number);
+        let cells = cells.collect::<Vec<_>>().join(" | ");
         let _ = writeln!(table, "| {} | {cells} |", point.at);
     }
     table

@@ -1,5 +1,7 @@
 //! Medians and other quantiles.
 
+use std::time::Duration;
+
 /// The middle value; between the two in the middle when their number is even.
 pub fn median(values: &[f64]) -> f64 {
     let sorted = sorted(values);
@@ -16,6 +18,10 @@ pub fn percentile(values: &[f64], percent: usize) -> f64 {
     let sorted = sorted(values);
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
+}
+
+pub fn micros(times: impl Iterator<Item = Duration>) -> Vec<f64> {
+    times.map(|time| time.as_secs_f64() * 1e6).collect()
 }
 
 fn sorted(values: &[f64]) -> Vec<f64> {

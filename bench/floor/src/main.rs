@@ -1,6 +1,6 @@
 //! The floor: what the traffic of a delivery costs when nothing else is done.
 //!
-//! Standard library only, plain HTTP, requests written by hand: take the event, put, send, update, answer.
+//! Standard library only, plain HTTP, requests written by hand: take the event, put, send, answer, update.
 //! It verifies nothing, signs nothing, retries nothing. Nobody should run it; nobody can be faster.
 
 use std::env;
@@ -25,10 +25,6 @@ fn main() -> io::Result<()> {
         if claimed {
             let send = format!(r#"{{"QueueUrl":"{queue}","MessageBody":"{body}"}}"#);
             sqs.call("AmazonSQS.SendMessage", &send)?;
-            let update = format!(
-                r##"{{"TableName":"{table}","Key":{{"delivery_id":{{"S":"{delivery}"}}}},"UpdateExpression":"SET #s = :s","ExpressionAttributeNames":{{"#s":"status"}},"ExpressionAttributeValues":{{":s":{{"S":"COMPLETED"}}}}}}"##
-            );
-            dynamodb.call("DynamoDB_20120810.UpdateItem", &update)?;
         }
 
         let path = format!(
@@ -40,6 +36,13 @@ fn main() -> io::Result<()> {
             "",
             r#"{"statusCode":200,"body":"{\"received\": true}"}"#,
         )?;
+
+        if claimed {
+            let update = format!(
+                r##"{{"TableName":"{table}","Key":{{"delivery_id":{{"S":"{delivery}"}}}},"UpdateExpression":"SET #s = :s","ExpressionAttributeNames":{{"#s":"status"}},"ExpressionAttributeValues":{{":s":{{"S":"COMPLETED"}}}}}}"##
+            );
+            dynamodb.call("DynamoDB_20120810.UpdateItem", &update)?;
+        }
     }
 }
 

@@ -90,7 +90,9 @@ enum Becomes {
 
 #[derive(Clone, Copy)]
 enum Gateway {
-    Api,
+    /// An HTTP API or a function URL.
+    HttpApi,
+    RestApi,
     LoadBalancer,
     LoadBalancerMultiValue,
 }
@@ -106,7 +108,7 @@ const fn sample(name: &'static str, becomes: Becomes, gateway: Gateway) -> Sampl
 /// Every file of `events`.
 const SAMPLES: [Sample; 11] = {
     use Becomes::{Contact, FinishedJob, Quarantined};
-    use Gateway::{Api, LoadBalancer, LoadBalancerMultiValue};
+    use Gateway::{HttpApi, LoadBalancer, LoadBalancerMultiValue, RestApi};
     [
         sample(
             "alb-multi-value.job-finalized",
@@ -114,15 +116,15 @@ const SAMPLES: [Sample; 11] = {
             LoadBalancerMultiValue,
         ),
         sample("alb.contact-full", Contact, LoadBalancer),
-        sample("apigw-v1.contact-full", Contact, Api),
-        sample("apigw-v2-base64.contact-full", Contact, Api),
-        sample("apigw-v2.contact-full", Contact, Api),
-        sample("apigw-v2.contact-non-ascii", Contact, Api),
-        sample("apigw-v2.contact-sparse", Contact, Api),
-        sample("apigw-v2.job-finalized", FinishedJob, Api),
-        sample("apigw-v2.job-not-enriched", FinishedJob, Api),
-        sample("apigw-v2.unknown-type", Quarantined, Api),
-        sample("function-url.contact-full", Contact, Api),
+        sample("apigw-v1.contact-full", Contact, RestApi),
+        sample("apigw-v2-base64.contact-full", Contact, HttpApi),
+        sample("apigw-v2.contact-full", Contact, HttpApi),
+        sample("apigw-v2.contact-non-ascii", Contact, HttpApi),
+        sample("apigw-v2.contact-sparse", Contact, HttpApi),
+        sample("apigw-v2.job-finalized", FinishedJob, HttpApi),
+        sample("apigw-v2.job-not-enriched", FinishedJob, HttpApi),
+        sample("apigw-v2.unknown-type", Quarantined, HttpApi),
+        sample("function-url.contact-full", Contact, HttpApi),
     ]
 };
 
@@ -154,12 +156,16 @@ impl Sample {
     fn response(&self, status: u16, description: &str, body: &str) -> Value {
         let mut response = json!({"statusCode": status, "body": body, "isBase64Encoded": false});
         let (headers, json) = match self.gateway {
-            Gateway::Api | Gateway::LoadBalancer => ("headers", json!("application/json")),
             Gateway::LoadBalancerMultiValue => ("multiValueHeaders", json!(["application/json"])),
+            _ => ("headers", json!("application/json")),
         };
         response[headers] = json!({"content-type": json});
-        if !matches!(self.gateway, Gateway::Api) {
-            response["statusDescription"] = json!(description);
+        match self.gateway {
+            Gateway::HttpApi => response["cookies"] = json!([]),
+            Gateway::RestApi => {}
+            Gateway::LoadBalancer | Gateway::LoadBalancerMultiValue => {
+                response["statusDescription"] = json!(description);
+            }
         }
         response
     }

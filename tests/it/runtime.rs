@@ -390,6 +390,72 @@ async fn several_deliveries_are_handled_at_once_where_lambda_offers_them() {
     assert_eq!(emulators.contacts.len(), 4);
 }
 
+/// The lines of level ERROR.
+fn errors(output: &[String]) -> Vec<&String> {
+    let error = |line: &&String| line.contains(r#""level":"ERROR""#);
+    output.iter().filter(error).collect()
+}
+
+#[tokio::test]
+async fn the_end_of_its_environment_is_no_error() {
+    let emulators = Emulators::start();
+    let lambda = Lambda::new(TIMEOUT);
+    let program = Path::new(env!("CARGO_BIN_EXE_receiver"));
+    let mut process = lambda.start(program, &emulators.environment()).await;
+    lambda.invoke(&signed(&contact("a"))).await;
+    process.has_asked(2).await;
+
+    process.lose_interface().await;
+    let status = process.ended(TIMEOUT).await.unwrap();
+    process.kill();
+    let output = process.take_output();
+    assert!(status.success(), "{status}: {output:?}");
+    assert_eq!(errors(&output), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_loss_of_its_environment_within_a_delivery_is_an_error() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let slow = Harm::Delay(Duration::from_millis(500));
+    proxies.sqs.inject(When::Always, Fault::Before(slow));
+    let lambda = Arc::new(Lambda::new(TIMEOUT));
+    let program = Path::new(env!("CARGO_BIN_EXE_receiver"));
+    let mut process = lambda.start(program, &environment).await;
+    let invocation = tokio::spawn({
+        let lambda = Arc::clone(&lambda);
+        async move { lambda.invoke(&signed(&contact("a"))).await }
+    });
+    while emulators.deliveries.len() < 1 {
+        sleep(Duration::from_millis(1)).await;
+    }
+
+    process.lose_interface().await;
+    let status = process.ended(TIMEOUT).await.unwrap();
+    process.kill();
+    invocation.abort();
+    let output = process.take_output();
+    assert!(!status.success(), "{status}: {output:?}");
+    let last = errors(&output).pop().unwrap();
+    assert!(last.contains("the receiver stopped"), "{output:?}");
+}
+
+#[test]
+fn a_runtime_interface_that_is_not_there_is_an_error() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    environment.insert("AWS_LAMBDA_RUNTIME_API", address);
+    environment.insert("AWS_LAMBDA_FUNCTION_NAME", "titanx-receiver".to_owned());
+    environment.insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128".to_owned());
+    environment.insert("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned());
+    let said = refused_start(&environment);
+    assert!(said.contains("the receiver stopped"), "{said}");
+}
+
 #[tokio::test]
 async fn secrets_are_loaded_from_secrets_manager_and_taken_up_anew() {
     let emulators = Emulators::start();

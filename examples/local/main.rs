@@ -10,6 +10,7 @@
 //!
 //! The exit status is 0 only if every promise held. Start reading with [`story`].
 
+mod containers;
 mod gateway;
 mod log;
 mod promises;

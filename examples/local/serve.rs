@@ -1,6 +1,7 @@
 //! Staying up for a person's own requests.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     sync::Arc,
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Error,
+    Error, containers,
     emulators::{Emulators, SIGNING_SECRET},
     gateway,
     screen::{Screen, Tone},
@@ -24,8 +25,16 @@ const PORT: u16 = 9000;
 /// Serves until the process is ended, and shows what arrives.
 pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error> {
     let (listener, url) = gateway::listen(PORT).await?;
+    let Emulators {
+        dynamodb_url,
+        sqs_url,
+        secrets_manager_url,
+        ..
+    } = &system.emulators;
+    let ports = [dynamodb_url, sqs_url, secrets_manager_url].map(|url| port(url));
+    let admitted = containers::admit(&ports).await;
     lend(&system.emulators)?;
-    invite(&url, &system.emulators, screen)?;
+    invite(&url, &system.emulators, &admitted, screen)?;
     let system = Arc::new(system);
     let receiver = Arc::clone(&system.receiver);
     let show = move |body: &[u8], response: &Value| show(body, response, &system.emulators, screen);
@@ -33,8 +42,14 @@ pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error>
     Ok(())
 }
 
+/// The port of a server in this process.
+fn port(url: &str) -> u16 {
+    let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+    port.expect("it listens on a port of its own")
+}
+
 /// Writes down the environment in which the function's own program uses the same tables and queues:
-/// for `cargo lambda watch`, and for `sam local invoke`.
+/// for `cargo lambda watch`, and for `sam local invoke`, which starts it in a container.
 fn lend(emulators: &Emulators) -> Result<(), Error> {
     let environment = emulators.environment();
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
@@ -43,13 +58,16 @@ fn lend(emulators: &Emulators) -> Result<(), Error> {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     fs::write(target.join("local.env"), lines.join("\n") + "\n")?;
-    let variables = json!({ "ReceiverFunction": environment });
+    let inside = environment.into_iter();
+    let inside = inside.map(|(name, value)| (name, containers::url(&value)));
+    let inside: BTreeMap<_, _> = inside.collect();
+    let variables = json!({ "ReceiverFunction": inside });
     fs::write(target.join("local.json"), variables.to_string())?;
     Ok(())
 }
 
 /// Tells how to deliver something, and how to look at what became of it.
-fn invite(url: &str, emulators: &Emulators, screen: Screen) -> Result<(), Error> {
+fn invite(url: &str, emulators: &Emulators, admitted: &str, screen: Screen) -> Result<(), Error> {
     let Emulators {
         dynamodb_url,
         sqs_url,
@@ -67,6 +85,7 @@ fn invite(url: &str, emulators: &Emulators, screen: Screen) -> Result<(), Error>
         "MessageAttributeNames": ["All"],
     });
     let scan = json!({ "TableName": jobs.name });
+    let host = containers::HOST;
     screen.title(&format!("Up on {url} until Ctrl-C"));
     screen.text(&format!(
         r#"  A contact; delivered a second time, it is a duplicate:
@@ -87,8 +106,16 @@ curl -i {url} \
 
   The function's own program on the same tables and queues, with the sample events:
 
-cargo lambda watch --env-file target/local.env --invoke-port 9001
-cargo lambda invoke receiver --invoke-port 9001 --data-file events/apigw-v2.contact-full.json
+cargo lambda watch --env-file target/local.env --invoke-address 127.0.0.1 --invoke-port 9001
+cargo lambda invoke receiver --invoke-address 127.0.0.1 --invoke-port 9001 \
+  --data-file events/apigw-v2.contact-full.json
+
+  The same in a container, where this machine is {host}:
+  {admitted}
+
+sam build --template events/local.yaml
+sam local invoke ReceiverFunction --event events/apigw-v2.job-finalized.json \
+  --env-vars target/local.json --add-host {host}:host-gateway
 
   What a consumer of the contacts gets, and the jobs table:
 

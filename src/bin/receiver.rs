@@ -1,6 +1,6 @@
 //! The Lambda function: a cold start, then one answer for each request.
 
-use std::{env, process::ExitCode, sync::Arc};
+use std::{env, iter, process::ExitCode, sync::Arc};
 
 use lambda_http::{Context, LambdaEvent, service_fn};
 use lambda_runtime::{Error, Runtime};
@@ -14,6 +14,12 @@ fn main() -> ExitCode {
     log::init(env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
     match start() {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if environment_ended(error.as_ref()) => {
+            tracing::info!(
+                "the runtime interface was closed between two requests: end of the environment"
+            );
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             tracing::error!(error = %Chain(error.as_ref()), "the receiver stopped");
             ExitCode::FAILURE
@@ -24,7 +30,8 @@ fn main() -> ExitCode {
 fn start() -> Result<(), Error> {
     let config = Config::from_env(|name| env::var(name).ok())?;
     if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        return Err("this is a Lambda function: start it with `cargo lambda watch`".into());
+        let how = "`cargo lambda watch --invoke-address 127.0.0.1`";
+        return Err(format!("this is a Lambda function: start it with {how}").into());
     }
     // One thread serves one request at a time with less work; more threads pay only where Lambda
     // offers several requests at once.
@@ -58,4 +65,14 @@ async fn answer(
     context: Context,
 ) -> Result<titanx_receiver::gateway::Response, Error> {
     Ok(receiver.handle(request, context.deadline).await)
+}
+
+/// Whether the runtime interface closed the connection on which it was asked for the next request.
+///
+/// No request is in work then, and that is how an environment ends: that of `sam local invoke` too,
+/// if the process lives long enough to notice. An interface that refuses connections is a failure.
+fn environment_ended(error: &(dyn std::error::Error + 'static)) -> bool {
+    iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_incomplete_message)
 }

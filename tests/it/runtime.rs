@@ -90,7 +90,9 @@ enum Becomes {
 
 #[derive(Clone, Copy)]
 enum Gateway {
-    Api,
+    /// An HTTP API or a function URL.
+    HttpApi,
+    RestApi,
     LoadBalancer,
     LoadBalancerMultiValue,
 }
@@ -106,7 +108,7 @@ const fn sample(name: &'static str, becomes: Becomes, gateway: Gateway) -> Sampl
 /// Every file of `events`.
 const SAMPLES: [Sample; 11] = {
     use Becomes::{Contact, FinishedJob, Quarantined};
-    use Gateway::{Api, LoadBalancer, LoadBalancerMultiValue};
+    use Gateway::{HttpApi, LoadBalancer, LoadBalancerMultiValue, RestApi};
     [
         sample(
             "alb-multi-value.job-finalized",
@@ -114,15 +116,15 @@ const SAMPLES: [Sample; 11] = {
             LoadBalancerMultiValue,
         ),
         sample("alb.contact-full", Contact, LoadBalancer),
-        sample("apigw-v1.contact-full", Contact, Api),
-        sample("apigw-v2-base64.contact-full", Contact, Api),
-        sample("apigw-v2.contact-full", Contact, Api),
-        sample("apigw-v2.contact-non-ascii", Contact, Api),
-        sample("apigw-v2.contact-sparse", Contact, Api),
-        sample("apigw-v2.job-finalized", FinishedJob, Api),
-        sample("apigw-v2.job-not-enriched", FinishedJob, Api),
-        sample("apigw-v2.unknown-type", Quarantined, Api),
-        sample("function-url.contact-full", Contact, Api),
+        sample("apigw-v1.contact-full", Contact, RestApi),
+        sample("apigw-v2-base64.contact-full", Contact, HttpApi),
+        sample("apigw-v2.contact-full", Contact, HttpApi),
+        sample("apigw-v2.contact-non-ascii", Contact, HttpApi),
+        sample("apigw-v2.contact-sparse", Contact, HttpApi),
+        sample("apigw-v2.job-finalized", FinishedJob, HttpApi),
+        sample("apigw-v2.job-not-enriched", FinishedJob, HttpApi),
+        sample("apigw-v2.unknown-type", Quarantined, HttpApi),
+        sample("function-url.contact-full", Contact, HttpApi),
     ]
 };
 
@@ -154,12 +156,16 @@ impl Sample {
     fn response(&self, status: u16, description: &str, body: &str) -> Value {
         let mut response = json!({"statusCode": status, "body": body, "isBase64Encoded": false});
         let (headers, json) = match self.gateway {
-            Gateway::Api | Gateway::LoadBalancer => ("headers", json!("application/json")),
             Gateway::LoadBalancerMultiValue => ("multiValueHeaders", json!(["application/json"])),
+            _ => ("headers", json!("application/json")),
         };
         response[headers] = json!({"content-type": json});
-        if !matches!(self.gateway, Gateway::Api) {
-            response["statusDescription"] = json!(description);
+        match self.gateway {
+            Gateway::HttpApi => response["cookies"] = json!([]),
+            Gateway::RestApi => {}
+            Gateway::LoadBalancer | Gateway::LoadBalancerMultiValue => {
+                response["statusDescription"] = json!(description);
+            }
         }
         response
     }
@@ -382,6 +388,72 @@ async fn several_deliveries_are_handled_at_once_where_lambda_offers_them() {
         assert_eq!(delivery.await.unwrap(), Answer::accepted());
     }
     assert_eq!(emulators.contacts.len(), 4);
+}
+
+/// The lines of level ERROR.
+fn errors(output: &[String]) -> Vec<&String> {
+    let error = |line: &&String| line.contains(r#""level":"ERROR""#);
+    output.iter().filter(error).collect()
+}
+
+#[tokio::test]
+async fn the_end_of_its_environment_is_no_error() {
+    let emulators = Emulators::start();
+    let lambda = Lambda::new(TIMEOUT);
+    let program = Path::new(env!("CARGO_BIN_EXE_receiver"));
+    let mut process = lambda.start(program, &emulators.environment()).await;
+    lambda.invoke(&signed(&contact("a"))).await;
+    process.has_asked(2).await;
+
+    process.lose_interface().await;
+    let status = process.ended(TIMEOUT).await.unwrap();
+    process.kill();
+    let output = process.take_output();
+    assert!(status.success(), "{status}: {output:?}");
+    assert_eq!(errors(&output), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_loss_of_its_environment_within_a_delivery_is_an_error() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let slow = Harm::Delay(Duration::from_millis(500));
+    proxies.sqs.inject(When::Always, Fault::Before(slow));
+    let lambda = Arc::new(Lambda::new(TIMEOUT));
+    let program = Path::new(env!("CARGO_BIN_EXE_receiver"));
+    let mut process = lambda.start(program, &environment).await;
+    let invocation = tokio::spawn({
+        let lambda = Arc::clone(&lambda);
+        async move { lambda.invoke(&signed(&contact("a"))).await }
+    });
+    while emulators.deliveries.len() < 1 {
+        sleep(Duration::from_millis(1)).await;
+    }
+
+    process.lose_interface().await;
+    let status = process.ended(TIMEOUT).await.unwrap();
+    process.kill();
+    invocation.abort();
+    let output = process.take_output();
+    assert!(!status.success(), "{status}: {output:?}");
+    let last = errors(&output).pop().unwrap();
+    assert!(last.contains("the receiver stopped"), "{output:?}");
+}
+
+#[test]
+fn a_runtime_interface_that_is_not_there_is_an_error() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    environment.insert("AWS_LAMBDA_RUNTIME_API", address);
+    environment.insert("AWS_LAMBDA_FUNCTION_NAME", "titanx-receiver".to_owned());
+    environment.insert("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128".to_owned());
+    environment.insert("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned());
+    let said = refused_start(&environment);
+    assert!(said.contains("the receiver stopped"), "{said}");
 }
 
 #[tokio::test]

@@ -9,10 +9,13 @@ use std::{
     io::{self, BufRead, BufReader, Read},
     net::Ipv4Addr,
     path::Path,
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use http_body_util::{BodyExt, Full};
@@ -28,6 +31,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Mutex as AsyncMutex, mpsc, oneshot},
     task::JoinSet,
+    time::sleep,
 };
 
 const API: &str = "/2018-06-01/runtime/";
@@ -90,6 +94,7 @@ impl Lambda {
             timeout: self.timeout,
             queue: Arc::clone(&self.queue),
             taken: Mutex::new(Some(HashMap::new())),
+            asked: AtomicUsize::new(0),
         });
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&api).serve(listener));
@@ -115,7 +120,7 @@ impl Lambda {
             api,
             output,
             readers,
-            _serving: serving,
+            serving,
         }
     }
 }
@@ -140,11 +145,38 @@ pub(crate) struct Process {
     api: Arc<RuntimeApi>,
     output: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
-    _serving: JoinSet<()>,
+    serving: JoinSet<()>,
 }
 
 impl Process {
-    /// Ends it by `SIGKILL`, in the middle of whatever it does.
+    /// Returns once it has asked for an invocation so often.
+    pub(crate) async fn has_asked(&self, times: usize) {
+        while self.api.asked.load(Ordering::SeqCst) < times {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Closes every connection to the runtime interface, and refuses new ones.
+    pub(crate) async fn lose_interface(&mut self) {
+        self.serving.shutdown().await;
+    }
+
+    /// How it ended by itself, if it does so within `patience`.
+    pub(crate) async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + patience;
+        loop {
+            let status = self
+                .child
+                .try_wait()
+                .expect("it is a child of this process");
+            if status.is_some() || Instant::now() > until {
+                return status;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends it by `SIGKILL`, in the middle of whatever it does, and reads its output to the end.
     pub(crate) fn kill(&mut self) {
         let _only_if_gone_already = self.child.kill();
         let _status = self.child.wait();
@@ -182,6 +214,7 @@ struct RuntimeApi {
     /// The invocations that the process has taken and not ended, by request id; `None` once it
     /// was killed.
     taken: Mutex<Option<HashMap<String, oneshot::Sender<Outcome>>>>,
+    asked: AtomicUsize,
 }
 
 impl RuntimeApi {
@@ -227,6 +260,7 @@ impl RuntimeApi {
 
     /// Hands the next invocation out; from here on the function's timeout runs.
     async fn next(self: Arc<Self>) -> Response<Full<Bytes>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let invocation = loop {
             let next = self.queue.lock().await.recv().await;
             // The function is gone, and so will its processes be.

@@ -186,10 +186,11 @@ impl Queue {
             send = send.message_attributes(name, value);
         }
         let send = send.build().map_err(|error| unavailable(error.into()))?;
-        let sent = self.sqs.send_message.call(send).await;
-        let sent = sent.map_err(|error| unavailable(error.into()))?;
+        let called = self.sqs.send_message.call(send).await;
+        let answer = called.map_err(|error| unavailable(error.into()))?;
         // SQS has a message once it has named it.
-        sent.message_id
+        answer
+            .message_id
             .map(|_| ())
             .ok_or_else(|| unavailable(NotNamed.into()))
     }

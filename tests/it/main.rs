@@ -4,6 +4,7 @@ mod alarms;
 mod aws_calls;
 mod crash;
 mod emulators;
+mod environment;
 mod events;
 mod hostile;
 mod kill;

@@ -1,0 +1,196 @@
+//! What the function's own program takes from its environment besides its configuration: proxies,
+//! and credentials from the container's endpoint.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use crate::support::{
+    emulators::Emulators,
+    front_door::{Answer, TIMEOUT, environment, read},
+    lambda::{Lambda, Outcome},
+    titanx::{contact, signed},
+};
+
+/// A forward proxy that knows some hosts, and what it was asked: first heads and whatever followed.
+struct ForwardProxy {
+    url: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl ForwardProxy {
+    /// A proxy that reaches each of `hosts` at the address of the URL beside it.
+    fn start(hosts: BTreeMap<&'static str, String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let heads = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Arc::clone(&heads);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (hosts, seen) = (hosts.clone(), Arc::clone(&seen));
+                thread::spawn(move || relay(stream, &hosts, &seen));
+            }
+        });
+        Self { url, heads }
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+/// Passes a connection on to the host that its first request names. Any host that is not known is
+/// answered 502, as a proxy does.
+fn relay(
+    mut client: TcpStream,
+    hosts: &BTreeMap<&'static str, String>,
+    seen: &Mutex<Vec<String>>,
+) -> Option<()> {
+    let mut reader = BufReader::new(client.try_clone().ok()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    seen.lock().unwrap().push(head.clone());
+    let known = |(host, _): &(&&str, &String)| head.contains(&format!(" http://{host}/"));
+    let Some((_, url)) = hosts.iter().find(known) else {
+        let refusal = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+        return client.write_all(refusal).ok();
+    };
+    let mut server = TcpStream::connect(url.strip_prefix("http://")?).ok()?;
+    server.write_all(head.as_bytes()).ok()?;
+    let mut responses = server.try_clone().ok()?;
+    thread::spawn(move || {
+        let _either_side_may_go = io::copy(&mut responses, &mut client);
+    });
+    let mut buffer = [0; 8_192];
+    loop {
+        let length = reader.read(&mut buffer).ok().filter(|it| *it > 0);
+        let Some(length) = length else { break };
+        let request = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        seen.lock().unwrap().push(request);
+        server.write_all(&buffer[..length]).ok()?;
+    }
+    server.shutdown(Shutdown::Both).ok()
+}
+
+/// Delivers one contact to a process of the function in this environment.
+async fn deliver(environment: &BTreeMap<&'static str, String>) -> Answer {
+    let lambda = Lambda::new(TIMEOUT);
+    let program = env!("CARGO_BIN_EXE_receiver").as_ref();
+    let _process = lambda.start(program, environment).await;
+    match lambda.invoke(&signed(&contact("delivery-1"))).await {
+        Outcome::Answered(response) => read(&response),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn calls_go_through_the_proxy_that_the_environment_names_but_for_the_hosts_it_excepts() {
+    let emulators = Emulators::start();
+    let hosts = BTreeMap::from([
+        ("dynamodb.test", emulators.dynamodb_url.clone()),
+        ("sqs.test", emulators.sqs_url.clone()),
+    ]);
+    let proxy = ForwardProxy::start(hosts);
+    // The secret is read at 127.0.0.1.
+    let mut environment = emulators.environment();
+    environment.insert(
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "http://dynamodb.test".to_owned(),
+    );
+    environment.insert("AWS_ENDPOINT_URL_SQS", "http://sqs.test".to_owned());
+    environment.insert("HTTP_PROXY", proxy.url.clone());
+    environment.insert("NO_PROXY", "127.0.0.1".to_owned());
+    assert_eq!(deliver(&environment).await, Answer::accepted());
+    assert_eq!(emulators.contacts.len(), 1);
+    let heads = proxy.heads();
+    for host in ["dynamodb.test", "sqs.test"] {
+        assert!(
+            heads.iter().any(|it| it.contains(host)),
+            "{host}: {heads:?}"
+        );
+    }
+    assert!(
+        !heads.iter().any(|it| it.contains("GetSecretValue")),
+        "{heads:?}"
+    );
+
+    // No proxy for any host: then these are not to be found.
+    environment.insert("NO_PROXY", "*".to_owned());
+    assert_eq!(deliver(&environment).await.status, 503);
+    assert_eq!(emulators.contacts.len(), 1);
+}
+
+#[tokio::test]
+async fn https_goes_through_a_tunnel_of_the_proxy() {
+    let emulators = Emulators::start();
+    let proxy = ForwardProxy::start(BTreeMap::new());
+    let mut environment = environment(&emulators);
+    environment.remove("AWS_ENDPOINT_URL_DYNAMODB");
+    environment.insert("HTTPS_PROXY", proxy.url.clone());
+    assert_eq!(deliver(&environment).await.status, 503);
+    let heads = proxy.heads();
+    let tunnel = "CONNECT dynamodb.us-east-1.amazonaws.com:443 HTTP/1.1";
+    assert!(heads.iter().all(|it| it.starts_with(tunnel)), "{heads:?}");
+    assert!(!heads.is_empty());
+}
+
+/// A credentials endpoint as a container has it: what it was asked, and with which token.
+fn container_endpoint(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/credentials", listener.local_addr().unwrap());
+    let heads = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&heads);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = [0; 4_096];
+            let length = stream.read(&mut head).unwrap();
+            let head = String::from_utf8_lossy(&head[..length]).to_lowercase();
+            seen.lock().unwrap().push(head);
+            let length = answer.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (url, heads)
+}
+
+#[tokio::test]
+async fn calls_are_signed_with_the_containers_credentials_where_there_are_no_others() {
+    let credentials = r#"{"AccessKeyId":"AKIDCONTAINER","SecretAccessKey":"key",
+        "Token":"token","Expiration":"2100-01-01T00:00:00Z"}"#;
+    let (url, asked) = container_endpoint(credentials);
+    let emulators = Emulators::start();
+    let proxy = ForwardProxy::start(BTreeMap::from([(
+        "dynamodb.test",
+        emulators.dynamodb_url.clone(),
+    )]));
+    let mut environment = environment(&emulators);
+    environment.remove("AWS_ACCESS_KEY_ID");
+    environment.remove("AWS_SECRET_ACCESS_KEY");
+    environment.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI", url);
+    environment.insert("AWS_CONTAINER_AUTHORIZATION_TOKEN", "let-me-in".to_owned());
+    environment.insert(
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "http://dynamodb.test".to_owned(),
+    );
+    // Neither SQS nor the credentials are asked for through it.
+    environment.insert("HTTP_PROXY", proxy.url.clone());
+    environment.insert("NO_PROXY", "127.0.0.1".to_owned());
+
+    assert_eq!(deliver(&environment).await, Answer::accepted());
+    let heads = proxy.heads();
+    let is_signed = |head: &String| head.contains("Credential=AKIDCONTAINER/");
+    assert!(heads.iter().any(is_signed), "{heads:?}");
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), 1, "kept until they expire: {asked:?}");
+    assert!(asked[0].starts_with("get /credentials "), "{asked:?}");
+    assert!(asked[0].contains("authorization: let-me-in"), "{asked:?}");
+}

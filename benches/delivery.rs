@@ -154,8 +154,9 @@ fn deliver(bencher: Bencher, event: &str, status: u16) {
     let (runtime, receiver) = (runtime.unwrap(), receiver());
     bencher.bench_local(|| {
         let request = Request::from_event(black_box(event));
-        let response = runtime.block_on(receiver.handle(request, u64::MAX));
+        let (response, follow_up) = runtime.block_on(receiver.handle(request, u64::MAX));
         let answered = serde_json::to_string(&response).unwrap();
+        runtime.block_on(receiver.finish(follow_up));
         assert!(
             answered.starts_with(&format!("{{\"statusCode\":{status},")),
             "{answered}"

@@ -31,22 +31,16 @@ pub fn answer(outcome: &Result<Receipt, Error>, now_ms: i64) -> Answer {
             r#"{"error": "Already in progress"}"#,
             Some(seconds_until(*lease_ends_ms, now_ms)),
         ),
-        Err(Error::Unavailable(_)) => return unavailable(),
+        Err(Error::Unavailable(_) | Error::Panicked) => (
+            503,
+            r#"{"error": "Unavailable"}"#,
+            Some(RETRY_AFTER_FAILURE),
+        ),
     };
     Answer {
         status,
         body,
         retry_after,
-    }
-}
-
-/// The answer to everything that a later attempt may well survive, a panic included.
-#[must_use]
-pub fn unavailable() -> Answer {
-    Answer {
-        status: 503,
-        body: r#"{"error": "Unavailable"}"#,
-        retry_after: Some(RETRY_AFTER_FAILURE),
     }
 }
 
@@ -84,6 +78,7 @@ mod tests {
             Err(Error::InFlight { lease_ends_ms: 1 }),
             Err(Error::TooLarge(crate::queue::TooLarge)),
             Err(Error::Unavailable(unavailable)),
+            Err(Error::Panicked),
         ];
         for outcome in outcomes {
             let Answer { status, body, .. } = answer(&outcome, 0);

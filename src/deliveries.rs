@@ -80,11 +80,48 @@ pub struct Lease {
     ends_ms: i64,
 }
 
+/// A completion mark that is due, and what it records. Only a lease becomes one, and it can no
+/// longer be released then.
+#[derive(Debug)]
+#[must_use = "until the mark is written, a second attempt sends a second message"]
+pub struct Completion {
+    lease: Lease,
+    job_id: Option<String>,
+    contact_keys: Vec<String>,
+}
+
+impl Completion {
+    /// The delivery that it is for.
+    #[must_use]
+    pub fn delivery_id(&self) -> &str {
+        &self.lease.delivery_id
+    }
+}
+
 impl Lease {
     /// The delivery that it is for.
     #[must_use]
     pub fn delivery_id(&self) -> &str {
         &self.delivery_id
+    }
+
+    /// Turns the lease into the completion mark of `event`, which is durable now. The mark of a
+    /// contact also records by what the contact can be recognised when its job is reconciled; the
+    /// record stays under the kilobyte that a write costs anyway.
+    pub fn into_completion(self, event: &Event<'_>) -> Completion {
+        /// TitanX's job ids are UUIDs. One of unforeseen length is not worth a second kilobyte.
+        const MAX_JOB_ID: usize = 128;
+        let (job_id, contact_keys) = match &event.kind {
+            Kind::ContactScored(contact) => (contact.job_id.as_deref(), contact.keys()),
+            Kind::JobCompleted(_) => (None, Vec::new()),
+        };
+        Completion {
+            lease: self,
+            job_id: job_id
+                .filter(|id| id.len() <= MAX_JOB_ID)
+                .map(str::to_owned),
+            contact_keys,
+        }
     }
 
     /// What is left of it at `now_ms` (Unix milliseconds); zero once it is over.
@@ -154,23 +191,26 @@ impl Deliveries {
         }
     }
 
-    /// Marks the delivery completed. True by the time it is said, whoever holds the claim by then,
-    /// so it is unconditional; and it writes the record anew, since an update of one that was
-    /// released meanwhile would leave a record that never expires. A contact's record also tells
-    /// by what it can be recognised when its job is reconciled; it stays under the kilobyte that
-    /// a write costs anyway.
+    /// Marks the delivery completed. Unconditional: the event is already durable, whoever owns the
+    /// claim by now. And it writes the record anew, since an update of one that was released
+    /// meanwhile would leave a record that never expires.
     ///
     /// # Errors
     ///
     /// When the table cannot be written; the event itself is durable.
-    pub async fn complete(
-        &self,
-        lease: &Lease,
-        event: &Event<'_>,
-        now_ms: i64,
-    ) -> Result<(), Unavailable> {
-        let mut item = self.record(lease, COMPLETED, now_ms);
-        item.extend(recognition(event));
+    pub async fn complete(&self, completion: Completion, now_ms: i64) -> Result<(), Unavailable> {
+        let Completion {
+            lease,
+            job_id,
+            contact_keys,
+        } = completion;
+        let mut item = self.record(&lease, COMPLETED, now_ms);
+        if let Some(job_id) = job_id {
+            item.insert(JOB_ID.to_owned(), AttributeValue::S(job_id));
+        }
+        if !contact_keys.is_empty() {
+            item.insert(CONTACT_KEYS.to_owned(), AttributeValue::Ss(contact_keys));
+        }
         let put = PutItemInput::builder()
             .table_name(&self.table)
             .set_item(Some(item))
@@ -220,20 +260,6 @@ impl Deliveries {
             (VALIDATION, text(&lease.digest)),
         ])
     }
-}
-
-/// What is kept of a contact to recognise it by.
-fn recognition(event: &Event<'_>) -> Item {
-    /// TitanX's job ids are UUIDs. One of unforeseen length is not worth a second kilobyte.
-    const MAX_JOB_ID: usize = 128;
-    let Kind::ContactScored(contact) = &event.kind else {
-        return Item::new();
-    };
-    let job_id = contact.job_id.as_ref().filter(|id| id.len() <= MAX_JOB_ID);
-    let job_id = job_id.map(|id| (JOB_ID.to_owned(), text(id)));
-    let keys = Some(contact.keys()).filter(|keys| !keys.is_empty());
-    let keys = keys.map(|keys| (CONTACT_KEYS.to_owned(), AttributeValue::Ss(keys)));
-    job_id.into_iter().chain(keys).collect()
 }
 
 type Item = HashMap<String, AttributeValue>;

@@ -22,6 +22,9 @@ pub enum Error {
     /// Something that is needed is down, slow or refusing.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// The program has a fault, which another attempt may not meet.
+    #[error("the handling of the delivery panicked")]
+    Panicked,
 }
 
 /// A step that could not be taken now, and why.

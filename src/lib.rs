@@ -1,6 +1,6 @@
 //! The receiver for TitanX webhooks on AWS: start with [`receiver`], the life of a delivery.
 //!
-//! Whoever imports whom: the function's binary → [`config`] → [`receiver`] → { [`deliveries`],
+//! Whoever imports whom: the function's binary → { [`config`], [`lambda`] } → [`receiver`] → { [`deliveries`],
 //! [`jobs`], [`queue`], [`secrets`] } → [`aws`]; and [`event`] → { [`contact`], [`signature`] }. There is no arrow back.
 //!
 //! What is deliberately absent: no trait stands between the receiver and AWS (what can go wrong
@@ -20,10 +20,12 @@ pub mod gateway;
 #[cfg(feature = "operator")]
 pub mod http;
 pub mod jobs;
+pub mod lambda;
 pub mod log;
 pub mod queue;
 pub mod receiver;
 pub mod secrets;
+pub mod shutdown;
 pub mod signature;
 #[cfg(feature = "operator")]
 pub mod titanx;

@@ -1,22 +1,24 @@
 //! The life of a delivery, top to bottom. Read this page first: everything else is a noun it uses.
 //!
 //! ```text
-//! request ─verify─▶ parse ─claim─▶ dispatch ─complete─▶ 200
-//!            │        │      │         │          └ fails: 200 all the same, the event is durable
+//! request ─verify─▶ parse ─claim─▶ dispatch ─▶ 200 ─▶ complete (before the next request is asked for)
+//!            │        │      │         │                └ fails: warn and count, the event is durable
 //!            │        │      │         └ fails: release the claim, 503
 //!            │        │      └ completed: 200 duplicate · in flight: 429 · table unavailable: 503
 //!            │        └ signed but not understood: park it in quarantine, 200
 //!            └ wrong or missing signature: 401 · no secret can be loaded: 503
 //! ```
+//!
+//! [`Receiver::handle`] is all that stands before the answer, [`Receiver::finish`] what follows it.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
 
 use crate::{
-    answer::{Receipt, answer, unavailable},
+    answer::{Receipt, answer},
     budget::{Budget, now_ms},
-    deliveries::{Claim, Deliveries, Lease},
+    deliveries::{Claim, Completion, Deliveries, Lease},
     error::{Chain, Error, Step},
     event::{DeliveryId, Event, FinishedJob, Kind, NotUnderstood, Reason},
     gateway::{Request, Response},
@@ -44,58 +46,76 @@ pub struct Receiver {
 
 impl Receiver {
     /// Answers one request of an invocation that is cut off at `deadline_ms` (Unix milliseconds).
-    /// It always does: a panic is answered too, and so is a spent budget.
-    pub async fn handle(&self, request: Request, deadline_ms: u64) -> Response {
+    /// It always does: a panic is answered too, and so is a spent budget. The answer is to leave at
+    /// once, and [`Self::finish`] to do what follows.
+    pub async fn handle(&self, request: Request, deadline_ms: u64) -> (Response, FollowUp) {
+        let budget = Budget::begin(deadline_ms);
         let mut log = Log::default();
-        let received = self.receive(&request, Budget::begin(deadline_ms), &mut log);
-        let answer = match AssertUnwindSafe(received).catch_unwind().await {
-            Ok(outcome) => {
-                let answer = answer(&outcome, now_ms());
-                log.answered(&outcome, answer.status);
-                answer
-            }
-            Err(_panic) => {
-                let answer = unavailable();
-                log.panicked(answer.status);
-                answer
-            }
+        let received = AssertUnwindSafe(self.receive(&request, budget, &mut log));
+        let (outcome, completion) = match received.catch_unwind().await {
+            Ok(Ok((receipt, completion))) => (Ok(receipt), completion),
+            Ok(Err(error)) => (Err(error), None),
+            Err(_panic) => (Err(Error::Panicked), None),
         };
-        request.respond(answer)
+        let answer = answer(&outcome, now_ms());
+        let follow_up = FollowUp {
+            completion,
+            budget,
+            log,
+            outcome,
+            status: answer.status,
+        };
+        (request.respond(answer), follow_up)
     }
 
-    /// Verifies and parses: nothing of a request is read, kept or told before it is verified.
+    /// Does what follows the answer: the completion mark, then the log line. Whether or not the
+    /// answer could be handed over, since the event is durable.
+    pub async fn finish(&self, follow_up: FollowUp) {
+        if let Some(completion) = follow_up.completion {
+            self.complete(completion, follow_up.budget).await;
+        }
+        follow_up.log.answered(&follow_up.outcome, follow_up.status);
+    }
+
+    /// Verifies and parses: nothing of a request is read, kept or told before it is verified. What
+    /// was accepted for the first time comes with the mark that is now due.
     async fn receive(
         &self,
         request: &Request,
         budget: Budget,
         log: &mut Log,
-    ) -> Result<Receipt, Error> {
+    ) -> Result<(Receipt, Option<Completion>), Error> {
         let verify = self.secrets.verify(request);
         let body = budget.spend(Step::LoadSecrets, verify).await?;
-        match Event::parse(body, self.oldest_ms(budget.began_ms)) {
+        let receipt = match Event::parse(body, self.oldest_ms(budget.began_ms)) {
             Ok(event) => {
                 log.understood(&event);
                 match self.accept(&event, Source::Webhook, budget).await? {
-                    Acceptance::First => Ok(Receipt::Accepted),
-                    Acceptance::Duplicate => Ok(Receipt::Duplicate),
+                    Acceptance::First(completion) => {
+                        return Ok((Receipt::Accepted, Some(completion)));
+                    }
+                    Acceptance::Duplicate => Receipt::Duplicate,
                     Acceptance::IdReused => {
                         let id = Some(&event.id);
-                        self.park(body, Reason::IdReused, id, budget, log).await
+                        self.park(body, Reason::IdReused, id, budget, log).await?
                     }
                 }
             }
             Err(NotUnderstood { reason, id }) => {
-                self.park(body, reason, id.as_ref(), budget, log).await
+                self.park(body, reason, id.as_ref(), budget, log).await?
             }
-        }
+        };
+        Ok((receipt, None))
     }
 
-    /// Claims the delivery, makes the event durable, and marks the delivery completed. A backfill
+    /// Claims the delivery and makes the event durable. [`Self::complete`] is to follow. A backfill
     /// takes this way too.
     ///
     /// # Errors
     ///
-    /// Whatever stands between the event and durability; another attempt may take it over then.
+    /// Whatever stands between the event and durability; another attempt may take it over then. The
+    /// claim is given back before the error is answered, so that whoever comes again on this answer
+    /// finds the delivery free, and is not told to wait for the lease.
     pub async fn accept(
         &self,
         event: &Event<'_>,
@@ -113,10 +133,7 @@ impl Receiver {
             Claim::InFlight { lease_ends_ms } => return Err(Error::InFlight { lease_ends_ms }),
         };
         match self.dispatch(effect, event, &lease, budget).await {
-            Ok(()) => {
-                self.complete(lease, event, budget).await;
-                Ok(Acceptance::First)
-            }
+            Ok(()) => Ok(Acceptance::First(lease.into_completion(event))),
             Err(error) => {
                 self.release(lease, budget).await;
                 Err(error)
@@ -146,13 +163,18 @@ impl Receiver {
         Ok(())
     }
 
-    /// The event is durable, so a failure costs a second message at worst, and the answer is 200.
-    async fn complete(&self, lease: Lease, event: &Event<'_>, budget: Budget) {
-        let complete = self.deliveries.complete(&lease, event, now_ms());
-        if let Err(error) = budget.spend(Step::Complete, complete).await {
-            let delivery_id = lease.delivery_id();
-            tracing::warn!(delivery_id, error = %Chain(&error), "completion mark failed");
-        }
+    /// Writes the completion mark. The event is durable, so a failure, or a panic, costs a second
+    /// message at worst, and only if TitanX comes again.
+    pub async fn complete(&self, completion: Completion, budget: Budget) {
+        let delivery_id = completion.delivery_id().to_owned();
+        let complete = self.deliveries.complete(completion, now_ms());
+        let complete = AssertUnwindSafe(budget.spend(Step::Complete, complete));
+        let failure = match complete.catch_unwind().await {
+            Ok(Ok(())) => return,
+            Ok(Err(unavailable)) => Error::Unavailable(unavailable),
+            Err(_panic) => Error::Panicked,
+        };
+        tracing::warn!(delivery_id, error = %Chain(&failure), "completion mark failed");
     }
 
     /// Best effort: a claim that is not given back ends with its lease.
@@ -190,11 +212,24 @@ impl Receiver {
     }
 }
 
-/// What accepting an event comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is left of an invocation once its answer is known: the completion mark, if one is due, and
+/// the log line. It is done before the next request is asked for, inside the same budget.
+#[derive(Debug)]
+#[must_use = "without it a delivery is neither marked completed nor logged"]
+pub struct FollowUp {
+    completion: Option<Completion>,
+    budget: Budget,
+    log: Log,
+    outcome: Result<Receipt, Error>,
+    status: u16,
+}
+
+/// The result of accepting an event.
+#[derive(Debug)]
+#[must_use]
 pub enum Acceptance {
-    /// It is durable now.
-    First,
+    /// It is durable now, and its completion mark is due.
+    First(Completion),
     /// It was before.
     Duplicate,
     /// Its delivery id was used before, by another event.

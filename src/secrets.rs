@@ -75,6 +75,14 @@ impl Secrets {
         self.newer_than(None).await.map(|_| ())
     }
 
+    /// Forgets stored secrets that were read; the next verification reads them again.
+    pub fn forget(&self) {
+        if self.store.is_some() {
+            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            *live = None;
+        }
+    }
+
     /// Verifies a request against every live secret, and on a mismatch against those read anew.
     ///
     /// # Errors

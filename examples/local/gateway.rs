@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use titanx_receiver::receiver::Receiver;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::oneshot,
     time::timeout,
 };
 
@@ -83,17 +84,20 @@ async fn answer(
     to_http(&response)
 }
 
-/// Invokes the function as Lambda does: it goes on whether or not somebody still waits for it, and
-/// is cut off at its deadline.
+/// Invokes the function as Lambda does: it goes on after its answer and whether or not somebody
+/// still waits for one, and is cut off at its deadline.
 async fn invoke(receiver: Arc<Receiver>, event: Value) -> Result<Value, Error> {
     let deadline = SystemTime::now() + FUNCTION_TIMEOUT;
     let deadline_ms = u64::try_from(deadline.duration_since(UNIX_EPOCH)?.as_millis())?;
-    let invocation = tokio::spawn(async move {
+    let (answered, answer) = oneshot::channel();
+    let invocation = async move {
         let request = titanx_receiver::gateway::Request::from_event(&event.to_string());
-        let response = receiver.handle(request, deadline_ms);
-        timeout(FUNCTION_TIMEOUT, response).await
-    });
-    Ok(match invocation.await? {
+        let (response, follow_up) = receiver.handle(request, deadline_ms).await;
+        let _nobody_waits = answered.send(response);
+        receiver.finish(follow_up).await;
+    };
+    tokio::spawn(timeout(FUNCTION_TIMEOUT, invocation));
+    Ok(match answer.await {
         Ok(response) => serde_json::to_value(response)?,
         Err(_) => json!({"statusCode": 500, "body": r#"{"message":"Internal Server Error"}"#}),
     })

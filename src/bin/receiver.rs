@@ -1,18 +1,27 @@
 //! The Lambda function: a cold start, then one answer for each request.
 
-use std::{env, iter, process::ExitCode, sync::Arc};
+use std::{env, iter, pin::Pin, process::ExitCode, sync::Arc};
 
-use lambda_http::{Context, LambdaEvent, service_fn};
-use lambda_runtime::{Error, Runtime};
+use lambda_http::service_fn;
+use lambda_runtime::{BoxFuture, Error, Runtime, SnapStartResource};
 use mimalloc::MiMalloc;
-use titanx_receiver::{config::Config, error::Chain, gateway::Request, log, receiver::Receiver};
+use titanx_receiver::{
+    aws::Aws,
+    config::Config,
+    error::Chain,
+    lambda::{AnswerFirst, answer},
+    log,
+    receiver::Receiver,
+    shutdown::Shutdown,
+};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    log::init(env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref());
-    match start() {
+    let shutdown = Shutdown::default();
+    log::init(env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref(), &shutdown);
+    match start(shutdown) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if environment_ended(error.as_ref()) => {
             tracing::info!(
@@ -27,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start() -> Result<(), Error> {
+fn start(shutdown: Shutdown) -> Result<(), Error> {
     let config = Config::from_env(|name| env::var(name).ok())?;
     if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         let how = "`cargo lambda watch --invoke-address 127.0.0.1`";
@@ -43,28 +52,76 @@ fn start() -> Result<(), Error> {
     let runtime = runtime.enable_all().build()?;
     // As a task, since before each poll of its root the runtime asks the kernel for news: five
     // system calls more a delivery.
-    runtime.block_on(runtime.spawn(serve(config)))?
+    let served = runtime.block_on(runtime.spawn(serve(config, shutdown)));
+    // Whatever is still under way, such as the look-up of a host, is not waited for.
+    runtime.shutdown_background();
+    served?
 }
 
-async fn serve(config: Config) -> Result<(), Error> {
+async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let (receiver, aws) = config.build()?;
-    let (loaded, ()) = tokio::join!(receiver.secrets.load(), aws.connect());
-    if let Err(error) = loaded {
-        tracing::error!(error = %Chain(&error), "the webhook secrets could not be loaded at start");
+    let function = Function {
+        receiver: Arc::new(receiver),
+        aws: Arc::new(aws),
+    };
+    function.prime().await;
+    tokio::select! {
+        biased;
+        reason = shutdown.requested() => Err(reason.into()),
+        ended = invocations(function, shutdown.clone()) => ended,
     }
-    let receiver = Arc::new(receiver);
-    let handler = service_fn(move |event: LambdaEvent<Request>| {
-        answer(Arc::clone(&receiver), event.payload, event.context)
-    });
-    Runtime::new(handler).run_concurrent().await
 }
 
-async fn answer(
+/// Takes one invocation after the other, or several at once where Lambda offers them. Boxed, since
+/// the compiler cannot prove within another future that this one may change threads.
+fn invocations(
+    function: Function,
+    shutdown: Shutdown,
+) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+    let Function { receiver, aws } = function.clone();
+    let answer_first = AnswerFirst::new(Arc::clone(&receiver), aws, shutdown);
+    let handler = service_fn(move |event| answer(Arc::clone(&receiver), event));
+    let runtime = Runtime::new(handler).register_snapstart_resource(Arc::new(function));
+    Box::pin(runtime.layer(answer_first).run_concurrent())
+}
+
+/// The receiver and the services that it calls.
+#[derive(Debug, Clone)]
+struct Function {
     receiver: Arc<Receiver>,
-    request: Request,
-    context: Context,
-) -> Result<titanx_receiver::gateway::Response, Error> {
-    Ok(receiver.handle(request, context.deadline).await)
+    aws: Arc<Aws>,
+}
+
+impl Function {
+    /// Loads the secrets and opens connections ahead of the first delivery. What fails is left to
+    /// that one.
+    async fn prime(&self) {
+        let secrets = self.receiver.secrets.load();
+        let (loaded, ()) = tokio::join!(secrets, self.aws.connect());
+        if let Err(error) = loaded {
+            let error = Chain(&error);
+            tracing::error!(%error, "the webhook secrets could not be loaded at start");
+        }
+    }
+}
+
+/// A snapshot of the environment is kept for weeks and restored many times. Connections do not
+/// survive that, and secrets that were read before it may have been rotated since.
+impl SnapStartResource for Function {
+    fn before_snapshot(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async {
+            self.receiver.secrets.forget();
+            self.aws.disconnect();
+            Ok(())
+        })
+    }
+
+    fn after_restore(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async {
+            self.prime().await;
+            Ok(())
+        })
+    }
 }
 
 /// Whether the runtime interface closed the connection on which it was asked for the next request.

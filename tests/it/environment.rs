@@ -7,13 +7,14 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use crate::support::{
-    emulators::Emulators,
+    emulators::{Emulators, FaultProxy},
     front_door::{Answer, TIMEOUT, environment, read},
     lambda::{Lambda, Outcome},
-    titanx::{contact, signed},
+    titanx::{contact, request, signature, signed},
 };
 
 /// A forward proxy that knows some hosts, and what it was asked: first heads and whatever followed.
@@ -193,4 +194,88 @@ async fn calls_are_signed_with_the_containers_credentials_where_there_are_no_oth
     assert_eq!(asked.len(), 1, "kept until they expire: {asked:?}");
     assert!(asked[0].starts_with("get /credentials "), "{asked:?}");
     assert!(asked[0].contains("authorization: let-me-in"), "{asked:?}");
+}
+
+/// A service whose every answer is that the session of the caller's credentials has expired.
+fn expired_session() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut request = [0; 8_192];
+                while stream.read(&mut request).is_ok_and(|length| length > 0) {
+                    let body = r#"{"__type":"com.amazon.coral.service#ExpiredTokenException"}"#;
+                    let length = body.len();
+                    let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {length}");
+                    let answer = format!("{head}\r\n\r\n{body}");
+                    if stream.write_all(answer.as_bytes()).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn an_expired_session_is_answered_503_and_ends_the_process() {
+    for at_once in ["1", "4"] {
+        let emulators = Emulators::start();
+        let mut environment = environment(&emulators);
+        environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", at_once.to_owned());
+        environment.insert("AWS_ENDPOINT_URL_DYNAMODB", expired_session());
+        let lambda = Lambda::new(TIMEOUT);
+        let program = env!("CARGO_BIN_EXE_receiver").as_ref();
+        let mut process = lambda.start(program, &environment).await;
+        let event = signed(&contact("delivery-1"));
+        let Outcome::Answered(response) = lambda.invoke(&event).await else {
+            panic!("it is answered");
+        };
+        assert_eq!(read(&response).status, 503);
+        let ended = process.ended(Duration::from_secs(5)).await;
+        assert_eq!(ended.expect("it ends by itself").code(), Some(1));
+        process.kill();
+        let lines = process.take_output();
+        let [delivery, end] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert!(delivery.contains("ExpiredTokenException"), "{delivery}");
+        assert!(
+            end.contains("the receiver stopped") && end.contains("expired"),
+            "{end}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_restored_snapshot_has_fresh_secrets_and_connections() {
+    let emulators = Emulators::start();
+    let mut environment = emulators.environment();
+    let proxy = FaultProxy::start(&emulators.secrets_manager_url, 1);
+    environment.insert("AWS_ENDPOINT_URL_SECRETS_MANAGER", proxy.url.clone());
+    environment.insert("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start".to_owned());
+    let lambda = Lambda::new(TIMEOUT);
+    let program = env!("CARGO_BIN_EXE_receiver").as_ref();
+    let process = lambda.start(program, &environment).await;
+    process.is_ready_for_snapshot().await;
+    assert_eq!(proxy.calls().len(), 1);
+
+    // A week passes.
+    emulators.secret.rotate("wh_sk_rotated");
+    process.restore();
+    process.has_asked(1).await;
+    assert_eq!(proxy.calls().len(), 2);
+    let body = contact("delivery-1");
+    let event = request(&body, Some(&signature("wh_sk_rotated", body.as_bytes())));
+    let Outcome::Answered(response) = lambda.invoke(&event).await else {
+        panic!("it is answered");
+    };
+    assert_eq!(read(&response), Answer::accepted());
+    // What was known before the snapshot is forgotten.
+    let Outcome::Answered(response) = lambda.invoke(&signed(&body)).await else {
+        panic!("it is answered");
+    };
+    assert_eq!(read(&response).status, 401);
 }

@@ -8,6 +8,7 @@ mod environment;
 mod events;
 mod hostile;
 mod kill;
+mod lambda;
 mod model;
 mod operator;
 mod overload;

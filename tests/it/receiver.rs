@@ -697,17 +697,19 @@ async fn a_completion_is_true_whoever_holds_the_claim_by_then_and_expires() {
     let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
     let body = receiver.secrets.verify(&request).await.unwrap();
     let event = Event::parse(body, 0).unwrap();
-    let claim = receiver.deliveries.claim(&event, now(), now() + 60_000);
-    let Claim::Granted(lease) = claim.await.unwrap() else {
-        panic!("the delivery is free");
-    };
     let others = [None, Some(in_progress("delivery-1", now() + 60_000))];
     for record in others {
+        emulators.deliveries.delete("delivery-1");
+        let claim = receiver.deliveries.claim(&event, now(), now() + 60_000);
+        let Claim::Granted(lease) = claim.await.unwrap() else {
+            panic!("the delivery is free");
+        };
         emulators.deliveries.delete("delivery-1");
         if let Some(record) = record {
             emulators.deliveries.put(&record);
         }
-        let complete = receiver.deliveries.complete(&lease, &event, now());
+        let completion = lease.into_completion(&event);
+        let complete = receiver.deliveries.complete(completion, now());
         complete.await.unwrap();
         let record = emulators.deliveries.get("delivery-1").unwrap();
         assert_eq!(text(&record, "status").as_deref(), Some("COMPLETED"));

@@ -10,7 +10,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 use titanx_receiver::{
-    answer::unavailable,
+    answer::answer,
+    error::Error,
     event::{DeliveryId, Event, Kind, NotUnderstood, Reason},
     gateway::Request,
     queue::{Message, Source},
@@ -372,7 +373,8 @@ pub(crate) fn gateway(input: &[u8]) {
     });
     assert_eq!(verified.map(Verified::bytes), signed);
 
-    let response = serde_json::to_value(request.respond(unavailable())).expect("it is JSON");
+    let unavailable = answer(&Err(Error::Panicked), 0);
+    let response = serde_json::to_value(request.respond(unavailable)).expect("it is JSON");
     assert_eq!(response["statusCode"], 503);
     let (one, many) = ("/headers/retry-after", "/multiValueHeaders/retry-after/0");
     let retry_after = response.pointer(one).or(response.pointer(many));

@@ -6,7 +6,11 @@ use std::{
 };
 
 use serde_json::Value;
-use titanx_receiver::{config::Config, gateway::Request, receiver::Receiver};
+use titanx_receiver::{
+    config::Config,
+    gateway::Request,
+    receiver::{FollowUp, Receiver},
+};
 
 pub(crate) use super::{
     answer::{Answer, read},
@@ -27,16 +31,29 @@ pub(crate) async fn deliver(receiver: &Receiver, event: &Value) -> Answer {
     deliver_within(receiver, event, TIMEOUT).await
 }
 
-/// Delivers a gateway's event in an invocation that is cut off after `timeout`.
+/// Delivers a gateway's event in an invocation that is cut off after `timeout`, and does what
+/// follows its answer.
 pub(crate) async fn deliver_within(
     receiver: &Receiver,
     event: &Value,
     timeout: Duration,
 ) -> Answer {
+    let (answer, follow_up) = answer_within(receiver, event, timeout).await;
+    receiver.finish(follow_up).await;
+    answer
+}
+
+/// Delivers a gateway's event as far as its answer.
+pub(crate) async fn answer_within(
+    receiver: &Receiver,
+    event: &Value,
+    timeout: Duration,
+) -> (Answer, FollowUp) {
     let request: Request = serde_json::from_str(&event.to_string()).unwrap();
     let deadline_ms = now_ms() + u64::try_from(timeout.as_millis()).unwrap();
-    let response = receiver.handle(request, deadline_ms).await;
-    read(&serde_json::to_value(response).unwrap())
+    let (response, follow_up) = receiver.handle(request, deadline_ms).await;
+    let answer = read(&serde_json::to_value(response).unwrap());
+    (answer, follow_up)
 }
 
 pub(crate) fn now_ms() -> u64 {

@@ -2,17 +2,17 @@
 //! it, and those processes, which can be killed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    convert::Infallible,
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt::Display,
     fs,
+    future::pending,
     io::{self, BufRead, BufReader, Read},
     net::Ipv4Addr,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -29,7 +29,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Mutex as AsyncMutex, mpsc, oneshot},
+    sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot, watch},
     task::JoinSet,
     time::sleep,
 };
@@ -47,6 +47,21 @@ pub(crate) enum Outcome {
     Cut,
     /// It took longer than the function's timeout, at which Lambda ends the process.
     TimedOut,
+}
+
+/// What happens to an answer that the function posts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Posting {
+    /// The connection is closed before the answer is taken.
+    ResetBefore,
+    /// The answer is taken, and the connection closed instead of saying so.
+    ResetAfter,
+    /// The interface answers 500 and takes no answer.
+    ServerError,
+    /// The answer is not taken, and the function waits; [`Process::stands_at_answer`] tells.
+    StopBefore,
+    /// The answer is taken, and the function waits to be told so.
+    StopAfter,
 }
 
 /// A deployed function: invocations wait here until a process of it takes them.
@@ -94,7 +109,11 @@ impl Lambda {
             timeout: self.timeout,
             queue: Arc::clone(&self.queue),
             taken: Mutex::new(Some(HashMap::new())),
+            postings: Mutex::default(),
+            standing: watch::Sender::new(0),
             asked: AtomicUsize::new(0),
+            snapshot: AtomicBool::new(false),
+            restore: Notify::new(),
         });
         let mut serving = JoinSet::new();
         serving.spawn(Arc::clone(&api).serve(listener));
@@ -149,9 +168,43 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// What happens to the next answers, one after the other; later ones pass.
+    pub(crate) fn on_answers(&self, postings: impl IntoIterator<Item = Posting>) {
+        lock(&self.api.postings).extend(postings);
+    }
+
+    /// Returns once so many answers stand at a stop.
+    pub(crate) async fn stands_at_answer(&self, answers: usize) {
+        let mut standing = self.api.standing.subscribe();
+        let standing = standing.wait_for(|&standing| standing >= answers).await;
+        standing.expect("the interface lives as long as this");
+    }
+
+    /// Lets the answers go on that stand at a stop: to be taken, or to be told that they were.
+    pub(crate) fn release_answers(&self) {
+        self.api.standing.send_replace(0);
+    }
+
+    /// How often it has asked for an invocation.
+    pub(crate) fn asked(&self) -> usize {
+        self.api.asked.load(Ordering::SeqCst)
+    }
+
+    /// Returns once it stands before its snapshot, where SnapStart is on.
+    pub(crate) async fn is_ready_for_snapshot(&self) {
+        while !self.api.snapshot.load(Ordering::SeqCst) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Restores it from its snapshot.
+    pub(crate) fn restore(&self) {
+        self.api.restore.notify_one();
+    }
+
     /// Returns once it has asked for an invocation so often.
     pub(crate) async fn has_asked(&self, times: usize) {
-        while self.api.asked.load(Ordering::SeqCst) < times {
+        while self.asked() < times {
             sleep(Duration::from_millis(1)).await;
         }
     }
@@ -159,6 +212,14 @@ impl Process {
     /// Closes every connection to the runtime interface, and refuses new ones.
     pub(crate) async fn lose_interface(&mut self) {
         self.serving.shutdown().await;
+    }
+
+    /// Stops it (`SIGSTOP`), as Lambda freezes an environment, or lets it go on (`SIGCONT`).
+    pub(crate) fn freeze(&self, freeze: bool) {
+        let signal = if freeze { "-STOP" } else { "-CONT" };
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        assert!(sent.expect("kill can be run").success());
     }
 
     /// How it ended by itself, if it does so within `patience`.
@@ -176,7 +237,7 @@ impl Process {
         }
     }
 
-    /// Ends it by `SIGKILL`, in the middle of whatever it does, and reads its output to the end.
+    /// Ends it by `SIGKILL`, in the middle of whatever it does.
     pub(crate) fn kill(&mut self) {
         let _only_if_gone_already = self.child.kill();
         let _status = self.child.wait();
@@ -214,8 +275,20 @@ struct RuntimeApi {
     /// The invocations that the process has taken and not ended, by request id; `None` once it
     /// was killed.
     taken: Mutex<Option<HashMap<String, oneshot::Sender<Outcome>>>>,
+    /// What happens to the next answers.
+    postings: Mutex<VecDeque<Posting>>,
+    /// How many answers stand at a stop.
+    standing: watch::Sender<usize>,
     asked: AtomicUsize,
+    /// Whether it has asked to be restored, which it does once its start is complete.
+    snapshot: AtomicBool,
+    restore: Notify,
 }
+
+/// The connection is closed instead of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("closed by the runtime interface")]
+struct Closed;
 
 impl RuntimeApi {
     async fn serve(self: Arc<Self>, listener: TcpListener) {
@@ -236,7 +309,7 @@ impl RuntimeApi {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Response<Full<Bytes>>, Closed> {
         let path = request.uri().path().to_owned();
         let path = path.strip_prefix(API).unwrap_or_default();
         let parts: Vec<&str> = path.split('/').collect();
@@ -245,17 +318,51 @@ impl RuntimeApi {
             (&Method::POST, ["invocation", id, "response"]) => {
                 let answer = serde_json::from_slice(&whole(request).await);
                 let answer = answer.expect("the function answers in JSON");
-                self.end(id, Outcome::Answered(answer))
+                self.post(id, Outcome::Answered(answer)).await?
             }
             (&Method::POST, ["invocation", id, "error"]) => {
                 let error = String::from_utf8_lossy(&whole(request).await).into_owned();
                 self.end(id, Outcome::Failed(error))
+            }
+            (&Method::GET, ["restore", "next"]) => {
+                self.snapshot.store(true, Ordering::SeqCst);
+                self.restore.notified().await;
+                StatusCode::OK
             }
             _ => StatusCode::NOT_FOUND,
         };
         let mut response = Response::new(Full::default());
         *response.status_mut() = status;
         Ok(response)
+    }
+
+    /// Takes an answer, if nothing else is to happen to it.
+    async fn post(&self, id: &str, outcome: Outcome) -> Result<StatusCode, Closed> {
+        let posting = lock(&self.postings).pop_front();
+        match posting {
+            None => Ok(self.end(id, outcome)),
+            Some(Posting::ResetBefore) => Err(Closed),
+            Some(Posting::ResetAfter) => {
+                self.end(id, outcome);
+                Err(Closed)
+            }
+            Some(Posting::ServerError) => Ok(StatusCode::INTERNAL_SERVER_ERROR),
+            Some(Posting::StopBefore) => {
+                self.stand().await;
+                Ok(self.end(id, outcome))
+            }
+            Some(Posting::StopAfter) => {
+                let status = self.end(id, outcome);
+                self.stand().await;
+                Ok(status)
+            }
+        }
+    }
+
+    async fn stand(&self) {
+        let mut standing = self.standing.subscribe();
+        self.standing.send_modify(|standing| *standing += 1);
+        let _released = standing.wait_for(|&standing| standing == 0).await;
     }
 
     /// Hands the next invocation out; from here on the function's timeout runs.
@@ -265,7 +372,7 @@ impl RuntimeApi {
             let next = self.queue.lock().await.recv().await;
             // The function is gone, and so will its processes be.
             let Some(next) = next else {
-                return std::future::pending().await;
+                return pending().await;
             };
             if !next.outcome.is_closed() {
                 break next;

@@ -60,7 +60,7 @@ async fn one(receiver: &Receiver, job: &str, missing: &Missing<'_>) -> Result<Ba
     let event = Event::backfilled(&envelope, job);
     let event = event.map_err(|it| format!("it is no contact ({})", it.reason.as_str()))?;
     for _ in 1..ATTEMPTS {
-        match receiver.accept(&event, Source::Backfill, budget()).await {
+        match accept(receiver, &event).await {
             // Whoever held it may have failed: its lease ends soon, and then it is ours.
             Err(Error::InFlight { lease_ends_ms }) => {
                 let left = u64::try_from(lease_ends_ms.saturating_sub(now_ms())).unwrap_or(0);
@@ -70,20 +70,29 @@ async fn one(receiver: &Receiver, job: &str, missing: &Missing<'_>) -> Result<Ba
             outcome => return told(outcome),
         }
     }
-    told(receiver.accept(&event, Source::Backfill, budget()).await)
+    told(accept(receiver, &event).await)
+}
+
+/// Accepts one contact, and waits for its completion mark: nobody is answered meanwhile, and the
+/// next run is to find what this one did.
+async fn accept(receiver: &Receiver, event: &Event<'_>) -> Result<Backfilled, Error> {
+    let budget = budget();
+    match receiver.accept(event, Source::Backfill, budget).await? {
+        Acceptance::First(completion) => {
+            receiver.complete(completion, budget).await;
+            Ok(Backfilled::Queued)
+        }
+        // A reused id: the contact was changed at TitanX since the earlier backfill.
+        Acceptance::Duplicate | Acceptance::IdReused => Ok(Backfilled::Before),
+    }
 }
 
 fn budget() -> Budget {
     Budget::begin(u64::try_from(now_ms()).unwrap_or(0) + INVOCATION_MS)
 }
 
-fn told(outcome: Result<Acceptance, Error>) -> Result<Backfilled, String> {
-    match outcome {
-        Ok(Acceptance::First) => Ok(Backfilled::Queued),
-        // A reused id: the contact was changed at TitanX since the earlier backfill.
-        Ok(Acceptance::Duplicate | Acceptance::IdReused) => Ok(Backfilled::Before),
-        Err(error) => Err(Chain(&error).to_string()),
-    }
+fn told(outcome: Result<Backfilled, Error>) -> Result<Backfilled, String> {
+    outcome.map_err(|error| Chain(&error).to_string())
 }
 
 /// The envelope that TitanX would have sent, under an id of our own.

@@ -22,10 +22,16 @@ impl Shutdown {
         }
     }
 
+    /// Why the end was asked for, if it was.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.0.reason.get().map(String::as_str)
+    }
+
     /// Waits until the end was asked for, and returns the reason. For one task only.
     pub async fn requested(&self) -> &str {
         loop {
-            if let Some(reason) = self.0.reason.get() {
+            if let Some(reason) = self.reason() {
                 return reason;
             }
             self.0.notify.notified().await;

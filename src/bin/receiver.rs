@@ -23,12 +23,7 @@ fn main() -> ExitCode {
     log::init(env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref(), &shutdown);
     match start(shutdown) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if environment_ended(error.as_ref()) => {
-            tracing::info!(
-                "the runtime interface was closed between two requests: end of the environment"
-            );
-            ExitCode::SUCCESS
-        }
+        Err(error) if environment_ended(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %Chain(error.as_ref()), "the receiver stopped");
             ExitCode::FAILURE
@@ -65,10 +60,14 @@ async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         aws: Arc::new(aws),
     };
     function.prime().await;
-    tokio::select! {
-        biased;
-        reason = shutdown.requested() => Err(reason.into()),
+    let ended = tokio::select! {
+        _reason = shutdown.requested() => Ok(()),
         ended = invocations(function, shutdown.clone()) => ended,
+    };
+    // The reason comes first: what the runtime ends with may be no more than its consequence.
+    match shutdown.reason() {
+        Some(reason) => Err(reason.into()),
+        None => ended,
     }
 }
 

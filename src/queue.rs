@@ -1,6 +1,6 @@
 //! The two queues and the messages on them: scored contacts, and what was not understood.
 
-use std::{borrow::Cow, error::Error as StdError};
+use std::{borrow::Cow, collections::HashMap, error::Error as StdError};
 
 use aws_sdk_sqs::{operation::send_message::SendMessageInput, types::MessageAttributeValue};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -167,11 +167,7 @@ impl Queue {
         let is_fifo = is_fifo(&self.url);
         let unavailable =
             |error: Box<dyn StdError + Send + Sync>| Unavailable::new(self.step, error);
-        let mut send = SendMessageInput::builder()
-            .queue_url(&self.url)
-            .message_body(message.body)
-            .set_message_deduplication_id(owned(message.deduplication_id.filter(|_| is_fifo)))
-            .set_message_group_id(owned(message.group_id.filter(|_| is_fifo)));
+        let mut attributes = HashMap::with_capacity(message.attributes.len());
         for Attribute {
             name,
             data_type,
@@ -183,9 +179,16 @@ impl Queue {
                 .string_value(value)
                 .build()
                 .map_err(|error| unavailable(error.into()))?;
-            send = send.message_attributes(name, value);
+            attributes.insert(name.to_owned(), value);
         }
-        let send = send.build().map_err(|error| unavailable(error.into()))?;
+        let send = SendMessageInput::builder()
+            .queue_url(&self.url)
+            .message_body(message.body)
+            .set_message_attributes(Some(attributes))
+            .set_message_deduplication_id(owned(message.deduplication_id.filter(|_| is_fifo)))
+            .set_message_group_id(owned(message.group_id.filter(|_| is_fifo)))
+            .build()
+            .map_err(|error| unavailable(error.into()))?;
         let called = self.sqs.send_message.call(send).await;
         let answer = called.map_err(|error| unavailable(error.into()))?;
         // SQS has a message once it has named it.

@@ -79,7 +79,8 @@ fn invocations(
 ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
     let Function { receiver, aws } = function.clone();
     let answer_first = AnswerFirst::new(Arc::clone(&receiver), aws, shutdown);
-    let handler = service_fn(move |event| answer(Arc::clone(&receiver), event));
+    // On the heap: the runtime moves the handler's future through four layers.
+    let handler = service_fn(move |event| Box::pin(answer(Arc::clone(&receiver), event)));
     let runtime = Runtime::new(handler).register_snapstart_resource(Arc::new(function));
     Box::pin(runtime.layer(answer_first).run_concurrent())
 }

@@ -52,10 +52,10 @@ fn a_death_alone_can_bring_a_second_message() {
         second_message(faults),
         [
             "A claims: claimed",
-            "A sends: first message",
+            "A sends: first message, answers 200",
             "tick, A is ended",
             "B claims by a clock 1 ahead: taken over",
-            "B sends: another message",
+            "B sends: another message, answers 200",
         ]
     );
 }
@@ -71,7 +71,7 @@ fn an_unanswered_send_alone_can_bring_a_second_message() {
         [
             "A claims: claimed",
             "A sends, answer lost: first message",
-            "A sends: another message",
+            "A sends: another message, answers 200",
         ]
     );
 }
@@ -86,12 +86,12 @@ fn an_unwritten_completion_mark_alone_can_bring_a_second_message() {
         second_message(faults),
         [
             "A claims: claimed",
-            "A sends: first message",
+            "A sends: first message, answers 200",
             "A completes, refused",
-            "A completes, refused, answers 200",
+            "A completes, refused",
             "tick",
             "B claims by a clock 1 ahead: taken over",
-            "B sends: another message",
+            "B sends: another message, answers 200",
         ]
     );
 }

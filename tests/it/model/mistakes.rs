@@ -34,6 +34,15 @@ fn completing_before_the_send_loses_the_event_in_spite_of_the_lease() {
 }
 
 #[test]
+fn answering_before_the_send_acknowledges_what_is_never_sent() {
+    assert_found(
+        &in_small().with(Mistake::AnswerBeforeSend),
+        &[NOTHING_ACKNOWLEDGED_IS_LOST, A_RETRY_CAN_SUCCEED],
+        &["A claims: claimed, answers 200"],
+    );
+}
+
+#[test]
 fn an_unconditional_release_deletes_what_a_later_holder_completed() {
     assert_found(
         &in_small().with(Mistake::UnconditionalRelease),
@@ -44,8 +53,8 @@ fn an_unconditional_release_deletes_what_a_later_holder_completed() {
             "A sends, refused",
             "A releases, answer lost: released",
             "B claims: claimed",
-            "B sends: first message",
-            "B completes: completed, answers 200",
+            "B sends: first message, answers 200",
+            "B completes: completed",
             "A releases: a completed record is deleted, answers 503",
         ],
     );
@@ -97,8 +106,8 @@ fn a_lease_shorter_than_the_work_lets_two_living_holders_send() {
         &[
             "A claims: claimed",
             "B claims: taken over",
-            "A sends: first message",
-            "B sends: another message",
+            "A sends: first message, answers 200",
+            "B sends: another message, answers 200",
         ],
     );
 }
@@ -130,8 +139,8 @@ fn without_an_owner_a_repeated_release_frees_another_invocations_claim() {
             "B claims: claimed",
             "A releases: released, answers 503",
             "C claims: claimed",
-            "B sends: first message",
-            "C sends: another message",
+            "B sends: first message, answers 200",
+            "C sends: another message, answers 200",
         ],
     );
 }
@@ -143,7 +152,7 @@ fn completing_by_update_makes_a_released_record_anew_without_an_expiration() {
         &[RECORDS_EXPIRE],
         &[
             "A claims: claimed",
-            "A sends: first message",
+            "A sends: first message, answers 200",
             "A completes, late",
             "tick, A is ended",
             "B claims by a clock 1 ahead: taken over",
@@ -162,11 +171,11 @@ fn a_retention_shorter_than_the_retries_forgets_a_delivery_that_titanx_still_ret
         &[DUPLICATES_ARE_EXPLAINED],
         &[
             "A claims: claimed",
-            "A sends: first message",
-            "A completes: completed, answers 200",
+            "A sends: first message, answers 200",
+            "A completes: completed",
             "days pass",
             "on day 3 B, stamped day 0, claims: claimed",
-            "B sends: another message",
+            "B sends: another message, answers 200",
         ],
     );
 }
@@ -178,12 +187,12 @@ fn without_an_age_limit_a_replay_of_a_forgotten_delivery_is_sent_again() {
         &[DUPLICATES_ARE_EXPLAINED],
         &[
             "A claims: claimed",
-            "A sends: first message",
-            "A completes: completed, answers 200",
+            "A sends: first message, answers 200",
+            "A completes: completed",
             "days pass",
             "days pass",
             "on day 7 B, stamped day 0, claims: claimed",
-            "B sends: another message",
+            "B sends: another message, answers 200",
         ],
     );
 }

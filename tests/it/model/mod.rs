@@ -35,6 +35,7 @@
 //!   that it touches nothing that is shared.
 //! - An answer leaves with the last call before it: to die between the two is to die in that call
 //!   when it has taken effect.
+//!   The completion mark comes after the answer, and to die between those two is tried.
 //! - Owners are random and only compared, so their names do not tell states apart
 //!   ([`state::State`]'s hash).
 //! - A late request that can change nothing any more is forgotten.

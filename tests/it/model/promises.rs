@@ -45,11 +45,9 @@ fn a_retry_can_succeed(world: &World, state: &State) -> bool {
         _ if !state.is_at_rest() || state.today > LAST_RETRY => true,
         Sender::Satisfied | Sender::GaveUp => state.is_durable(),
         Sender::Retrying => {
-            let last = undisturbed_retry(world, state)
-                .pop()
-                .expect("a delivery has a consequence")
-                .1;
-            last.answer.is_some_and(Answer::acknowledges) && last.state.is_durable()
+            let steps = undisturbed_retry(world, state);
+            let mut steps = steps.iter().map(|(_, consequence)| consequence);
+            steps.any(|it| it.answer.is_some_and(Answer::acknowledges) && it.state.is_durable())
         }
     }
 }
@@ -104,6 +102,20 @@ pub(super) fn turns() -> Vec<Property<World>> {
         turn(
             "a completed delivery is answered 200, duplicate",
             |world, state| answers(world, state, Answer::Duplicate),
+        ),
+        turn(
+            "a duplicate meets a lease whose holder has answered",
+            |world, state| {
+                state.acknowledged && state.is_being_marked() && answers(world, state, Answer::Held)
+            },
+        ),
+        turn(
+            "a process dies between its answer and its mark",
+            |world, state| {
+                state.acknowledged
+                    && state.is_being_marked()
+                    && can_happen(world, state, |action, _| matches!(action, Action::Kill(_)))
+            },
         ),
         turn("a release gives the claim back", |world, state| {
             replies(world, state, Reply::Released)

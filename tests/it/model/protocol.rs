@@ -54,6 +54,10 @@ impl Answer {
 enum Next {
     Call(Step),
     Answer(Answer),
+    /// The answer leaves, and the invocation goes on with this call.
+    AnswerThenCall(Answer, Step),
+    /// Nothing is left to do after the answer.
+    End,
 }
 
 /// What follows from an action.
@@ -277,6 +281,9 @@ impl World {
             (Step::Claim, _) if self.makes(Mistake::CompleteBeforeSend) => {
                 Next::Call(Step::Complete)
             }
+            (Step::Claim, _) if self.makes(Mistake::AnswerBeforeSend) => {
+                Next::AnswerThenCall(Answer::Accepted, Step::Send)
+            }
             (Step::Claim, _) => Next::Call(Step::Send),
             (Step::Send, _) => self.after_send(),
             (Step::Complete, _) => self.after_complete(),
@@ -309,15 +316,17 @@ impl World {
             Some(Mistake::MarkBeforeSend | Mistake::CompleteBeforeSend) => {
                 Next::Answer(Answer::Accepted)
             }
-            _ => Next::Call(Step::Complete),
+            Some(Mistake::AnswerBeforeSend) => Next::Call(Step::Complete),
+            // The event is durable: the answer does not wait for the mark.
+            _ => Next::AnswerThenCall(Answer::Accepted, Step::Complete),
         }
     }
 
-    /// The event is durable, so a mark that could not be written changes nothing.
+    /// The answer has left, so a mark that could not be written changes nothing.
     fn after_complete(&self) -> Next {
         match self.mistake {
             Some(Mistake::CompleteBeforeSend) => Next::Call(Step::Send),
-            _ => Next::Answer(Answer::Accepted),
+            _ => Next::End,
         }
     }
 
@@ -386,6 +395,14 @@ fn go_on(state: &mut State, owner: Owner, next: Next) -> Option<Answer> {
         Next::Answer(answer) => {
             state.end(owner);
             Some(answer)
+        }
+        Next::AnswerThenCall(answer, step) => {
+            state.go_to(owner, step);
+            Some(answer)
+        }
+        Next::End => {
+            state.end(owner);
+            None
         }
     }
 }

@@ -64,6 +64,8 @@ pub(super) enum Mistake {
     MarkBeforeSend,
     /// There is a lease, but the completion mark comes before the send.
     CompleteBeforeSend,
+    /// The answer leaves first, and the send is to follow it as the mark does.
+    AnswerBeforeSend,
     UnconditionalRelease,
     DuplicateWhileHeld,
     ConflictWhileHeld,

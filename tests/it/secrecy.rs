@@ -195,12 +195,15 @@ fn requests() -> Vec<Value> {
     requests
 }
 
+/// Requests that the process takes at once.
+const AT_ONCE: usize = 64;
+
 /// Everything that one process says while this fault lasts.
 async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>, Vec<Answer>) {
     let emulators = Emulators::start();
     let mut environment = emulators.environment();
     environment.insert("AWS_LAMBDA_LOG_LEVEL", "TRACE".to_owned());
-    environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", "64".to_owned());
+    environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", AT_ONCE.to_string());
     emulators.secret.rotate(secret);
     let proxies = Proxies::between(&mut environment, &emulators);
     if let Some((when, fault)) = fault {
@@ -225,6 +228,10 @@ async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>
             other => said.push(format!("{other:?}")),
         }
     }
+    // The line of a delivery follows its answer; a worker that has written it asks for another.
+    let written = process.has_asked(AT_ONCE + requests.len());
+    let written = tokio::time::timeout(TIMEOUT, written).await;
+    written.expect("every delivery comes to its end");
     process.kill();
     said.extend(process.take_output());
     (said, answers)

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -129,6 +130,30 @@ impl Environment {
     /// Waits until the function has asked for an event `count` times more.
     pub fn settle(&self, count: usize) -> Result<()> {
         (0..count).try_for_each(|_| self.with_log(self.api.poll()).map(drop))
+    }
+
+    /// Waits until the process uses no CPU any more.
+    ///
+    /// # Errors
+    ///
+    /// When it is still at work after a minute.
+    pub fn come_to_rest(&self) -> Result<()> {
+        const LOOK_EVERY: Duration = Duration::from_millis(100);
+        const PATIENCE: Duration = Duration::from_mins(1);
+        let began = Instant::now();
+        let mut before = self.cpu()?;
+        loop {
+            thread::sleep(LOOK_EVERY);
+            let now = self.cpu()?;
+            if now == before {
+                return Ok(());
+            }
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "the function works without an event"
+            );
+            before = now;
+        }
     }
 
     /// CPU time since the process began.

@@ -102,6 +102,8 @@ fn run(
     for request in requests {
         environment.invoke(&request.event, contender.status(workload))?;
     }
+    // What the function still does after that request is part of the start, and must not depend on when it is ended.
+    environment.come_to_rest()?;
     environment.terminate()?;
     let (made, due) = (
         host.endpoints.take_calls(),

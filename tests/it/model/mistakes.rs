@@ -20,11 +20,17 @@ fn marking_before_the_send_answers_duplicate_for_what_was_never_sent() {
     );
 }
 
+/// A mark that fails before the send excuses no second message: nothing kept a mark from following
+/// the send.
 #[test]
 fn completing_before_the_send_loses_the_event_in_spite_of_the_lease() {
     assert_found(
         &in_small().with(Mistake::CompleteBeforeSend),
-        &[NOTHING_ACKNOWLEDGED_IS_LOST, A_RETRY_CAN_SUCCEED],
+        &[
+            NOTHING_ACKNOWLEDGED_IS_LOST,
+            A_RETRY_CAN_SUCCEED,
+            DUPLICATES_ARE_EXPLAINED,
+        ],
         &[
             "A claims: claimed",
             "A completes: completed",
@@ -34,11 +40,28 @@ fn completing_before_the_send_loses_the_event_in_spite_of_the_lease() {
 }
 
 #[test]
-fn answering_before_the_send_acknowledges_what_is_never_sent() {
+fn answering_before_the_send_acknowledges_what_may_never_be_sent() {
     assert_found(
         &in_small().with(Mistake::AnswerBeforeSend),
         &[NOTHING_ACKNOWLEDGED_IS_LOST, A_RETRY_CAN_SUCCEED],
         &["A claims: claimed, answers 200"],
+    );
+}
+
+/// TitanX sends again only if the answer does not reach it. Nobody died, SQS answered, and no mark
+/// failed: the window allows no second message here.
+#[test]
+fn forgetting_the_mark_once_the_answer_has_left_sends_every_later_retry_again() {
+    assert_found(
+        &in_small().with(Mistake::NoMarkAfterAnswer),
+        &[DUPLICATES_ARE_EXPLAINED],
+        &[
+            "A claims: claimed",
+            "A sends: first message, answers 200",
+            "tick",
+            "B claims by a clock 1 ahead: taken over",
+            "B sends: another message, answers 200",
+        ],
     );
 }
 

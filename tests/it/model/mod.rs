@@ -33,9 +33,10 @@
 //!
 //! - An invocation begins with its first attempt to claim, with any number of ticks left: before
 //!   that it touches nothing that is shared.
-//! - An answer leaves with the last call before it: to die between the two is to die in that call
-//!   when it has taken effect.
-//!   The completion mark comes after the answer, and to die between those two is tried.
+//! - An answer is posted together with the reply to the last call before it. A death between the
+//!   two is the same as a death in that call after it took effect. After a send the invocation lives
+//!   on to write its completion mark, a separate step: deaths, lost answers, late marks and
+//!   duplicates between answer and mark are all explored.
 //! - Owners are random and only compared, so their names do not tell states apart
 //!   ([`state::State`]'s hash).
 //! - A late request that can change nothing any more is forgotten.

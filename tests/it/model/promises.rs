@@ -47,7 +47,10 @@ fn a_retry_can_succeed(world: &World, state: &State) -> bool {
         Sender::Retrying => {
             let steps = undisturbed_retry(world, state);
             let mut steps = steps.iter().map(|(_, consequence)| consequence);
-            steps.any(|it| it.answer.is_some_and(Answer::acknowledges) && it.state.is_durable())
+            let answered = steps.find(|it| it.answer.is_some());
+            answered.is_some_and(|it| {
+                it.answer.is_some_and(Answer::acknowledges) && it.state.is_durable()
+            })
         }
     }
 }
@@ -104,17 +107,22 @@ pub(super) fn turns() -> Vec<Property<World>> {
             |world, state| answers(world, state, Answer::Duplicate),
         ),
         turn(
-            "a duplicate meets a lease whose holder has answered",
-            |world, state| {
-                state.acknowledged && state.is_being_marked() && answers(world, state, Answer::Held)
-            },
+            "TitanX has its 200 before the mark is written",
+            |_, state| state.sender == Sender::Satisfied && is_answered_and_unmarked(state),
         ),
         turn(
-            "a process dies between its answer and its mark",
+            "a duplicate between the answer and the mark is answered 429",
+            |world, state| is_answered_and_unmarked(state) && answers(world, state, Answer::Held),
+        ),
+        turn(
+            "an invocation dies between its answer and its mark",
             |world, state| {
-                state.acknowledged
-                    && state.is_being_marked()
-                    && can_happen(world, state, |action, _| matches!(action, Action::Kill(_)))
+                is_answered_and_unmarked(state)
+                    && can_happen(
+                        world,
+                        state,
+                        |action, _| matches!(action, Action::Kill(owner) if state.is_marking(owner)),
+                    )
             },
         ),
         turn("a release gives the claim back", |world, state| {
@@ -160,6 +168,10 @@ fn a_late_completion_ends_anothers_claim(world: &World, state: &State) -> bool {
         }
         _ => false,
     })
+}
+
+fn is_answered_and_unmarked(state: &State) -> bool {
+    state.acknowledged && state.is_being_marked() && !is_completed(state)
 }
 
 fn is_completed(state: &State) -> bool {

@@ -53,11 +53,18 @@ impl Answer {
 #[derive(Clone, Copy)]
 enum Next {
     Call(Step),
-    Answer(Answer),
-    /// The answer leaves, and the invocation goes on with this call.
+    /// It posts its answer, and lives on for another call.
     AnswerThenCall(Answer, Step),
-    /// Nothing is left to do after the answer.
+    /// It posts its answer and ends.
+    Answer(Answer),
+    /// It ends. Its answer was posted before.
     End,
+}
+
+impl Next {
+    fn ends(self) -> bool {
+        matches!(self, Self::Answer(_) | Self::End)
+    }
 }
 
 /// What follows from an action.
@@ -136,7 +143,10 @@ impl World {
             Fate::Answered => {
                 let reply = self.perform(state, request, attempt.ahead);
                 let step = state.living(owner).step;
-                (Some(reply), go_on(state, owner, self.after(step, reply)))
+                let next = self.after(step, reply);
+                // No mark will follow, and no fault prevented one.
+                state.history.settled |= step == Step::Send && next.ends();
+                (Some(reply), go_on(state, owner, next))
             }
             Fate::AnswerLost => {
                 let reply = self.perform(state, request, attempt.ahead);
@@ -246,10 +256,8 @@ impl World {
             Record::Absent => None,
         };
         state.record = Record::Completed { written };
-        let in_life = state
-            .find(owner)
-            .is_some_and(|invocation| invocation.step == Step::Complete);
-        state.history.settled |= in_life && !self.makes(Mistake::CompleteBeforeSend);
+        state.history.settled |=
+            state.is_marking(owner) && !self.makes(Mistake::CompleteBeforeSend);
         if written.is_some() {
             Reply::Marked
         } else {
@@ -287,7 +295,7 @@ impl World {
             (Step::Claim, _) => Next::Call(Step::Send),
             (Step::Send, _) => self.after_send(),
             (Step::Complete, _) => self.after_complete(),
-            (Step::Release, _) => Next::Answer(Answer::Unavailable),
+            (Step::Release, _) => self.after_release(),
         }
     }
 
@@ -299,7 +307,8 @@ impl World {
             }
             Step::Send if !self.makes(Mistake::MarkBeforeSend) => Next::Call(Step::Release),
             Step::Complete => self.after_complete(),
-            Step::Claim | Step::Send | Step::Release => Next::Answer(Answer::Unavailable),
+            Step::Release => self.after_release(),
+            Step::Claim | Step::Send => Next::Answer(Answer::Unavailable),
         }
     }
 
@@ -311,22 +320,30 @@ impl World {
         }
     }
 
+    /// The event is durable: the answer does not wait for the completion mark.
     fn after_send(&self) -> Next {
         match self.mistake {
-            Some(Mistake::MarkBeforeSend | Mistake::CompleteBeforeSend) => {
-                Next::Answer(Answer::Accepted)
-            }
+            Some(
+                Mistake::MarkBeforeSend | Mistake::CompleteBeforeSend | Mistake::NoMarkAfterAnswer,
+            ) => Next::Answer(Answer::Accepted),
             Some(Mistake::AnswerBeforeSend) => Next::Call(Step::Complete),
-            // The event is durable: the answer does not wait for the mark.
             _ => Next::AnswerThenCall(Answer::Accepted, Step::Complete),
         }
     }
 
-    /// The answer has left, so a mark that could not be written changes nothing.
+    /// The same whether or not the mark was written, since the answer has been posted.
     fn after_complete(&self) -> Next {
         match self.mistake {
             Some(Mistake::CompleteBeforeSend) => Next::Call(Step::Send),
             _ => Next::End,
+        }
+    }
+
+    /// The same whether or not the claim was released.
+    fn after_release(&self) -> Next {
+        match self.mistake {
+            Some(Mistake::AnswerBeforeSend) => Next::End,
+            _ => Next::Answer(Answer::Unavailable),
         }
     }
 
@@ -392,12 +409,12 @@ fn go_on(state: &mut State, owner: Owner, next: Next) -> Option<Answer> {
             state.go_to(owner, step);
             None
         }
-        Next::Answer(answer) => {
-            state.end(owner);
-            Some(answer)
-        }
         Next::AnswerThenCall(answer, step) => {
             state.go_to(owner, step);
+            Some(answer)
+        }
+        Next::Answer(answer) => {
+            state.end(owner);
             Some(answer)
         }
         Next::End => {

@@ -139,7 +139,8 @@ pub(super) struct State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct History {
     /// A message is on the queue that nothing allows to be sent again: its send was answered, and
-    /// its completion mark was written in its sender's life.
+    /// afterwards its completion mark was written in its sender's life, or its sender ended by
+    /// itself without asking for one.
     pub settled: bool,
     /// A message has joined one that nothing allowed to be sent again.
     pub unexplained: bool,
@@ -182,11 +183,17 @@ impl State {
             .copied()
     }
 
-    /// A living invocation has sent its message and is writing the completion mark.
+    /// A living invocation has sent its message and is at its completion mark: it is about to ask
+    /// for it, or has done so.
     pub(super) fn is_being_marked(&self) -> bool {
         self.invocations
             .iter()
             .any(|invocation| invocation.step == Step::Complete)
+    }
+
+    pub(super) fn is_marking(&self, owner: Owner) -> bool {
+        self.find(owner)
+            .is_some_and(|invocation| invocation.step == Step::Complete)
     }
 
     pub(super) fn end(&mut self, owner: Owner) {

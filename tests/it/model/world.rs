@@ -64,8 +64,11 @@ pub(super) enum Mistake {
     MarkBeforeSend,
     /// There is a lease, but the completion mark comes before the send.
     CompleteBeforeSend,
-    /// The answer leaves first, and the send is to follow it as the mark does.
+    /// The answer is posted as soon as the delivery is claimed.
     AnswerBeforeSend,
+    /// The invocation ends with its answer, and no completion mark is asked for: a return too
+    /// early, a task that is dropped.
+    NoMarkAfterAnswer,
     UnconditionalRelease,
     DuplicateWhileHeld,
     ConflictWhileHeld,

@@ -129,7 +129,7 @@ impl Aws {
     ///
     /// # Errors
     ///
-    /// [`NoEndpoint`] when the SDK's rules do not know the region, or an endpoint is no URL.
+    /// [`NoEndpoint`] when the SDK's rules have none for the region and the kind of endpoint.
     pub fn new(pool: HttpPool, config: &AwsConfig) -> Result<Self, NoEndpoint> {
         /// The endpoint by the rules in the service's SDK crate.
         macro_rules! resolve {

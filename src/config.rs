@@ -100,7 +100,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`NoEndpoint`] when there is none for the region, or one that is configured is no URL.
+    /// [`NoEndpoint`] when there is none for the region and the kind of endpoint asked for.
     pub fn build(self) -> Result<(Receiver, Aws), NoEndpoint> {
         let Self { ca_bundle, .. } = self;
         let pool = HttpPool::new(move || connector(ca_bundle.as_deref()));
@@ -143,8 +143,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
 
     fn queue_url(&mut self, name: &str) -> String {
         let url = self.required(name);
-        let is_url = ["http://", "https://"].iter().any(|it| url.starts_with(it));
-        if !url.is_empty() && !is_url {
+        if !url.is_empty() && !is_url(&url) {
             self.mistakes.push(format!("{name} is not a queue's URL"));
         }
         url
@@ -243,9 +242,17 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             .is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
-    fn endpoint(&self, name: &str) -> Option<String> {
-        self.optional(name)
-            .or_else(|| self.optional("AWS_ENDPOINT_URL"))
+    /// An endpoint of one service, or the one for all.
+    fn endpoint(&mut self, name: &str) -> Option<String> {
+        const ALL: &str = "AWS_ENDPOINT_URL";
+        let own = self.optional(name).map(|url| (name, url));
+        let (name, url) = own.or_else(|| Some((ALL, self.optional(ALL)?)))?;
+        let mistake = format!("{name} is not a URL");
+        // The one for all is read once for each service.
+        if !is_url(&url) && !self.mistakes.contains(&mistake) {
+            self.mistakes.push(mistake);
+        }
+        Some(url)
     }
 
     fn ca_bundle(&mut self) -> Option<Vec<u8>> {
@@ -271,6 +278,12 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             }
         }
     }
+}
+
+fn is_url(text: &str) -> bool {
+    ["http://", "https://"]
+        .iter()
+        .any(|it| text.starts_with(it))
 }
 
 /// How a certificate begins in a PEM file.
@@ -341,6 +354,14 @@ mod tests {
     fn each_mistake_is_named() {
         for (change, mistake) in [
             (("DELIVERIES_TABLE", " "), "DELIVERIES_TABLE is missing"),
+            (
+                ("AWS_ENDPOINT_URL_SQS", "127.0.0.1:4566"),
+                "AWS_ENDPOINT_URL_SQS is not a URL",
+            ),
+            (
+                ("AWS_ENDPOINT_URL", "localhost"),
+                "AWS_ENDPOINT_URL is not a URL",
+            ),
             (
                 ("CONTACTS_QUEUE_URL", "contacts"),
                 "CONTACTS_QUEUE_URL is not a queue's URL",

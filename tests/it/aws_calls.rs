@@ -36,7 +36,8 @@ use titanx_receiver::aws::{
     ATTEMPT_TIMEOUT, ATTEMPTS, Aws, AwsConfig, CallError, Endpoints, HttpPool, Identity, connector,
 };
 
-/// What the ordinary clients send besides: they tell AWS about the caller and its attempts.
+/// What the ordinary clients send besides: they tell AWS about the caller and its attempts. On Lambda
+/// they would add `x-amzn-trace-id`, by which AWS detects a recursion.
 const LEFT_OUT: [&str; 4] = [
     "amz-sdk-invocation-id",
     "amz-sdk-request",

@@ -5,7 +5,10 @@ use std::{
     collections::BTreeMap,
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -20,6 +23,7 @@ use crate::support::{
 /// A forward proxy that knows some hosts, and what it was asked: first heads and whatever followed.
 struct ForwardProxy {
     url: String,
+    connections: Arc<AtomicUsize>,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
@@ -29,14 +33,25 @@ impl ForwardProxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let heads = Arc::<Mutex<Vec<String>>>::default();
-        let seen = Arc::clone(&heads);
+        let connections = Arc::<AtomicUsize>::default();
+        let (seen, opened) = (Arc::clone(&heads), Arc::clone(&connections));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                opened.fetch_add(1, Ordering::SeqCst);
                 let (hosts, seen) = (hosts.clone(), Arc::clone(&seen));
                 thread::spawn(move || relay(stream, &hosts, &seen));
             }
         });
-        Self { url, heads }
+        Self {
+            url,
+            connections,
+            heads,
+        }
+    }
+
+    /// How many connections were opened to it.
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     fn heads(&self) -> Vec<String> {
@@ -256,17 +271,28 @@ async fn a_restored_snapshot_has_fresh_secrets_and_connections() {
     let proxy = FaultProxy::start(&emulators.secrets_manager_url, 1);
     environment.insert("AWS_ENDPOINT_URL_SECRETS_MANAGER", proxy.url.clone());
     environment.insert("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start".to_owned());
+    // A way to DynamoDB on which connections are counted.
+    let dynamodb = emulators.dynamodb_url.clone();
+    let way = ForwardProxy::start(BTreeMap::from([("dynamodb.test", dynamodb)]));
+    environment.insert(
+        "AWS_ENDPOINT_URL_DYNAMODB",
+        "http://dynamodb.test".to_owned(),
+    );
+    environment.insert("HTTP_PROXY", way.url.clone());
+    environment.insert("NO_PROXY", "127.0.0.1".to_owned());
     let lambda = Lambda::new(TIMEOUT);
     let program = env!("CARGO_BIN_EXE_receiver").as_ref();
     let process = lambda.start(program, &environment).await;
     process.is_ready_for_snapshot().await;
     assert_eq!(proxy.calls().len(), 1);
+    assert_eq!(way.connections(), 1);
 
     // A week passes.
     emulators.secret.rotate("wh_sk_rotated");
     process.restore();
     process.has_asked(1).await;
     assert_eq!(proxy.calls().len(), 2);
+    assert_eq!(way.connections(), 2, "the one of before is not used again");
     let body = contact("delivery-1");
     let event = request(&body, Some(&signature("wh_sk_rotated", body.as_bytes())));
     let Outcome::Answered(response) = lambda.invoke(&event).await else {

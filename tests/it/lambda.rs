@@ -71,6 +71,16 @@ impl Scene {
         }
     }
 
+    /// Lets a first delivery be answered, and its completion mark stand still on its way.
+    async fn answered_and_not_marked(&self, event: &Value) {
+        let mark = When::NthOf(2, "PutItem");
+        let stop = Fault::Before(Harm::Stop);
+        self.proxies.dynamodb.inject(mark, stop);
+        assert_eq!(self.answer(event).await, Answer::accepted());
+        self.proxies.dynamodb.stopped().await;
+        assert!(!self.is_completed("delivery-1"));
+    }
+
     fn is_completed(&self, id: &str) -> bool {
         let record = self.emulators.deliveries.get(id).expect("it was claimed");
         record["status"] == AttributeValue::S("COMPLETED".to_owned())
@@ -186,12 +196,8 @@ async fn the_answer_is_posted_before_the_mark_and_the_next_event_asked_for_after
 #[tokio::test(flavor = "multi_thread")]
 async fn a_duplicate_between_answer_and_mark_is_told_to_come_again_and_then_is_one() {
     let scene = Scene::prepare(2).await;
-    let mark = When::NthOf(2, "PutItem");
-    let stop = Fault::Before(Harm::Stop);
-    scene.proxies.dynamodb.inject(mark, stop);
     let event = signed(&contact("delivery-1"));
-    assert_eq!(scene.answer(&event).await, Answer::accepted());
-    scene.proxies.dynamodb.stopped().await;
+    scene.answered_and_not_marked(&event).await;
 
     let between = scene.answer(&event).await;
     assert_eq!(between.status, 429);
@@ -212,12 +218,8 @@ async fn a_duplicate_between_answer_and_mark_is_told_to_come_again_and_then_is_o
 #[tokio::test(flavor = "multi_thread")]
 async fn the_line_of_a_delivery_is_written_after_its_mark_and_once() {
     let mut scene = Scene::prepare(1).await;
-    let mark = When::NthOf(2, "PutItem");
-    let stop = Fault::Before(Harm::Stop);
-    scene.proxies.dynamodb.inject(mark, stop);
     let event = signed(&contact("delivery-1"));
-    assert_eq!(scene.answer(&event).await, Answer::accepted());
-    scene.proxies.dynamodb.stopped().await;
+    scene.answered_and_not_marked(&event).await;
     sleep(A_WHILE).await;
     assert_eq!(scene.process.take_output(), [""; 0]);
 
@@ -350,22 +352,14 @@ async fn a_death_between_answer_and_mark_doubles_nothing_unless_titanx_comes_aga
     let lease_over = invocation + Duration::from_millis(1_200);
     for told in [false, true] {
         let mut scene = Scene::prepare_within(invocation, 1).await;
+        let event = signed(&contact("delivery-1"));
         if told {
             // It waits for the mark, with its answer posted.
-            let stop = Fault::Before(Harm::Stop);
-            scene
-                .proxies
-                .dynamodb
-                .inject(When::NthOf(2, "PutItem"), stop);
+            scene.answered_and_not_marked(&event).await;
         } else {
             // Its answer was taken, and nobody has told it yet.
             scene.process.on_answers([Posting::StopAfter]);
-        }
-        let event = signed(&contact("delivery-1"));
-        assert_eq!(scene.answer(&event).await, Answer::accepted());
-        if told {
-            scene.proxies.dynamodb.stopped().await;
-        } else {
+            assert_eq!(scene.answer(&event).await, Answer::accepted());
             scene.process.stands_at_answer(1).await;
         }
         scene.process.kill();
@@ -391,12 +385,8 @@ async fn a_death_between_answer_and_mark_doubles_nothing_unless_titanx_comes_aga
 async fn a_process_that_thaws_late_writes_its_mark_and_undoes_nothing() {
     let invocation = Duration::from_secs(3);
     let scene = Scene::prepare_within(invocation, 1).await;
-    let stop = Fault::Before(Harm::Stop);
-    let mark = When::NthOf(2, "PutItem");
-    scene.proxies.dynamodb.inject(mark, stop);
     let event = signed(&contact("delivery-1"));
-    assert_eq!(scene.answer(&event).await, Answer::accepted());
-    scene.proxies.dynamodb.stopped().await;
+    scene.answered_and_not_marked(&event).await;
     scene.process.freeze(true);
     scene.proxies.heal();
 

@@ -39,7 +39,7 @@ pub struct Results {
 }
 
 /// Under which conditions functions are started, and how much is asked of them.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scene {
     pub name: String,
     pub transport: Transport,
@@ -109,6 +109,21 @@ impl Warm {
     }
 }
 
+impl Results {
+    /// Whether further rounds measure the same programs in the same scenes.
+    fn ensure_same(&self, contenders: &[Contender], scenes: &[Scene], facts: &Facts) -> Result<()> {
+        let sizes = contenders
+            .iter()
+            .map(|it| Ok((it.name.to_owned(), it.size()?)))
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        ensure!(sizes == self.sizes, "other contenders were driven before");
+        ensure!(self.earlier == facts.earlier, "another earlier build");
+        let kept = self.scenes.iter().map(|it| &it.scene);
+        ensure!(kept.eq(scenes), "other scenes were driven before");
+        Ok(())
+    }
+}
+
 /// What a comparison measures beside the rounds.
 pub struct Facts {
     /// File name of the earlier build.
@@ -165,18 +180,26 @@ pub fn scenes(quick: bool) -> Vec<Scene> {
     ]
 }
 
-/// Runs the comparison, and hands out what there is after each round. In every other round the
-/// contenders come in the opposite order.
+/// Runs the comparison up to `rounds`, and hands out what there is after each round. In every other
+/// round the contenders come in the opposite order. A comparison that was cut off goes on after its
+/// last whole round.
 pub fn run(
     host: &Host,
     contenders: &[Contender],
     scenes: &[Scene],
     rounds: usize,
     facts: Facts,
+    cut_off: Option<Results>,
     mut keep: impl FnMut(&Results) -> Result<()>,
 ) -> Result<Results> {
-    let mut results = without_rounds(host, contenders, scenes, facts)?;
-    for round in 0..rounds {
+    let mut results = match cut_off {
+        Some(results) => {
+            results.ensure_same(contenders, scenes, &facts)?;
+            results
+        }
+        None => without_rounds(host, contenders, scenes, facts)?,
+    };
+    for round in results.rounds..rounds {
         for scene in &mut results.scenes {
             eprintln!("round {} of {rounds}: {}", round + 1, scene.scene.name);
             let mut order = contenders.iter().collect::<Vec<_>>();

@@ -46,7 +46,7 @@ enum Kind {
 }
 
 /// How large a function is.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Size {
     /// Bytes of the executable; none where the function is a script.
     pub binary: Option<u64>,

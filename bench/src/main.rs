@@ -93,6 +93,9 @@ struct Compare {
     allocations: Option<PathBuf>,
     #[arg(long, default_value_t = 9)]
     rounds: usize,
+    /// Go on after the last whole round of a comparison that was cut off.
+    #[arg(long)]
+    resume: bool,
     /// Only these contenders (comma-separated names).
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -105,8 +108,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Compare(options) => compare(&options),
         Command::Report { results } => {
-            let kept = serde_json::from_slice(&fs::read(&results)?)?;
-            show(&kept, results.parent().unwrap_or(Path::new(".")))
+            show(&read(&results)?, results.parent().unwrap_or(Path::new(".")))
         }
         Command::Scale { common } => scale(&common),
         Command::Instructions {
@@ -136,6 +138,7 @@ fn compare(options: &Compare) -> Result<()> {
     let mut scenes = compare::scenes(options.common.quick);
     scenes.retain(|it| chosen(&options.scenes, &it.name));
     let file = options.common.keep.join("compare.json");
+    let cut_off = options.resume.then(|| read(&file)).transpose()?;
     let keep_round = |results: &Results| keep(&file, &kept::json(results)?);
     let results = compare::run(
         &Host::new()?,
@@ -143,6 +146,7 @@ fn compare(options: &Compare) -> Result<()> {
         &scenes,
         options.rounds,
         facts,
+        cut_off,
         keep_round,
     )?;
     show(&results, &options.common.keep)
@@ -209,6 +213,11 @@ fn executable(path: &Path) -> Result<PathBuf> {
 fn file_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
+}
+
+fn read(file: &Path) -> Result<Results> {
+    let text = fs::read(file).with_context(|| file.display().to_string())?;
+    serde_json::from_slice(&text).with_context(|| file.display().to_string())
 }
 
 fn keep(file: &Path, text: &str) -> Result<()> {

@@ -181,7 +181,6 @@ impl<'a> Event<'a> {
     /// # Errors
     ///
     /// [`NotUnderstood`] when the contact is none that a queue's consumer could read.
-    #[cfg(feature = "operator")]
     pub fn backfilled(envelope: &'a str, job_id: &str) -> Result<Self, NotUnderstood<'a>> {
         let mut event = Self::read(envelope, i64::MIN)?;
         if let Kind::ContactScored(contact) = &mut event.kind {

@@ -17,8 +17,6 @@ pub mod deliveries;
 pub mod error;
 pub mod event;
 pub mod gateway;
-#[cfg(feature = "operator")]
-pub mod http;
 pub mod jobs;
 pub mod lambda;
 pub mod log;
@@ -27,5 +25,3 @@ pub mod receiver;
 pub mod secrets;
 pub mod shutdown;
 pub mod signature;
-#[cfg(feature = "operator")]
-pub mod titanx;

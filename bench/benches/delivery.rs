@@ -1,4 +1,4 @@
-//! What a delivery costs before and beside the network: `cargo bench --bench delivery`.
+//! What a delivery costs before and beside the network: `cargo bench -p titanx-bench --bench delivery`.
 //!
 //! Each part of the pure way by the size of the body, beside the bare HMAC that no receiver can do
 //! without; then whole deliveries, with a connector in place of the network that answers at once.

@@ -70,7 +70,7 @@ pub fn earlier(binary: PathBuf) -> Contender {
 /// Everybody, in the order of the tables.
 pub fn all(binary: PathBuf, earlier_binary: Option<PathBuf>) -> Vec<Contender> {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let built = bench.join("target/release");
+    let built = bench.join("../target/release");
     let mut all = vec![
         native(NOOP, "no-op lambda_http", Kind::Noop, built.join("noop")),
         native(

@@ -238,25 +238,4 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
-
-    #[test]
-    fn the_no_op_and_the_floor_are_built_with_the_receivers_own_profile() {
-        let profile = |manifest: &str| {
-            let text =
-                fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest)).unwrap();
-            let section = text
-                .split("[profile.release]\n")
-                .nth(1)
-                .unwrap()
-                .split("\n[")
-                .next()
-                .unwrap();
-            let settings = section
-                .lines()
-                .filter(|line| line.contains('='))
-                .map(str::to_owned);
-            settings.collect::<std::collections::BTreeSet<_>>()
-        };
-        assert_eq!(profile("Cargo.toml"), profile("../Cargo.toml"));
-    }
 }

@@ -20,10 +20,6 @@ mod story;
 mod system;
 mod titanx;
 
-#[path = "../../tests/it/support/emulators/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the tests use the rest of them")]
-mod emulators;
-
 use std::{env, process::ExitCode, sync::Arc, time::Instant};
 
 use self::{

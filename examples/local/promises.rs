@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use titanx_testbed::emulators::{AttributeValue, Emulators, Message, SIGNING_SECRET};
+
 use crate::{
-    emulators::{AttributeValue, Emulators, Message, SIGNING_SECRET},
     screen::{Screen, Tone},
     titanx::{Answer, Attempt, Delivery, What},
 };

@@ -9,12 +9,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use titanx_testbed::emulators::{Emulators, SIGNING_SECRET};
 use uuid::Uuid;
 
 use crate::{
-    Error, containers,
-    emulators::{Emulators, SIGNING_SECRET},
-    gateway,
+    Error, containers, gateway,
     screen::{Screen, Tone},
     system::System,
     titanx::sign,

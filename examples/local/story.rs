@@ -4,10 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
+use titanx_testbed::emulators::SIGNING_SECRET;
 use uuid::Uuid;
 
 use crate::{
-    emulators::SIGNING_SECRET,
     screen::Screen,
     system::System,
     titanx::{Delivery, TitanX, What},

@@ -7,10 +7,10 @@ use std::{
 
 use serde_json::Value;
 use titanx_receiver::{config::Config, receiver::Receiver};
+use titanx_testbed::emulators::{Call, Emulators, Fault, FaultProxy, Harm, Served, When};
 
 use crate::{
     Error,
-    emulators::{Call, Emulators, Fault, FaultProxy, Harm, Served, When},
     screen::{Screen, Tone},
 };
 

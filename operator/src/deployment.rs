@@ -10,13 +10,14 @@ use clap::Args;
 use titanx_receiver::{
     aws::{Aws, AwsConfig, Endpoints, HttpPool, Identity},
     deliveries::Deliveries,
-    http::connector,
     jobs::Jobs,
     queue::Queue,
     receiver::Receiver,
     secrets::Secrets,
 };
 use tokio::sync::OnceCell;
+
+use crate::http::connector;
 
 const DEFAULT_RETENTION_DAYS: &str = "7";
 

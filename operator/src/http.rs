@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::{
     shared::IntoShared,
 };
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
-use lambda_http::http::Uri;
+use http::Uri;
 
 /// How long to wait for a connection, and for an answer. TitanX itself waits ten seconds for ours.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,23 +26,23 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client.
 #[derive(Debug, Clone)]
-pub struct Http(SharedHttpConnector);
+pub(crate) struct Http(SharedHttpConnector);
 
 /// What was answered.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The headers.
-    pub headers: Headers,
+    pub(crate) headers: Headers,
     /// The body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// There was no answer; whether the request took effect is not known.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from {origin}")]
-pub struct NoAnswer {
+pub(crate) struct NoAnswer {
     origin: String,
     source: BoxError,
 }
@@ -50,12 +50,12 @@ pub struct NoAnswer {
 /// An address that no secret may be sent to.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not an https:// address")]
-pub struct NotPrivate(String);
+pub(crate) struct NotPrivate(String);
 
 impl Http {
     /// A client over a [`connector`] of its own.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(connector(None))
     }
 
@@ -64,7 +64,7 @@ impl Http {
     /// # Errors
     ///
     /// [`NoAnswer`].
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         method: &str,
         url: &str,
@@ -120,7 +120,7 @@ impl Default for Http {
 ///
 /// When `ca_bundle` holds what is not a certificate.
 #[must_use]
-pub fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
+pub(crate) fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
     let roots = match ca_bundle {
         Some(pem) => TrustStore::empty().with_pem_certificate(pem),
         None => TrustStore::default(),
@@ -147,7 +147,7 @@ pub fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
 /// # Errors
 ///
 /// [`NotPrivate`].
-pub fn private(url: &str) -> Result<(), NotPrivate> {
+pub(crate) fn private(url: &str) -> Result<(), NotPrivate> {
     const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
     let uri: Uri = url.parse().unwrap_or_default();
     match (uri.scheme_str(), uri.host()) {
@@ -159,7 +159,7 @@ pub fn private(url: &str) -> Result<(), NotPrivate> {
 
 /// Scheme, host and port of `url`.
 #[must_use]
-pub fn origin(url: &str) -> &str {
+pub(crate) fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |scheme| scheme + 3);
     let end = url[host..].find(['/', '?', '#']);
     end.map_or(url, |end| &url[..host + end])

@@ -1,6 +1,6 @@
 //! Runs the system: subscribes to TitanX, rotates secrets, reconciles jobs, looks into quarantine.
-//! One file for each command; what several of them need stands in `deployment`, `vendor`, `store`
-//! and `screen`.
+//! One file for each command in `commands`; what several of them need stands in `deployment`,
+//! `vendor`, `store`, `provisioning` and `screen`.
 
 #![expect(
     clippy::doc_markdown,
@@ -11,29 +11,26 @@
 #[macro_use]
 mod screen;
 
-mod completions;
+mod commands;
 mod deployment;
-mod doctor;
-mod jobs;
-mod quarantine;
-mod reconcile;
+mod http;
+mod provisioning;
 mod records;
-mod rotate;
-mod send;
 mod store;
-mod subscribe;
-mod subscriptions;
+mod titanx;
 mod vendor;
-mod verify_sample;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use tracing_subscriber::{
     Layer, filter::LevelFilter, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::screen::Screen;
+use crate::{
+    commands::{Command, Outcome},
+    screen::Screen,
+};
 
 /// Operate the receiver for TitanX webhooks
 #[derive(Parser)]
@@ -62,37 +59,6 @@ Exit status:
 The deployed system is found by --stack (or RECEIVER_STACK), TitanX by TITANX_API_KEY.
 Tasks, step by step: docs/operations.md";
 
-#[derive(Subcommand)]
-enum Command {
-    Subscribe(subscribe::Subscribe),
-    Rotate(rotate::Rotate),
-    Subscriptions(subscriptions::List),
-    Pause(subscriptions::Pause),
-    Resume(subscriptions::Resume),
-    Delete(subscriptions::Delete),
-    Jobs(jobs::Jobs),
-    Reconcile(reconcile::Reconcile),
-    Quarantine(quarantine::Quarantine),
-    Send(send::Send),
-    VerifySample(verify_sample::VerifySample),
-    Doctor(doctor::Doctor),
-    Completions(completions::Completions),
-}
-
-/// What a command that did not fail comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Done,
-    /// Something is left for a person to do.
-    Findings,
-}
-
-impl Outcome {
-    fn findings_if(any: bool) -> Self {
-        if any { Self::Findings } else { Self::Done }
-    }
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let screen = Screen { json: cli.json };
@@ -101,7 +67,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime needs no more than this process has");
-    match runtime.block_on(run(cli.command, screen)) {
+    match runtime.block_on(cli.command.run(screen)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(3),
         Err(error) => {
@@ -122,24 +88,6 @@ fn warnings() {
     tracing_subscriber::registry()
         .with(lines.with_filter(own))
         .init();
-}
-
-async fn run(command: Command, screen: Screen) -> anyhow::Result<Outcome> {
-    match command {
-        Command::Subscribe(it) => it.run(screen).await,
-        Command::Rotate(it) => it.run(screen).await,
-        Command::Subscriptions(it) => it.run(screen).await,
-        Command::Pause(it) => it.run(screen).await,
-        Command::Resume(it) => it.run(screen).await,
-        Command::Delete(it) => it.run(screen).await,
-        Command::Jobs(it) => it.run(screen).await,
-        Command::Reconcile(it) => it.run(screen).await,
-        Command::Quarantine(it) => it.run(screen).await,
-        Command::Send(it) => it.run(screen).await,
-        Command::VerifySample(it) => it.run(screen).await,
-        Command::Doctor(it) => it.run(screen).await,
-        Command::Completions(it) => it.run(),
-    }
 }
 
 #[cfg(test)]

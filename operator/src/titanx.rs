@@ -12,18 +12,17 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
-    event::{CONTACT_SCORED, JOB_COMPLETED},
-    http::{Answer, Http, NoAnswer, NotPrivate, private},
-};
+use titanx_receiver::event::{CONTACT_SCORED, JOB_COMPLETED};
+
+use crate::http::{Answer, Http, NoAnswer, NotPrivate, private};
 
 mod paging;
-pub use paging::{Completeness, Paging, Reading};
+pub(crate) use paging::{Completeness, Paging, Reading};
 
 /// Where TitanX's API is.
-pub const BASE_URL: &str = "https://app.titanx.io/api/public/v2";
+pub(crate) const BASE_URL: &str = "https://app.titanx.io/api/public/v2";
 /// Every event type there is.
-pub const EVENT_TYPES: [&str; 2] = [CONTACT_SCORED, JOB_COMPLETED];
+pub(crate) const EVENT_TYPES: [&str; 2] = [CONTACT_SCORED, JOB_COMPLETED];
 
 /// The first wait after an answer that says nothing of when to come again; each further one is
 /// twice as long.
@@ -33,7 +32,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 const ATTEMPTS: u32 = 6;
 
 /// TitanX's API, as one user.
-pub struct Titanx {
+pub(crate) struct Titanx {
     http: Http,
     base: String,
     api_key: String,
@@ -51,30 +50,30 @@ impl fmt::Debug for Titanx {
 
 /// A webhook subscription, as far as TitanX tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Subscription {
+pub(crate) struct Subscription {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// Its name; one of TitanX's two documented forms knows none.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Where its events go.
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// The event types it is for.
-    pub events: Vec<String>,
+    pub(crate) events: Vec<String>,
     /// `active` or `inactive`.
-    pub status: Option<String>,
+    pub(crate) status: Option<String>,
 }
 
 /// A subscription just made, with the signing secret that TitanX tells only this once.
-pub struct NewSubscription {
+pub(crate) struct NewSubscription {
     /// The subscription.
-    pub subscription: Subscription,
+    pub(crate) subscription: Subscription,
     /// Its signing secret: opaque, and never to be printed.
-    pub secret: String,
+    pub(crate) secret: String,
 }
 
 /// Why TitanX did not do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// It answered 404 or 405.
     #[error("{call}: not supported by TitanX (it answered {status}), or no such id")]
     NotSupported {
@@ -144,7 +143,12 @@ impl Titanx {
     /// # Errors
     ///
     /// [`Error::NotPrivate`] when the key would go out in the clear.
-    pub fn new(http: Http, base: &str, api_key: String, patience: Duration) -> Result<Self, Error> {
+    pub(crate) fn new(
+        http: Http,
+        base: &str,
+        api_key: String,
+        patience: Duration,
+    ) -> Result<Self, Error> {
         private(base)?;
         Ok(Self {
             http,
@@ -163,7 +167,7 @@ impl Titanx {
     /// [`Error::Uncertain`] when there was no answer, a server's error, or one that does not say
     /// what was made: there may be a new subscription, whose secret is lost.
     /// [`Error::WithoutSecret`] when there is one, of no use.
-    pub async fn subscribe(
+    pub(crate) async fn subscribe(
         &self,
         name: &str,
         url: &str,
@@ -225,7 +229,7 @@ impl Titanx {
     /// # Errors
     ///
     /// [`Error::NotSupported`] among others: this call is said to exist, and documented nowhere.
-    pub async fn subscriptions(&self) -> Result<Vec<Subscription>, Error> {
+    pub(crate) async fn subscriptions(&self) -> Result<Vec<Subscription>, Error> {
         let mut reading = Reading::new("/webhooks");
         while !reading.ended() {
             self.read_page(&mut reading, &Paging::default()).await?;
@@ -241,14 +245,14 @@ impl Titanx {
     /// # Errors
     ///
     /// Whatever TitanX answers but a 2xx.
-    pub async fn activate(&self, id: &str) -> Result<(), Error> {
+    pub(crate) async fn activate(&self, id: &str) -> Result<(), Error> {
         self.change("POST", &format!("/webhooks/{}/active", segment(id)))
             .await
     }
 
     /// Whether a subscription is not there any more, after a call about it was answered with
     /// `refusal`: as the list says, else because the call is a documented one and the answer 404.
-    pub async fn is_gone(&self, id: &str, refusal: &Error) -> bool {
+    pub(crate) async fn is_gone(&self, id: &str, refusal: &Error) -> bool {
         match (refusal, self.subscriptions().await) {
             (Error::NotSupported { .. }, Ok(all)) => all.iter().all(|it| it.id != id),
             (Error::NotSupported { status, .. }, Err(Error::NotSupported { .. })) => *status == 404,
@@ -262,7 +266,7 @@ impl Titanx {
     /// # Errors
     ///
     /// Whatever TitanX answers but a 2xx.
-    pub async fn deactivate(&self, id: &str) -> Result<(), Error> {
+    pub(crate) async fn deactivate(&self, id: &str) -> Result<(), Error> {
         self.change("POST", &format!("/webhooks/{}/inactive", segment(id)))
             .await
     }
@@ -272,7 +276,7 @@ impl Titanx {
     /// # Errors
     ///
     /// Whatever TitanX answers but a 2xx.
-    pub async fn delete(&self, id: &str) -> Result<(), Error> {
+    pub(crate) async fn delete(&self, id: &str) -> Result<(), Error> {
         self.change("DELETE", &format!("/webhooks/{}", segment(id)))
             .await
     }
@@ -282,7 +286,7 @@ impl Titanx {
     /// # Errors
     ///
     /// Whatever TitanX answers but a 2xx with JSON.
-    pub async fn job(&self, id: &str) -> Result<Value, Error> {
+    pub(crate) async fn job(&self, id: &str) -> Result<Value, Error> {
         let path = format!("/jobs/{}", segment(id));
         let answer = self.repeatedly("GET", &path).await?;
         let job: Value = serde_json::from_slice(&answer.body).map_err(|_| Error::Unreadable {
@@ -294,7 +298,7 @@ impl Titanx {
 
     /// Begins to read the contacts of a job.
     #[must_use]
-    pub fn contacts(job_id: &str) -> Reading {
+    pub(crate) fn contacts(job_id: &str) -> Reading {
         Reading::new(&format!("/jobs/{}/contacts", segment(job_id)))
     }
 
@@ -412,19 +416,22 @@ impl Subscription {
 
     /// Whether TitanX says that it is active.
     #[must_use]
-    pub fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         self.status.as_deref() == Some("active")
     }
 
     /// The event types of `asked` that TitanX did not grant.
-    pub fn not_granted<'a>(&'a self, asked: &'a [String]) -> impl Iterator<Item = &'a String> {
+    pub(crate) fn not_granted<'a>(
+        &'a self,
+        asked: &'a [String],
+    ) -> impl Iterator<Item = &'a String> {
         asked.iter().filter(|event| !self.events.contains(event))
     }
 }
 
 /// The first of the members `names` that is a text, or a number as text.
 #[must_use]
-pub fn text(value: &Value, names: &[&str]) -> Option<String> {
+pub(crate) fn text(value: &Value, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| match value.get(name)? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

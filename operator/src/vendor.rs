@@ -4,7 +4,8 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use titanx_receiver::{
+
+use crate::{
     http::Http,
     titanx::{BASE_URL, Titanx},
 };

@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 /// An answer as the gateway gets it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) status: u64,
-    pub(crate) body: Value,
-    pub(crate) retry_after: Option<u64>,
+pub struct Answer {
+    pub status: u64,
+    pub body: Value,
+    pub retry_after: Option<u64>,
 }
 
 impl Answer {
     /// The answer of this status and JSON body, without `Retry-After`.
-    pub(crate) fn of(status: u64, body: Value) -> Self {
+    pub fn of(status: u64, body: Value) -> Self {
         Self {
             status,
             body,
@@ -20,24 +20,24 @@ impl Answer {
         }
     }
 
-    pub(crate) fn accepted() -> Self {
+    pub fn accepted() -> Self {
         Self::of(200, json!({"received": true}))
     }
 
-    pub(crate) fn duplicate() -> Self {
+    pub fn duplicate() -> Self {
         Self::of(200, json!({"received": true, "duplicate": true}))
     }
 
-    pub(crate) fn quarantined() -> Self {
+    pub fn quarantined() -> Self {
         Self::of(200, json!({"received": true, "quarantined": true}))
     }
 
-    pub(crate) fn refused() -> Self {
+    pub fn refused() -> Self {
         Self::of(401, json!({"error": "Invalid signature"}))
     }
 
     /// Whether it stands in the table of answers.
-    pub(crate) fn is_in_the_table(&self) -> bool {
+    pub fn is_in_the_table(&self) -> bool {
         let received = self.body["received"] == true && self.retry_after.is_none();
         let error = self.body["error"].is_string();
         match self.status {
@@ -50,7 +50,7 @@ impl Answer {
 }
 
 /// Reads what a gateway would turn into an HTTP response.
-pub(crate) fn read(response: &Value) -> Answer {
+pub fn read(response: &Value) -> Answer {
     let (one, list) = ("/headers/retry-after", "/multiValueHeaders/retry-after/0");
     let retry_after = response.pointer(one).or(response.pointer(list));
     let retry_after = retry_after.and_then(Value::as_str);

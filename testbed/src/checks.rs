@@ -23,10 +23,10 @@ use titanx_receiver::{
 const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
 
 /// The oldest event that is not stale, in Unix milliseconds.
-pub(crate) const OLDEST_MS: i64 = 1_767_614_400_000;
+pub const OLDEST_MS: i64 = 1_767_614_400_000;
 
 /// A secret, a header and a body, each on a line, the body to the end.
-pub(crate) fn signature(input: &[u8]) {
+pub fn signature(input: &[u8]) {
     let mut parts = input.splitn(3, |&byte| byte == b'\n');
     let mut part = || parts.next().unwrap_or_default();
     let (secret, header, body) = (part(), part(), part());
@@ -119,7 +119,7 @@ fn is_base64_of_32_bytes(text: &str) -> bool {
 }
 
 /// A signed body.
-pub(crate) fn envelope(input: &[u8]) {
+pub fn envelope(input: &[u8]) {
     let signature = Signature::parse(&sign(SECRET, input)).expect("it was signed");
     let body = Verifier::new([SECRET]).verify(input, &signature);
     match Event::parse(body.expect("it was signed"), OLDEST_MS) {
@@ -353,7 +353,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 }
 
 /// An event from a gateway.
-pub(crate) fn gateway(input: &[u8]) {
+pub fn gateway(input: &[u8]) {
     let json: Result<&RawValue, _> = serde_json::from_slice(input);
     let request: Result<Request, _> = serde_json::from_slice(input);
     // Lambda delivers nothing but JSON.
@@ -421,7 +421,7 @@ fn headers(event: &Value) -> impl Iterator<Item = &str> {
 }
 
 /// The value of a stored secret, or of the variable.
-pub(crate) fn secrets(input: &[u8]) {
+pub fn secrets(input: &[u8]) {
     let value = &*String::from_utf8_lossy(input);
     let trimmed = |it: &str| it.trim().to_owned();
 

@@ -16,34 +16,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::background::Background;
-pub(crate) use self::dynamodb::{AttributeValue, Item, Table};
-pub(crate) use self::fault_proxy::{Call, Fault, FaultProxy, Harm, Served, When};
+pub use self::background::Background;
+pub use self::dynamodb::{AttributeValue, Item, Table};
+pub use self::fault_proxy::{Call, Fault, FaultProxy, Harm, Served, When};
 use self::secrets_manager::SecretsManager;
-pub(crate) use self::sqs::Message;
 use self::sqs::Sqs;
+pub use self::sqs::{Attribute, Message};
 
 /// The signing secret to start with; a synthetic one.
-pub(crate) const SIGNING_SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
+pub const SIGNING_SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
 
 /// The emulated services and what was created in them. All ends when this is dropped.
-pub(crate) struct Emulators {
-    pub(crate) dynamodb_url: String,
-    pub(crate) sqs_url: String,
-    pub(crate) secrets_manager_url: String,
-    pub(crate) deliveries: Table,
-    pub(crate) jobs: Table,
-    pub(crate) contacts: Queue,
-    pub(crate) contacts_fifo: Queue,
-    pub(crate) quarantine: Queue,
-    pub(crate) secret: SigningSecret,
+pub struct Emulators {
+    pub dynamodb_url: String,
+    pub sqs_url: String,
+    pub secrets_manager_url: String,
+    pub deliveries: Table,
+    pub jobs: Table,
+    pub contacts: Queue,
+    pub contacts_fifo: Queue,
+    pub quarantine: Queue,
+    pub secret: SigningSecret,
     sqs: Arc<Sqs>,
     _background: Background,
 }
 
 impl Emulators {
     /// Starts the services, empty but for the signing secret. Every call starts others.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let background = Background::start("emulators");
 
         let database = dynoxide::Database::memory().expect("SQLite opens in memory");
@@ -76,7 +76,7 @@ impl Emulators {
     /// The environment variables that point a receiver here, at the standard contacts queue and
     /// the secret in Secrets Manager. For the FIFO queue, another secret or a [`FaultProxy`],
     /// insert over them.
-    pub(crate) fn environment(&self) -> BTreeMap<&'static str, String> {
+    pub fn environment(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "emulators".to_owned()),
@@ -97,14 +97,14 @@ impl Emulators {
 
     /// Lets time pass on the queues: visibility timeouts, delays and deduplication end that much
     /// earlier. The tables know no time: a record's times are checked against the receiver's clock.
-    pub(crate) fn advance_queues(&self, by: Duration) {
+    pub fn advance_queues(&self, by: Duration) {
         self.sqs.advance(by);
     }
 }
 
 /// A queue, seen past the wire.
-pub(crate) struct Queue {
-    pub(crate) url: String,
+pub struct Queue {
+    pub url: String,
     name: &'static str,
     sqs: Arc<Sqs>,
 }
@@ -129,23 +129,23 @@ impl Queue {
     }
 
     /// Everything on the queue in the order sent, in flight or not; nothing is disturbed.
-    pub(crate) fn messages(&self) -> Vec<Message> {
+    pub fn messages(&self) -> Vec<Message> {
         self.sqs.messages(self.name)
     }
 
     /// Puts a message there, with attributes of text.
-    pub(crate) fn put(&self, body: &str, attributes: &[(&str, &str)]) {
+    pub fn put(&self, body: &str, attributes: &[(&str, &str)]) {
         self.sqs.put(&self.url, body, attributes);
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.sqs.len(self.name)
     }
 }
 
 /// The secret in Secrets Manager that TitanX's signatures are checked against.
-pub(crate) struct SigningSecret {
-    pub(crate) arn: String,
+pub struct SigningSecret {
+    pub arn: String,
     secrets: Arc<SecretsManager>,
 }
 
@@ -158,11 +158,11 @@ impl SigningSecret {
     }
 
     /// Puts another value in its place: one secret, or a JSON array of them.
-    pub(crate) fn rotate(&self, value: &str) {
+    pub fn rotate(&self, value: &str) {
         self.secrets.rotate(&self.arn, value);
     }
 
-    pub(crate) fn value(&self) -> String {
+    pub fn value(&self) -> String {
         let value = self.secrets.value(&self.arn);
         value.expect("only text was ever put there")
     }

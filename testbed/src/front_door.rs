@@ -12,39 +12,35 @@ use titanx_receiver::{
     receiver::{FollowUp, Receiver},
 };
 
-pub(crate) use super::{
+pub use super::{
     answer::{Answer, read},
     surroundings::{Proxies, environment},
 };
 
 /// What Lambda gives one invocation.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(8);
+pub const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The receiver of this environment.
-pub(crate) fn receiver(environment: &BTreeMap<&'static str, String>) -> Receiver {
+pub fn receiver(environment: &BTreeMap<&'static str, String>) -> Receiver {
     let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
     config.build().unwrap().0
 }
 
 /// Delivers a gateway's event in an invocation of the usual length.
-pub(crate) async fn deliver(receiver: &Receiver, event: &Value) -> Answer {
+pub async fn deliver(receiver: &Receiver, event: &Value) -> Answer {
     deliver_within(receiver, event, TIMEOUT).await
 }
 
 /// Delivers a gateway's event in an invocation that is cut off after `timeout`, and does what
 /// follows its answer.
-pub(crate) async fn deliver_within(
-    receiver: &Receiver,
-    event: &Value,
-    timeout: Duration,
-) -> Answer {
+pub async fn deliver_within(receiver: &Receiver, event: &Value, timeout: Duration) -> Answer {
     let (answer, follow_up) = answer_within(receiver, event, timeout).await;
     receiver.finish(follow_up).await;
     answer
 }
 
 /// Delivers a gateway's event as far as its answer.
-pub(crate) async fn answer_within(
+pub async fn answer_within(
     receiver: &Receiver,
     event: &Value,
     timeout: Duration,
@@ -56,7 +52,7 @@ pub(crate) async fn answer_within(
     (answer, follow_up)
 }
 
-pub(crate) fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     u64::try_from(now.as_millis()).unwrap()
 }

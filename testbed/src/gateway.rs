@@ -17,14 +17,14 @@ use titanx_receiver::receiver::Receiver;
 use super::{emulators::Background, front_door};
 
 /// A receiver behind a URL. It ends when this is dropped.
-pub(crate) struct Gateway {
-    pub(crate) url: String,
+pub struct Gateway {
+    pub url: String,
     _background: Background,
 }
 
 impl Gateway {
     /// Serves the receiver of this environment.
-    pub(crate) fn start(environment: &BTreeMap<&'static str, String>) -> Self {
+    pub fn start(environment: &BTreeMap<&'static str, String>) -> Self {
         let background = Background::start("gateway");
         let (listener, origin) = background.listen();
         let receiver = Arc::new(front_door::receiver(environment));

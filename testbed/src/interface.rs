@@ -20,14 +20,14 @@ use hyper_util::{
 use serde_json::Value;
 
 /// Where Lambda finds a function.
-pub(crate) const BOOTSTRAP: &str = "/var/task/bootstrap";
+pub const BOOTSTRAP: &str = "/var/task/bootstrap";
 
 /// How long the function may take to its first answer; a machine may be busy.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The emulator with the function in it. It ends when this is dropped, and the function with it or
 /// at the latest with the script that started all of it.
-pub(crate) struct RuntimeInterface {
+pub struct RuntimeInterface {
     emulator: Child,
     url: String,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -36,10 +36,7 @@ pub(crate) struct RuntimeInterface {
 impl RuntimeInterface {
     /// Starts `emulator`, which starts the function in this environment. It offers several
     /// invocations at once if the environment says how many.
-    pub(crate) async fn start(
-        emulator: &Path,
-        environment: &BTreeMap<&'static str, String>,
-    ) -> Self {
+    pub async fn start(emulator: &Path, environment: &BTreeMap<&'static str, String>) -> Self {
         let (invocations, runtime_api) = (free_address(), free_address());
         let emulator = Command::new(emulator)
             .args(["--runtime-interface-emulator-address", &invocations])
@@ -75,7 +72,7 @@ impl RuntimeInterface {
     }
 
     /// Invokes the function with a gateway's event; what it returns is what a gateway would get.
-    pub(crate) async fn invoke(&self, event: &(impl Display + ?Sized)) -> Value {
+    pub async fn invoke(&self, event: &(impl Display + ?Sized)) -> Value {
         self.try_invoke(event).await.expect("an answer in JSON")
     }
 

@@ -38,7 +38,7 @@ const API: &str = "/2018-06-01/runtime/";
 
 /// What became of an invocation.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// The function's answer.
     Answered(Value),
     /// The runtime reported an error instead, as it does for one that the function's code returns.
@@ -51,7 +51,7 @@ pub(crate) enum Outcome {
 
 /// What happens to an answer that the function posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Posting {
+pub enum Posting {
     /// The connection is closed before the answer is taken.
     ResetBefore,
     /// The answer is taken, and the connection closed instead of saying so.
@@ -65,7 +65,7 @@ pub(crate) enum Posting {
 }
 
 /// A deployed function: invocations wait here until a process of it takes them.
-pub(crate) struct Lambda {
+pub struct Lambda {
     timeout: Duration,
     waiting: mpsc::UnboundedSender<Invocation>,
     queue: Arc<AsyncMutex<mpsc::UnboundedReceiver<Invocation>>>,
@@ -77,7 +77,7 @@ struct Invocation {
 }
 
 impl Lambda {
-    pub(crate) fn new(timeout: Duration) -> Self {
+    pub fn new(timeout: Duration) -> Self {
         let (waiting, queue) = mpsc::unbounded_channel();
         Self {
             timeout,
@@ -88,7 +88,7 @@ impl Lambda {
 
     /// Invokes the function with a gateway's event. Dropped before a process takes it, it never
     /// happened.
-    pub(crate) async fn invoke(&self, event: &(impl Display + ?Sized)) -> Outcome {
+    pub async fn invoke(&self, event: &(impl Display + ?Sized)) -> Outcome {
         let (outcome, ended) = oneshot::channel();
         let event = Bytes::from(event.to_string());
         let invocation = Invocation { event, outcome };
@@ -97,7 +97,7 @@ impl Lambda {
     }
 
     /// Starts a process of the function.
-    pub(crate) async fn start(
+    pub async fn start(
         &self,
         binary: &Path,
         environment: &BTreeMap<&'static str, String>,
@@ -159,7 +159,7 @@ fn keep(
 }
 
 /// A process of the function. It is killed when this is dropped.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     api: Arc<RuntimeApi>,
     output: Arc<Mutex<Vec<String>>>,
@@ -169,53 +169,53 @@ pub(crate) struct Process {
 
 impl Process {
     /// What happens to the next answers, one after the other; later ones pass.
-    pub(crate) fn on_answers(&self, postings: impl IntoIterator<Item = Posting>) {
+    pub fn on_answers(&self, postings: impl IntoIterator<Item = Posting>) {
         lock(&self.api.postings).extend(postings);
     }
 
     /// Returns once so many answers stand at a stop.
-    pub(crate) async fn stands_at_answer(&self, answers: usize) {
+    pub async fn stands_at_answer(&self, answers: usize) {
         let mut standing = self.api.standing.subscribe();
         let standing = standing.wait_for(|&standing| standing >= answers).await;
         standing.expect("the interface lives as long as this");
     }
 
     /// Lets the answers go on that stand at a stop: to be taken, or to be told that they were.
-    pub(crate) fn release_answers(&self) {
+    pub fn release_answers(&self) {
         self.api.standing.send_replace(0);
     }
 
     /// How often it has asked for an invocation.
-    pub(crate) fn asked(&self) -> usize {
+    pub fn asked(&self) -> usize {
         self.api.asked.load(Ordering::SeqCst)
     }
 
     /// Returns once it stands before its snapshot, where SnapStart is on.
-    pub(crate) async fn is_ready_for_snapshot(&self) {
+    pub async fn is_ready_for_snapshot(&self) {
         while !self.api.snapshot.load(Ordering::SeqCst) {
             sleep(Duration::from_millis(1)).await;
         }
     }
 
     /// Restores it from its snapshot.
-    pub(crate) fn restore(&self) {
+    pub fn restore(&self) {
         self.api.restore.notify_one();
     }
 
     /// Returns once it has asked for an invocation so often.
-    pub(crate) async fn has_asked(&self, times: usize) {
+    pub async fn has_asked(&self, times: usize) {
         while self.asked() < times {
             sleep(Duration::from_millis(1)).await;
         }
     }
 
     /// Closes every connection to the runtime interface, and refuses new ones.
-    pub(crate) async fn lose_interface(&mut self) {
+    pub async fn lose_interface(&mut self) {
         self.serving.shutdown().await;
     }
 
     /// Stops it (`SIGSTOP`), as Lambda freezes an environment, or lets it go on (`SIGCONT`).
-    pub(crate) fn freeze(&self, freeze: bool) {
+    pub fn freeze(&self, freeze: bool) {
         let signal = if freeze { "-STOP" } else { "-CONT" };
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &id]).status();
@@ -223,7 +223,7 @@ impl Process {
     }
 
     /// How it ended by itself, if it does so within `patience`.
-    pub(crate) async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
+    pub async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + patience;
         loop {
             let status = self
@@ -238,7 +238,7 @@ impl Process {
     }
 
     /// Ends it by `SIGKILL`, in the middle of whatever it does.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let _only_if_gone_already = self.child.kill();
         let _status = self.child.wait();
         *lock(&self.api.taken) = None;
@@ -248,12 +248,12 @@ impl Process {
     }
 
     /// Takes the lines that it wrote so far to standard output and standard error.
-    pub(crate) fn take_output(&self) -> Vec<String> {
+    pub fn take_output(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.output))
     }
 
     /// The memory it holds, in KiB, as Linux counts it; `None` once it is gone.
-    pub(crate) fn resident_kib(&self) -> Option<u64> {
+    pub fn resident_kib(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status
             .lines()

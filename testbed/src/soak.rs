@@ -28,7 +28,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::{
+use crate::{
     answer::{Answer, read},
     emulators::{Emulators, Fault, FaultProxy, Harm, Message, SIGNING_SECRET, Served, When},
     lambda::{Lambda, Outcome, Process},
@@ -59,16 +59,16 @@ const TELLS_OF_MEMORY: usize = 10_000;
 
 /// How much of everything.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(crate) deliveries: usize,
-    pub(crate) jobs: usize,
+pub struct Plan {
+    pub deliveries: usize,
+    pub jobs: usize,
     /// The share of all calls to AWS that is broken.
-    pub(crate) faults: f64,
-    pub(crate) kills: usize,
+    pub faults: f64,
+    pub kills: usize,
     /// Deliveries that each of the two processes is given at a time.
-    pub(crate) concurrency: usize,
-    pub(crate) seed: u64,
-    pub(crate) binary: PathBuf,
+    pub concurrency: usize,
+    pub seed: u64,
+    pub binary: PathBuf,
 }
 
 /// An event, told by its number alone: every n-th of a job is the job's own, some are none that
@@ -240,7 +240,7 @@ impl Pages {
 
 /// What a soak came to.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub struct Report {
     plan: Plan,
     took: Duration,
     attempts: usize,
@@ -261,7 +261,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// Everything that should not have been.
-    pub(crate) fn wrong(&self) -> &[String] {
+    pub fn wrong(&self) -> &[String] {
         &self.wrong
     }
 }
@@ -327,7 +327,7 @@ struct Soak {
 }
 
 /// Soaks the function's own program.
-pub(crate) async fn run(plan: Plan) -> Report {
+pub async fn run(plan: Plan) -> Report {
     let began = Instant::now();
     let emulators = Emulators::start();
     let mut environment = emulators.environment();
@@ -704,19 +704,4 @@ fn quarters(samples: &[u64]) -> (u64, u64) {
         median(&samples[..quarter]),
         median(&samples[samples.len() - quarter..]),
     )
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_short_soak_loses_nothing_and_explains_every_second_message() {
-    let report = run(Plan {
-        deliveries: 500,
-        jobs: 10,
-        faults: 0.2,
-        kills: 2,
-        concurrency: 6,
-        seed: 1,
-        binary: env!("CARGO_BIN_EXE_receiver").into(),
-    })
-    .await;
-    assert_eq!(report.wrong(), [""; 0], "{report}");
 }

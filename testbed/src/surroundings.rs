@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::emulators::{Emulators, FaultProxy, SIGNING_SECRET};
 
 /// The environment of a receiver with the secret in it, so that Secrets Manager is not asked.
-pub(crate) fn environment(emulators: &Emulators) -> BTreeMap<&'static str, String> {
+pub fn environment(emulators: &Emulators) -> BTreeMap<&'static str, String> {
     let mut environment = emulators.environment();
     environment.remove("TITANX_WEBHOOK_SECRET_ARN");
     environment.insert("TITANX_WEBHOOK_SECRET", SIGNING_SECRET.to_owned());
@@ -13,14 +13,14 @@ pub(crate) fn environment(emulators: &Emulators) -> BTreeMap<&'static str, Strin
 }
 
 /// Sends all that the receiver says through proxies: to DynamoDB, SQS and Secrets Manager.
-pub(crate) struct Proxies {
-    pub(crate) dynamodb: FaultProxy,
-    pub(crate) sqs: FaultProxy,
-    pub(crate) secrets_manager: FaultProxy,
+pub struct Proxies {
+    pub dynamodb: FaultProxy,
+    pub sqs: FaultProxy,
+    pub secrets_manager: FaultProxy,
 }
 
 impl Proxies {
-    pub(crate) fn between(
+    pub fn between(
         environment: &mut BTreeMap<&'static str, String>,
         emulators: &Emulators,
     ) -> Self {
@@ -40,7 +40,7 @@ impl Proxies {
     }
 
     /// The operations that reached the proxies, those of one service after those of another.
-    pub(crate) fn operations(&self) -> Vec<String> {
+    pub fn operations(&self) -> Vec<String> {
         [&self.dynamodb, &self.sqs, &self.secrets_manager]
             .into_iter()
             .flat_map(FaultProxy::calls)
@@ -48,7 +48,7 @@ impl Proxies {
             .collect()
     }
 
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         for proxy in [&self.dynamodb, &self.sqs, &self.secrets_manager] {
             proxy.heal();
         }

@@ -8,27 +8,27 @@ use sha2::Sha256;
 use super::emulators::SIGNING_SECRET;
 
 /// A time long past retention's reach into the past, in Unix milliseconds.
-pub(crate) const NOT_STALE: i64 = 4_102_444_800_000;
+pub const NOT_STALE: i64 = 4_102_444_800_000;
 
 /// `Base64(HMAC-SHA256(secret, body))`.
 #[expect(
     clippy::disallowed_methods,
     reason = "the sender's side compares nothing"
 )]
-pub(crate) fn signature(secret: &str, body: &[u8]) -> String {
+pub fn signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body);
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
 /// The body of `job.contact.scored`.
-pub(crate) fn contact(id: &str) -> String {
+pub fn contact(id: &str) -> String {
     let payload = json!({"jobId": "job-1", "phone": "+1 202-555-0101"});
     envelope(id, "job.contact.scored", &payload)
 }
 
 /// The body of `job.completed`.
-pub(crate) fn finished_job(id: &str, job_id: &str) -> String {
+pub fn finished_job(id: &str, job_id: &str) -> String {
     let payload = json!({
         "jobId": job_id,
         "jobType": "scoring",
@@ -40,7 +40,7 @@ pub(crate) fn finished_job(id: &str, job_id: &str) -> String {
 }
 
 /// The body of an event of any type.
-pub(crate) fn envelope(id: &str, event_type: &str, payload: &Value) -> String {
+pub fn envelope(id: &str, event_type: &str, payload: &Value) -> String {
     json!({
         "payload": payload,
         "eventType": event_type,
@@ -52,12 +52,12 @@ pub(crate) fn envelope(id: &str, event_type: &str, payload: &Value) -> String {
 }
 
 /// The event in which an HTTP API hands over a signed request.
-pub(crate) fn signed(body: &str) -> Value {
+pub fn signed(body: &str) -> Value {
     request(body, Some(&signature(SIGNING_SECRET, body.as_bytes())))
 }
 
 /// The same with any signature, or none.
-pub(crate) fn request(body: &str, signature: Option<&str>) -> Value {
+pub fn request(body: &str, signature: Option<&str>) -> Value {
     let mut event = json!({
         "version": "2.0",
         "headers": {"content-type": "application/json", "user-agent": "TitanX-Webhooks/1.0"},
@@ -72,7 +72,7 @@ pub(crate) fn request(body: &str, signature: Option<&str>) -> Value {
 }
 
 /// A signed request whose body is not text.
-pub(crate) fn signed_bytes(body: &[u8]) -> Value {
+pub fn signed_bytes(body: &[u8]) -> Value {
     let mut event = request("", Some(&signature(SIGNING_SECRET, body)));
     event["body"] = STANDARD.encode(body).into();
     event["isBase64Encoded"] = true.into();

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::fmt;
 
-use crate::support::{
+use crate::template::properties;
+use titanx_testbed::{
     emulators::{Emulators, Fault, Harm, When},
     front_door::{Answer, Proxies, deliver, environment, receiver},
     titanx::{contact, request, signed},
 };
-use crate::template::properties;
 
 #[tokio::test]
 async fn a_forged_delivery_is_counted_as_refused() {

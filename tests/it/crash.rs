@@ -20,7 +20,7 @@ use titanx_receiver::{
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use crate::alarms::Log;
-use crate::support::{
+use titanx_testbed::{
     emulators::{Emulators, Fault, FaultProxy, Harm, When},
     front_door::{Answer, Proxies, deliver_within, environment, receiver},
     titanx::{contact, envelope, finished_job, signed},
@@ -217,7 +217,7 @@ async fn acknowledged(
                 }
             }
             // What was killed is started anew.
-            None => receiver = crate::support::front_door::receiver(environment),
+            None => receiver = titanx_testbed::front_door::receiver(environment),
         }
         proxies.heal();
         sleep(match case.retry {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{
+use titanx_testbed::{
     emulators::{Emulators, FaultProxy},
     front_door::{Answer, TIMEOUT, environment, read},
     lambda::{Lambda, Outcome},

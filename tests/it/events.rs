@@ -5,8 +5,7 @@ use std::{fs, path::Path};
 use lambda_http::RequestExt as _;
 use serde_json::Value;
 use titanx_receiver::gateway::Request;
-
-use crate::support::{
+use titanx_testbed::{
     emulators::{Emulators, SIGNING_SECRET},
     front_door::{Answer, environment, receiver},
     titanx::signature,
@@ -78,7 +77,7 @@ async fn every_sample_is_taken_and_then_known() {
             (Answer::accepted(), Answer::duplicate())
         };
         for expected in [first, second] {
-            let answer = crate::support::front_door::deliver(&receiver, &event).await;
+            let answer = titanx_testbed::front_door::deliver(&receiver, &event).await;
             assert_eq!(answer, expected, "{name}");
         }
         let contacts = usize::from(name.contains(".contact-"));

@@ -1,9 +1,7 @@
 //! Hostile input: whatever comes from outside, nothing panics, nothing unsigned reaches AWS, every
 //! answer stands in the table, and what an input costs grows no faster than the input.
 //!
-//! The checks themselves are in `hostile/checks.rs`; the fuzz targets of `fuzz/` run the same ones.
-
-mod checks;
+//! The checks themselves are the testbed's; the fuzz targets of `fuzz/` run the same ones.
 
 use std::{
     fs,
@@ -26,13 +24,13 @@ use titanx_receiver::{
     secrets::{parse_lines, parse_stored},
     signature::{Signature, Verifier, sign},
 };
-use tokio::runtime::Runtime;
-
-use crate::support::{
+use titanx_testbed::{
+    checks,
     emulators::{Emulators, Fault, Harm, SIGNING_SECRET, When},
     front_door::{Answer, Proxies, deliver, environment, receiver},
     titanx::{contact, envelope, finished_job, request, signature, signed, signed_bytes},
 };
+use tokio::runtime::Runtime;
 
 const MIB: usize = 1024 * 1024;
 

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::support::{
+use titanx_testbed::{
     answer::{Answer, read},
     emulators::{AttributeValue, Emulators, Fault, Harm, When},
     lambda::{Lambda, Outcome, Posting, Process},

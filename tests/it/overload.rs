@@ -7,8 +7,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::Value;
-
-use crate::support::{
+use titanx_testbed::{
     answer::{Answer, read},
     emulators::{Emulators, Fault, Harm, When},
     lambda::{Lambda, Outcome, Process},

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use titanx_receiver::{
     budget::Budget, config::Config, deliveries::Claim, error::Step, event::Event,
 };
-
-use crate::support::{
+use titanx_testbed::{
     emulators::{AttributeValue, Emulators, Fault, Harm, Item, SIGNING_SECRET, When},
     front_door::{
         Answer, Proxies, TIMEOUT, deliver, deliver_within, environment, now_ms, receiver,

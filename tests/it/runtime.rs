@@ -18,9 +18,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::{task::JoinHandle, time::sleep};
-
-use crate::support::{
+use titanx_testbed::{
     emulators::{Emulators, Fault, Harm, SIGNING_SECRET, When},
     front_door::{Answer, Proxies, TIMEOUT, environment, read},
     interface::{BOOTSTRAP, RuntimeInterface},
@@ -29,6 +27,7 @@ use crate::support::{
         NOT_STALE, contact, envelope, finished_job, request, signature, signed, signed_bytes,
     },
 };
+use tokio::{task::JoinHandle, time::sleep};
 
 /// The function, started. It ends when this is dropped.
 enum Function {

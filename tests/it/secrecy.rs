@@ -11,8 +11,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-
-use crate::support::{
+use titanx_testbed::{
     answer::{Answer, read},
     emulators::{Emulators, Fault, Harm, When},
     lambda::{Lambda, Outcome},
@@ -347,18 +346,18 @@ async fn every_live_secret_is_tried_wherever_it_stands() {
     let emulators = Emulators::start();
     let mut variables = environment(&emulators);
     variables.insert("TITANX_WEBHOOK_SECRET", secrets.join("\n"));
-    let receiver = crate::support::front_door::receiver(&variables);
+    let receiver = titanx_testbed::front_door::receiver(&variables);
     for (n, secret) in secrets.iter().enumerate() {
         let body = body(&format!("delivery-{n}"), EVENT_TYPES[0]);
         let signature = signature(secret, body.as_bytes());
         let event = request(&body, Some(&signature));
-        let answer = crate::support::front_door::deliver(&receiver, &event).await;
+        let answer = titanx_testbed::front_door::deliver(&receiver, &event).await;
         assert_eq!(answer, Answer::accepted(), "secret {n}");
     }
     let body = body("delivery-9", EVENT_TYPES[0]);
     let retired = signature("wh_sk_live_8", body.as_bytes());
     let event = request(&body, Some(&retired));
-    let answer = crate::support::front_door::deliver(&receiver, &event).await;
+    let answer = titanx_testbed::front_door::deliver(&receiver, &event).await;
     assert_eq!(answer, Answer::refused());
     assert_eq!(emulators.contacts.len(), secrets.len());
 }

@@ -395,10 +395,6 @@ fn sam_and_cargo_lambda_deploy_the_same_function() {
     assert_eq!(built["BuildProperties"]["Binary"], names::BINARY);
     assert_eq!(deploy["binary_name"].as_str(), Some(names::BINARY));
     assert_eq!(
-        manifest["package"]["default-run"].as_str(),
-        Some(names::BINARY)
-    );
-    assert_eq!(
         deploy["timeout"].as_integer(),
         function()["Timeout"].as_i64()
     );

@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use crate::{Cli, Outcome, screen::written};
+use crate::{Cli, commands::Outcome, screen::written};
 
 /// Print completions for a shell
 #[derive(Args)]

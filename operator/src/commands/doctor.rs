@@ -7,11 +7,12 @@ use anyhow::Context;
 use aws_smithy_types::{DateTime, date_time::Format};
 use clap::Args;
 use serde::Serialize;
-use titanx_receiver::{budget::now_ms, http::Http};
+use titanx_receiver::budget::now_ms;
 
 use crate::{
-    Outcome,
+    commands::Outcome,
     deployment::{Cloud, Deployment},
+    http::Http,
     screen::{BAD, GOOD, NOTICE, Screen, styled},
     store::Place,
 };

@@ -9,7 +9,7 @@ use serde::Serialize;
 use titanx_receiver::jobs::{COMPLETED_AT, JOB_ID, MODIFIED_AT, NAME, STATUS, TYPE};
 
 use crate::{
-    Outcome,
+    commands::Outcome,
     deployment::{Cloud, Deployment},
     records,
     screen::{Screen, moment, table},

@@ -12,13 +12,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use titanx_receiver::{
     error::Chain,
-    http::{Http, private},
     signature::{SIGNATURE_HEADER, sign},
 };
 
 use crate::{
-    Outcome,
+    commands::Outcome,
     deployment::{Cloud, Deployment},
+    http::{Http, private},
     screen::{BAD, GOOD, NOTICE, Screen, moment, styled, table},
     store::Place,
 };

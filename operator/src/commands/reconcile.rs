@@ -16,19 +16,16 @@ use anyhow::{Context, bail};
 use aws_smithy_types::{DateTime, date_time::Format};
 use clap::Args;
 use serde::Serialize;
-use titanx_receiver::{
-    budget::now_ms,
-    contact::KEY_KINDS,
-    titanx::{Completeness, Paging, Reading, Titanx, text},
-};
+use titanx_receiver::{budget::now_ms, contact::KEY_KINDS};
 
 use self::{backfill::Backfilled, checkpoint::Checkpoint, matching::Matched};
 use crate::{
-    Outcome,
+    commands::Outcome,
+    commands::jobs::completed_at,
     deployment::{Cloud, Deployment},
-    jobs::completed_at,
     records,
     screen::{BAD, GOOD, NOTICE, Screen, moment, styled},
+    titanx::{Completeness, Paging, Reading, Titanx, text},
     vendor::Vendor,
 };
 

@@ -13,18 +13,16 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
-use titanx_receiver::{
-    budget::now_ms,
-    http::private,
-    titanx::{Error, Subscription, Titanx},
-};
+use titanx_receiver::budget::now_ms;
 
 use crate::{
-    Outcome,
+    commands::Outcome,
     deployment::Deployment,
+    http::private,
+    provisioning::{Settling, all_if_none, keep, overwritten, remember, still_stored},
     screen::{GOOD, Screen, moment, styled},
     store::{Known, Ledger, Place, Rotation, Store, fingerprint},
-    subscribe::{Settling, all_if_none, keep, overwritten, remember, still_stored},
+    titanx::{Error, Subscription, Titanx},
     vendor::Vendor,
 };
 

@@ -11,14 +11,14 @@ use titanx_receiver::{
     budget::now_ms,
     error::Chain,
     event::{API_VERSION, CONTACT_SCORED, JOB_COMPLETED},
-    http::{Http, private},
     signature::{SIGNATURE_HEADER, sign},
 };
 use uuid::Uuid;
 
 use crate::{
-    Outcome,
+    commands::Outcome,
     deployment::Deployment,
+    http::{Http, private},
     screen::{BAD, GOOD, Screen, plain, styled, written},
     store::Place,
 };

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    Outcome,
+    commands::Outcome,
     screen::{GOOD, NOTICE, Screen, styled, table},
     vendor::Vendor,
 };

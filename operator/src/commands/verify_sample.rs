@@ -12,7 +12,7 @@ use serde::Serialize;
 use titanx_receiver::signature::sign_with_key;
 
 use crate::{
-    Outcome,
+    commands::Outcome,
     deployment::Deployment,
     screen::{BAD, GOOD, NOTICE, Screen, styled},
     store::Place,

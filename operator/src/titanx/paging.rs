@@ -11,15 +11,15 @@ use crate::http::{Answer, origin};
 
 /// How pages are asked for. None of it is documented, so all of it can be set.
 #[derive(Debug, Clone)]
-pub struct Paging {
+pub(crate) struct Paging {
     /// The query parameter for the number of a page, which counts from 1.
-    pub page_parameter: String,
+    pub(crate) page_parameter: String,
     /// The query parameter for a cursor.
-    pub cursor_parameter: String,
+    pub(crate) cursor_parameter: String,
     /// A query parameter for the size of a page, and the size.
-    pub size: Option<(String, u32)>,
+    pub(crate) size: Option<(String, u32)>,
     /// No more pages than these are read.
-    pub max_pages: u32,
+    pub(crate) max_pages: u32,
 }
 
 impl Default for Paging {
@@ -36,7 +36,7 @@ impl Default for Paging {
 /// Whether all of a list was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Completeness {
+pub(crate) enum Completeness {
     /// TitanX itself says that nothing is left: by a total, or by the end of its links or cursors.
     Proven,
     /// There was no mark of paging, or it contradicts what came.
@@ -45,13 +45,13 @@ pub enum Completeness {
 
 /// A list, as far as it has been read. It can be kept, and gone on with later.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// The items so far, exactly as they came.
-    pub items: Vec<Box<RawValue>>,
+    pub(crate) items: Vec<Box<RawValue>>,
     /// The pages so far.
-    pub pages: u32,
+    pub(crate) pages: u32,
     /// How many items there are, where TitanX says so.
-    pub total: Option<u64>,
+    pub(crate) total: Option<u64>,
     path: String,
     next: Next,
     last_page: Option<String>,
@@ -79,13 +79,13 @@ impl Reading {
 
     /// Whether there is no further page to read.
     #[must_use]
-    pub fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         matches!(self.next, Next::End(_))
     }
 
     /// Whether all was read.
     #[must_use]
-    pub fn completeness(&self) -> Completeness {
+    pub(crate) fn completeness(&self) -> Completeness {
         match self.next {
             Next::End(completeness) => completeness,
             _ => Completeness::NotProven,
@@ -152,7 +152,11 @@ impl Titanx {
     /// # Errors
     ///
     /// Whatever TitanX answers but a 2xx with a list; the reading stays as it was.
-    pub async fn read_page(&self, reading: &mut Reading, paging: &Paging) -> Result<(), Error> {
+    pub(crate) async fn read_page(
+        &self,
+        reading: &mut Reading,
+        paging: &Paging,
+    ) -> Result<(), Error> {
         let path = match &reading.next {
             Next::Link(link) => self.own_path(link, &reading.path)?,
             _ => format!("{}{}", reading.path, reading.query(paging)),

@@ -1,4 +1,4 @@
-use crate::support::operator::Operator;
+use crate::operator::Operator;
 
 #[test]
 fn shells_get_completions_of_every_command() {

@@ -18,8 +18,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-
-use super::emulators::Background;
+use titanx_testbed::emulators::Background;
 
 /// What is deployed, as the services tell it.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
-use super::System;
-use crate::support::{
+use crate::{
+    System,
     control_plane::{ControlPlane, Deployed},
     operator::{Operator, Run},
     titanx_api::Form,
@@ -129,7 +129,7 @@ fn a_system_that_is_as_it_should_be_is_fine() {
         let fine = fine.filter(|it| it["subject"] == subject && it["verdict"] == "fine");
         assert!(fine.count() > 0, "{subject}");
     }
-    run.tells_nothing_of(&[crate::support::emulators::SIGNING_SECRET]);
+    run.tells_nothing_of(&[titanx_testbed::emulators::SIGNING_SECRET]);
 }
 
 #[test]

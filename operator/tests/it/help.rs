@@ -1,6 +1,6 @@
 //! Help texts, as they are seen.
 
-use crate::support::{
+use crate::{
     operator::Operator,
     titanx_api::{Form, TitanxApi},
 };

@@ -1,5 +1,5 @@
-use super::System;
-use crate::support::titanx_api::Form;
+use crate::System;
+use crate::titanx_api::Form;
 
 #[test]
 fn finished_jobs_are_shown_with_the_contacts_received() {
@@ -45,7 +45,7 @@ fn a_job_that_is_not_finished_is_not_known() {
 
 #[test]
 fn it_is_told_what_names_are_missing() {
-    let operator = crate::support::operator::Operator::default().set("AWS_REGION", "us-east-1");
+    let operator = crate::operator::Operator::default().set("AWS_REGION", "us-east-1");
     let run = operator.run("jobs").exits(1);
     assert!(
         run.stderr.contains("say --stack or --jobs-table"),
@@ -58,7 +58,7 @@ fn it_is_told_what_names_are_missing() {
 fn a_name_neither_breaks_its_line_nor_commands_the_terminal() {
     let system = System::start(Form::Schema);
     let payload = serde_json::json!({"jobId": "job-a", "jobName": "two\nlines\u{1b}[2J"});
-    let body = crate::support::titanx::envelope("delivery-1", "job.completed", &payload);
+    let body = titanx_testbed::titanx::envelope("delivery-1", "job.completed", &payload);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("body.json");
     std::fs::write(&file, body).unwrap();

@@ -1,20 +1,25 @@
 //! The operator's command, end to end: against the emulators and both forms of TitanX.
 
 mod completions;
+mod control_plane;
 mod doctor;
 mod help;
 mod jobs;
+mod operator;
 mod quarantine;
 mod reconcile;
 mod rotate;
 mod send;
 mod subscribe;
 mod subscriptions;
+mod titanx_api;
 mod verify_sample;
 
-use crate::support::{
-    emulators::Emulators, front_door, gateway::Gateway, operator::Operator, titanx_api::Form,
-    titanx_api::TitanxApi,
+use titanx_testbed::{emulators::Emulators, front_door, gateway::Gateway};
+
+use crate::{
+    operator::Operator,
+    titanx_api::{Form, TitanxApi},
 };
 
 /// The whole system: TitanX, the receiver behind its URL, AWS, and somebody to operate it.

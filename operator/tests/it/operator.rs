@@ -6,8 +6,9 @@ use std::{
 };
 
 use serde_json::Value;
+use titanx_testbed::{emulators::Emulators, gateway::Gateway};
 
-use super::{emulators::Emulators, gateway::Gateway, titanx_api::TitanxApi};
+use crate::titanx_api::{API_KEY, TitanxApi};
 
 /// Somebody at a shell: what is set there and nothing else.
 #[derive(Clone, Default)]
@@ -27,7 +28,7 @@ impl Operator {
     pub(crate) fn of_titanx(api: &TitanxApi) -> Self {
         Self::default()
             .set("TITANX_API_URL", &api.url)
-            .set("TITANX_API_KEY", super::titanx_api::API_KEY)
+            .set("TITANX_API_KEY", API_KEY)
     }
 
     /// With everything that the emulated system is called.

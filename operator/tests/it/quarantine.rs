@@ -1,12 +1,12 @@
 use serde_json::{Value, json};
 
-use super::System;
-use crate::support::{
+use titanx_testbed::{
     emulators::{Fault, FaultProxy, Harm, When},
     front_door,
     titanx::{envelope, signed},
-    titanx_api::Form,
 };
+
+use crate::{System, titanx_api::Form};
 
 /// A system with a delivery in quarantine that this version of the receiver does not understand.
 async fn with_parked(bodies: &[String]) -> System {
@@ -29,7 +29,7 @@ fn of_unknown_type(id: &str) -> String {
 
 /// Puts a contact in quarantine that the receiver would understand now.
 fn park_understandable(system: &System, id: &str) {
-    let body = crate::support::titanx::contact(id);
+    let body = titanx_testbed::titanx::contact(id);
     let attributes = [("reason", "unknown_event_type"), ("encoding", "text")];
     system.emulators.quarantine.put(&body, &attributes);
 }

@@ -1,12 +1,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
-
-use super::System;
-use crate::support::{
+use titanx_testbed::{
     emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When},
     front_door,
     titanx::{envelope, finished_job, signed},
+};
+
+use crate::{
+    System,
     titanx_api::{Failure, Form, Paging},
 };
 
@@ -80,7 +82,7 @@ fn everybody(count: usize) -> Vec<String> {
     names
 }
 
-fn reconcile(system: &System, more: &str) -> crate::support::operator::Run {
+fn reconcile(system: &System, more: &str) -> crate::operator::Run {
     system
         .operator
         .run(&format!("--json reconcile {JOB} {more}"))

@@ -1,6 +1,7 @@
-use super::System;
-use crate::support::{
-    emulators::{Fault, FaultProxy, Harm, SIGNING_SECRET, When},
+use titanx_testbed::emulators::{Fault, FaultProxy, Harm, SIGNING_SECRET, When};
+
+use crate::{
+    System,
     titanx_api::{Failure, Form, Subscription},
 };
 
@@ -133,11 +134,11 @@ fn what_the_ledger_does_not_know_is_found_by_its_url() {
     let (system, old) = subscribed(Form::Schema);
     // As if the secret had been stored by hand.
     let by_hand = System {
-        emulators: crate::support::emulators::Emulators::start(),
+        emulators: titanx_testbed::emulators::Emulators::start(),
         ..system
     };
     by_hand.emulators.secret.rotate(&old.secret);
-    let operator = crate::support::operator::Operator::of_titanx(&by_hand.api)
+    let operator = crate::operator::Operator::of_titanx(&by_hand.api)
         .of_system(&by_hand.emulators, &by_hand.gateway);
     operator.run(AT_ONCE).exits(0);
     is_rotated(&by_hand, &old);

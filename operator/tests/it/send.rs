@@ -2,11 +2,9 @@ use std::fs;
 
 use serde_json::Value;
 use titanx_receiver::gateway::Request;
+use titanx_testbed::{emulators::SIGNING_SECRET, front_door, titanx};
 
-use super::System;
-use crate::support::{
-    emulators::SIGNING_SECRET, front_door, operator::Operator, titanx, titanx_api::Form,
-};
+use crate::{System, operator::Operator, titanx_api::Form};
 
 #[test]
 fn made_up_contacts_are_received() {

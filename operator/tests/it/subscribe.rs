@@ -1,8 +1,9 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::System;
-use crate::support::{
-    emulators::{Fault, FaultProxy, Harm, SIGNING_SECRET, When},
+use titanx_testbed::emulators::{Fault, FaultProxy, Harm, SIGNING_SECRET, When};
+
+use crate::{
+    System,
     operator::Operator,
     titanx_api::{Failure, Form, TitanxApi},
 };

@@ -1,5 +1,7 @@
-use super::System;
-use crate::support::titanx_api::{Failure, Form};
+use crate::{
+    System,
+    titanx_api::{Failure, Form},
+};
 
 #[test]
 fn subscriptions_are_listed_paused_resumed_and_deleted() {

@@ -16,10 +16,9 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use titanx_testbed::emulators::Background;
 use tokio::net::TcpStream;
 use uuid::Uuid;
-
-use super::emulators::Background;
 
 pub(crate) const API_KEY: &str = "synthetic-api-key";
 const BASE: &str = "/api/public/v2";

@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tempfile::TempDir;
 
-use crate::support::operator::{Operator, Run};
+use crate::operator::{Operator, Run};
 
 /// The published vector.
 const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";

@@ -2,8 +2,8 @@
 //! `events/bodies/<body>.json` and its signature with the published test secret.
 //!
 //! ```text
-//! cargo run --example sign_events             # after an edit of a body
-//! cargo run --example sign_events -- --fresh  # new ids and today's timestamps, to send again
+//! cargo run -p titanx-testbed --bin sign-events             # after an edit of a body
+//! cargo run -p titanx-testbed --bin sign-events -- --fresh  # new ids and today's timestamps, to send again
 //! ```
 
 use std::{
@@ -20,7 +20,7 @@ use uuid::Uuid;
 type Error = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Error> {
-    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
+    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
     let secret = fs::read_to_string(events.join("test-secret.txt"))?;
     if env::args().any(|argument| argument == "--fresh") {
         for body in json_files(&events.join("bodies"))? {

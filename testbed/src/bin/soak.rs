@@ -1,7 +1,7 @@
 //! Soaks the release build of the function in the deliveries of a TitanX that misbehaves, over AWS
-//! calls that fail: `cargo run --release --example soak -- --deliveries 100000 --jobs 100
-//! --faults 0.2`. Exit status 0 only if everything is durable, every second message has its cause,
-//! every answer stands in the table and the function's memory stayed what it was.
+//! calls that fail: `cargo run --release -p titanx-testbed --bin soak -- --deliveries 100000
+//! --jobs 100 --faults 0.2`. Exit status 0 only if everything is durable, every second message has
+//! its cause, every answer stands in the table and the function's memory stayed what it was.
 
 use std::{
     env,
@@ -10,23 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "shared with the tests, which use all of it"
-)]
-#[path = "../tests/it/support"]
-mod support {
-    pub(crate) mod answer;
-    pub(crate) mod emulators;
-    pub(crate) mod lambda;
-    pub(crate) mod release;
-    pub(crate) mod surroundings;
-    pub(crate) mod titanx;
-}
-
-#[path = "../tests/it/soak.rs"]
-mod soak;
+use titanx_testbed::{release, soak};
 
 const USAGE: &str =
     "options: --deliveries N, --jobs N, --faults SHARE, --kills N, --concurrency N, --seed N";
@@ -52,7 +36,7 @@ fn plan(mut options: Vec<String>) -> Option<soak::Plan> {
         kills: take(&mut options, "--kills", 20)?,
         concurrency: take(&mut options, "--concurrency", 24)?,
         seed: take(&mut options, "--seed", now.as_secs())?,
-        binary: support::release::receiver(),
+        binary: release::receiver(),
     };
     let possible =
         plan.jobs > 0 && plan.jobs <= plan.deliveries && (0.0..1.0).contains(&plan.faults);

@@ -8,10 +8,10 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// A runtime of its own on a thread of its own: what it serves goes on while the test's runtime is
 /// blocked, and does not see the test's paused clock. Dropping it closes every socket at once.
-pub(crate) struct Background(Option<Runtime>);
+pub struct Background(Option<Runtime>);
 
 impl Background {
-    pub(crate) fn start(name: &str) -> Self {
+    pub fn start(name: &str) -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name(name)
@@ -22,7 +22,7 @@ impl Background {
     }
 
     /// A listener on a free port of the loopback interface, and its URL.
-    pub(crate) fn listen(&self) -> (TcpListener, String) {
+    pub fn listen(&self) -> (TcpListener, String) {
         let _context = self.handle().enter();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = std::net::TcpListener::bind(address).expect("a loopback port is free");
@@ -36,11 +36,11 @@ impl Background {
         (listener, format!("http://{address}"))
     }
 
-    pub(crate) fn spawn(&self, server: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(&self, server: impl Future<Output = ()> + Send + 'static) {
         self.handle().spawn(server);
     }
 
-    pub(crate) fn handle(&self) -> &Handle {
+    pub fn handle(&self) -> &Handle {
         self.0.as_ref().expect("taken only by drop").handle()
     }
 }

@@ -1,13 +1,13 @@
 //! The two tables, in an in-memory DynamoDB.
 
 use dynoxide::Database;
-pub(crate) use dynoxide::{AttributeValue, Item};
+pub use dynoxide::{AttributeValue, Item};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// A table with a string key, seen past the wire.
-pub(crate) struct Table {
-    pub(crate) name: &'static str,
+pub struct Table {
+    pub name: &'static str,
     key: &'static str,
     database: Database,
 }
@@ -55,14 +55,14 @@ impl Table {
     }
 
     /// The item under this key.
-    pub(crate) fn get(&self, key: &str) -> Option<Item> {
+    pub fn get(&self, key: &str) -> Option<Item> {
         let get = json!({ "TableName": self.name, "Key": self.key(key) });
         let got = self.database.get_item(request(get));
         got.expect("the table exists").item
     }
 
     /// Every item.
-    pub(crate) fn items(&self) -> Vec<Item> {
+    pub fn items(&self) -> Vec<Item> {
         let mut items = Vec::new();
         let mut scan = json!({ "TableName": self.name });
         loop {
@@ -77,18 +77,18 @@ impl Table {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.items().len()
     }
 
     /// Puts an item as it is, over any with the same key.
-    pub(crate) fn put(&self, item: &Item) {
+    pub fn put(&self, item: &Item) {
         let put = json!({ "TableName": self.name, "Item": item });
         let put = self.database.put_item(request(put));
         put.expect("the item has the table's key");
     }
 
-    pub(crate) fn delete(&self, key: &str) {
+    pub fn delete(&self, key: &str) {
         let delete = json!({ "TableName": self.name, "Key": self.key(key) });
         let deleted = self.database.delete_item(request(delete));
         deleted.expect("the table exists");

@@ -27,7 +27,7 @@ use super::background::Background;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The endpoint is down for so long: connections are refused, open ones are closed once idle.
     /// With [`When::Nth`] already the call itself is refused. With any other condition the call
     /// has to arrive to be known, so it is reset unread and the outage follows.
@@ -40,7 +40,7 @@ pub(crate) enum Fault {
 
 /// What can be done to a call on its way, or to its answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Harm {
+pub enum Harm {
     /// The connection is reset.
     Reset,
     /// Status 500.
@@ -56,7 +56,7 @@ pub(crate) enum Harm {
 /// Which calls a fault is for, counted from when it was injected. A call is a request with an
 /// `X-Amz-Target`; others pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum When {
+pub enum When {
     Always,
     /// The n-th call, from 1.
     Nth(usize),
@@ -70,32 +70,32 @@ pub(crate) enum When {
 
 /// A call as it was seen.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Call {
-    pub(crate) operation: String,
-    pub(crate) fault: Option<Fault>,
+pub struct Call {
+    pub operation: String,
+    pub fault: Option<Fault>,
     /// What the service answered; `None` if it never got the call, or not yet.
-    pub(crate) served: Option<u16>,
+    pub served: Option<u16>,
 }
 
 /// A call that took effect, and whether the caller learnt of it.
 #[derive(Debug)]
-pub(crate) struct Served {
-    pub(crate) operation: String,
-    pub(crate) request: Bytes,
-    pub(crate) status: u16,
+pub struct Served {
+    pub operation: String,
+    pub request: Bytes,
+    pub status: u16,
     /// When it took effect.
-    pub(crate) at: Instant,
+    pub at: Instant,
     /// Whether the caller was still there for the service's own answer, and got it.
-    pub(crate) answered: bool,
+    pub answered: bool,
     /// From the call's arrival to its end.
-    pub(crate) took: Duration,
+    pub took: Duration,
 }
 
 type Observer = Box<dyn Fn(&Served) + Send + Sync>;
 
 /// The proxy in front of one service. It ends when this is dropped.
-pub(crate) struct FaultProxy {
-    pub(crate) url: String,
+pub struct FaultProxy {
+    pub url: String,
     proxy: Arc<Proxy>,
     _background: Background,
 }
@@ -103,7 +103,7 @@ pub(crate) struct FaultProxy {
 impl FaultProxy {
     /// Starts a proxy to the service at `upstream` that lets everything pass. `seed` decides what
     /// [`When::Share`] draws.
-    pub(crate) fn start(upstream: &str, seed: u64) -> Self {
+    pub fn start(upstream: &str, seed: u64) -> Self {
         let background = Background::start("fault-proxy");
         let proxy = {
             let _context = background.handle().enter();
@@ -118,7 +118,7 @@ impl FaultProxy {
     }
 
     /// Adds a fault; of several that match a call, the first added is done.
-    pub(crate) fn inject(&self, when: When, fault: Fault) {
+    pub fn inject(&self, when: When, fault: Fault) {
         if let (When::Nth(1), Fault::Refuse(duration)) = (when, fault) {
             return self.proxy.gate.close_for(duration);
         }
@@ -127,25 +127,25 @@ impl FaultProxy {
     }
 
     /// Ends all faults, an outage too, and lets the calls that were stopped end in a reset.
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         self.proxy.script().rules.clear();
         self.proxy.stopped.send_replace(0);
         self.proxy.gate.open();
     }
 
     /// Every call so far.
-    pub(crate) fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<Call> {
         self.proxy.script().calls.clone()
     }
 
     /// From now on tells `observer` of every call that the service served.
-    pub(crate) fn observe(&self, observer: impl Fn(&Served) + Send + Sync + 'static) {
+    pub fn observe(&self, observer: impl Fn(&Served) + Send + Sync + 'static) {
         let observer: Observer = Box::new(observer);
         let _only_the_first = self.proxy.observer.set(observer);
     }
 
     /// Returns once a call stands at [`Harm::Stop`].
-    pub(crate) async fn stopped(&self) {
+    pub async fn stopped(&self) {
         let mut stopped = self.proxy.stopped.subscribe();
         let standing = stopped.wait_for(|&calls| calls > 0).await;
         standing.expect("the proxy lives as long as this");

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
-pub(crate) use self::queue::{Attribute, Message};
+pub use self::queue::{Attribute, Message};
 use self::queue::{Held, QueueState};
 use super::protocol::{Refusal, Service, read};
 

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::emulators::{Call, Emulators, Fault, FaultProxy, Harm, When};
+use titanx_testbed::emulators::{Call, Emulators, Fault, FaultProxy, Harm, When};
 
 const SEND: &str = "AmazonSQS.SendMessage";
 /// Longer than a busy machine lets a test wait for its turn.

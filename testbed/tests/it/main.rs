@@ -11,7 +11,7 @@ mod secrets_manager;
 mod sqs;
 mod state;
 
-use crate::support::emulators::Emulators;
+use titanx_testbed::emulators::Emulators;
 
 /// A client of the SDK at an endpoint, which asks once and gives up.
 macro_rules! client {

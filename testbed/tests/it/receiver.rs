@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use titanx_receiver::{queue::is_fifo, receiver::Receiver};
 
 use super::{Service, client, unique};
-use crate::support::{
+use titanx_testbed::{
     emulators::{Emulators, SIGNING_SECRET},
     front_door::{Answer, deliver, receiver},
     titanx::{contact, envelope, finished_job, signed},
@@ -199,7 +199,7 @@ async fn a_fifo_queue_is_told_group_and_deduplication_id() {
 #[tokio::test]
 async fn a_delivery_that_another_holds_is_left_to_it_until_its_lease_is_over() {
     let world = World::new("contacts").await;
-    let now = i64::try_from(crate::support::front_door::now_ms()).unwrap();
+    let now = i64::try_from(titanx_testbed::front_door::now_ms()).unwrap();
     for (id, lease_ends_ms, answered) in [
         ("delivery-1", now + 60_000, 429),
         ("delivery-2", now - 1, 200),

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::{StreamViewType, TimeToLiveStatus};
 
 use super::client;
-use crate::support::emulators::{AttributeValue, Emulators, Item, SIGNING_SECRET};
+use titanx_testbed::emulators::{AttributeValue, Emulators, Item, SIGNING_SECRET};
 
 fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())

@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::Context;
 use serde_json::value::{RawValue, to_raw_value};
-use titanx_receiver::titanx::Reading;
+
+use crate::titanx::Reading;
 
 /// The file, or nothing of the kind.
 pub(super) struct Checkpoint<'a> {

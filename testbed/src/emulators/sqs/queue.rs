@@ -26,18 +26,18 @@ const DEFAULTS: [(&str, &str); 5] = [
 
 /// A message as a consumer gets it.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
-    pub(crate) id: String,
-    pub(crate) body: String,
-    pub(crate) attributes: BTreeMap<String, Attribute>,
-    pub(crate) group_id: Option<String>,
-    pub(crate) deduplication_id: Option<String>,
+pub struct Message {
+    pub id: String,
+    pub body: String,
+    pub attributes: BTreeMap<String, Attribute>,
+    pub group_id: Option<String>,
+    pub deduplication_id: Option<String>,
     sequence_number: Option<String>,
 }
 
 impl Message {
     /// A text attribute's value.
-    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
+    pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name)?.string_value.as_deref()
     }
 }
@@ -45,13 +45,13 @@ impl Message {
 /// A message attribute as it travels.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Attribute {
-    pub(crate) data_type: String,
+pub struct Attribute {
+    pub data_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) string_value: Option<String>,
+    pub string_value: Option<String>,
     /// In Base64.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) binary_value: Option<String>,
+    pub binary_value: Option<String>,
 }
 
 impl Attribute {

@@ -1,0 +1,18 @@
+//! A short one of `cargo run --release -p titanx-testbed --bin soak`.
+
+use titanx_testbed::soak::{Plan, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_soak_loses_nothing_and_explains_every_second_message() {
+    let report = run(Plan {
+        deliveries: 500,
+        jobs: 10,
+        faults: 0.2,
+        kills: 2,
+        concurrency: 6,
+        seed: 1,
+        binary: env!("CARGO_BIN_EXE_receiver").into(),
+    })
+    .await;
+    assert_eq!(report.wrong(), [""; 0], "{report}");
+}

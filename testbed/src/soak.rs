@@ -3,8 +3,9 @@
 //! It delivers the events of many jobs at once, out of order and some of them twice, waits for an
 //! answer as long as it likes and no longer, comes again with exponential backoff after 408, 429,
 //! 5xx or silence, and drops an event for good on any other 4xx. Below the function's SDK a share
-//! of all calls to AWS is broken, and processes of the function are killed. Its time is compressed:
-//! ten seconds are [`PATIENCE`].
+//! of all calls to AWS is broken, and processes of the function are killed anywhere, or killed or
+//! frozen between an answer and its completion mark. Its time is compressed: ten seconds are
+//! [`PATIENCE`].
 //!
 //! Whether all came well is read off the queues and the jobs table alone. Why a message is there
 //! twice is read off the proxies: an answer of SQS was lost, the process was killed, or the delivery
@@ -31,7 +32,7 @@ use tokio::{
 use crate::{
     answer::{Answer, read},
     emulators::{Emulators, Fault, FaultProxy, Harm, Message, SIGNING_SECRET, Served, When},
-    lambda::{Lambda, Outcome, Process},
+    lambda::{Lambda, Outcome, Posting, Process},
     surroundings::Proxies,
     titanx::{NOT_STALE, request, signature},
 };
@@ -49,6 +50,8 @@ const MOST_ATTEMPTS: u32 = 60;
 const NEARLY_GIVEN_UP: Duration = Duration::from_millis(500);
 /// Events in backoff, for each that is being delivered; more are not begun.
 const IN_BACKOFF: usize = 20;
+/// Longer than it takes TitanX to come again.
+const FREEZE: Duration = Duration::from_millis(500);
 const OUTAGE_EVERY: Duration = Duration::from_secs(2);
 const OUTAGE: Duration = Duration::from_millis(50);
 const SAMPLE_EVERY: Duration = Duration::from_millis(200);
@@ -171,6 +174,8 @@ struct Pages {
     /// When a contact was acknowledged, other than as a duplicate.
     accepted: Vec<(String, Instant)>,
     resident_kib: Vec<u64>,
+    /// What was done to processes, and how often.
+    deeds: BTreeMap<String, usize>,
 }
 
 impl Books {
@@ -247,6 +252,8 @@ pub struct Report {
     forged: usize,
     kills: usize,
     outages: usize,
+    deeds: BTreeMap<String, usize>,
+    unmarked: usize,
     calls: usize,
     broken: BTreeMap<String, usize>,
     answers: BTreeMap<String, usize>,
@@ -288,7 +295,11 @@ impl fmt::Display for Report {
             writeln!(f, "  {fault:<40} {times}")?;
         }
         writeln!(f, "outages               {}", self.outages)?;
-        writeln!(f, "processes killed      {}", self.kills)?;
+        writeln!(f, "processes disturbed   {}", self.kills)?;
+        for (deed, times) in &self.deeds {
+            writeln!(f, "  {deed:<40} {times}")?;
+        }
+        writeln!(f, "accepted, never marked {}", self.unmarked)?;
         writeln!(f, "answers")?;
         for (answer, times) in &self.answers {
             writeln!(f, "  {answer:<40} {times}")?;
@@ -421,7 +432,40 @@ async fn measure(process: Process, books: Arc<Books>) {
     }
 }
 
-/// Runs the other process, and kills it each time another part of all is acknowledged.
+/// What is done to a process.
+#[derive(Debug, Clone, Copy)]
+enum Deed {
+    /// It is killed in the middle of whatever it does.
+    Kill,
+    /// It is killed when an answer has left, before the completion mark.
+    KillAfterAnswer,
+    /// It is frozen there, and goes on.
+    FreezeAfterAnswer,
+}
+
+impl Deed {
+    const ALL: [Self; 3] = [Self::Kill, Self::KillAfterAnswer, Self::FreezeAfterAnswer];
+
+    /// Whether the process is gone afterwards.
+    async fn is_done_to(self, process: &mut Process) -> bool {
+        if !matches!(self, Self::Kill) {
+            process.on_answers([Posting::StopAfter]);
+            // One that no answer leaves is killed anywhere.
+            let _stands = timeout(PATIENCE, process.stands_at_answer(1)).await;
+        }
+        if matches!(self, Self::FreezeAfterAnswer) {
+            process.freeze(true);
+            sleep(FREEZE).await;
+            process.freeze(false);
+            process.release_answers();
+            return false;
+        }
+        process.kill();
+        true
+    }
+}
+
+/// Runs the other process, and does something to it each time another part of all is acknowledged.
 async fn kill(soak: Arc<Soak>, environment: BTreeMap<&'static str, String>) {
     let Plan {
         deliveries,
@@ -433,12 +477,16 @@ async fn kill(soak: Arc<Soak>, environment: BTreeMap<&'static str, String>) {
     while !soak.books.done.load(Ordering::Relaxed) {
         sleep(Duration::from_millis(20)).await;
         process.take_output();
-        let killed = soak.books.kills.load(Ordering::Relaxed);
+        let deeds = soak.books.kills.load(Ordering::Relaxed);
         let acknowledged = soak.books.acknowledged.load(Ordering::Relaxed);
-        if killed < *kills && acknowledged > (killed + 1) * deliveries / (kills + 1) {
-            process.kill();
+        if deeds < *kills && acknowledged > (deeds + 1) * deliveries / (kills + 1) {
+            let deed = Deed::ALL[deeds % Deed::ALL.len()];
+            if deed.is_done_to(&mut process).await {
+                process = soak.lambda.start(binary, &environment).await;
+            }
             soak.books.kills.fetch_add(1, Ordering::Relaxed);
-            process = soak.lambda.start(binary, &environment).await;
+            let mut pages = soak.books.pages();
+            *pages.deeds.entry(format!("{deed:?}")).or_default() += 1;
         }
     }
 }
@@ -474,7 +522,8 @@ async fn deliver_all(soak: &Arc<Soak>) {
         let soak = Arc::clone(soak);
         let repeats = match random.u32(..100) {
             0..2 => Repeat::Beside,
-            2..4 => Repeat::Afterwards,
+            2..4 => Repeat::AtOnce,
+            4..6 => Repeat::Afterwards,
             _ => Repeat::Never,
         };
         running.spawn(async move {
@@ -510,7 +559,9 @@ async fn tell(soak: Arc<Soak>) {
 enum Repeat {
     Never,
     Beside,
-    /// After it was acknowledged, as if it had not learnt of that.
+    /// At once after it was acknowledged, perhaps before its completion mark is written.
+    AtOnce,
+    /// Some time after it was acknowledged, as if TitanX had not learnt of that.
     Afterwards,
 }
 
@@ -525,6 +576,10 @@ impl Soak {
                     self.deliver_once(number, &event),
                     self.deliver_once(number, &event)
                 );
+            }
+            Repeat::AtOnce => {
+                self.deliver_once(number, &event).await;
+                self.deliver_once(number, &event).await;
             }
             Repeat::Afterwards => {
                 self.deliver_once(number, &event).await;
@@ -615,6 +670,8 @@ fn close(soak: &Soak, emulators: &Emulators, proxies: &Proxies, began: Instant) 
     if plan.deliveries >= TELLS_OF_MEMORY && grew(resident_kib) {
         pages.wrong.push("the function's memory grew".to_owned());
     }
+    let is_unmarked = |(id, _): &&(String, _)| !pages.marked.contains_key(id);
+    let unmarked = pages.accepted.iter().filter(is_unmarked).count();
     let duplicates = explain(&contacts, &quarantined, &mut pages);
     let calls: Vec<_> = [&proxies.dynamodb, &proxies.sqs, &proxies.secrets_manager]
         .into_iter()
@@ -631,6 +688,8 @@ fn close(soak: &Soak, emulators: &Emulators, proxies: &Proxies, began: Instant) 
         forged: books.forged.load(Ordering::Relaxed),
         kills: books.kills.load(Ordering::Relaxed),
         outages: books.outages.load(Ordering::Relaxed),
+        deeds: pages.deeds,
+        unmarked,
         calls: calls.len(),
         broken,
         answers: pages.answers,

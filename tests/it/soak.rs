@@ -8,7 +8,7 @@ async fn a_short_soak_loses_nothing_and_explains_every_second_message() {
         deliveries: 500,
         jobs: 10,
         faults: 0.2,
-        kills: 2,
+        kills: 3,
         concurrency: 6,
         seed: 1,
         binary: env!("CARGO_BIN_EXE_receiver").into(),

@@ -1,23 +1,23 @@
-//! The answer table: what every delivery is answered, whatever became of it.
+//! The answer table: the one place where outcomes become HTTP status codes.
 
 use crate::{error::Error, gateway::Answer};
 
-/// What a 2xx promises: it leaves only after this is durable.
+/// What a 2xx acknowledges. It is durable before the answer leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipt {
-    /// The contact is on its queue, or the job is marked done.
+    /// The contact is on its queue, or the job is marked completed.
     Accepted,
     /// An earlier delivery of the same event was accepted.
     Duplicate,
-    /// It was signed, but not understood, and is kept in quarantine.
+    /// The delivery was signed but not understood, and is in quarantine.
     Quarantined,
 }
 
-/// When TitanX may come again after a failure that says nothing of its own end, in seconds.
+/// `Retry-After` for a failure of unknown length, in seconds.
 const RETRY_AFTER_FAILURE: u64 = 5;
 
-/// The one place in which outcomes become status codes. TitanX drops an event for good on any 4xx
-/// but 408 and 429, so no other failure than these two finals may ever be answered with one.
+/// The answer for an outcome. TitanX drops an event for good on any 4xx other than 408 and 429, so
+/// only an invalid signature and an event that no message can hold are answered with one.
 #[must_use]
 pub fn answer(outcome: &Result<Receipt, Error>, now_ms: i64) -> Answer {
     let (status, body, retry_after) = match outcome {
@@ -44,7 +44,7 @@ pub fn answer(outcome: &Result<Receipt, Error>, now_ms: i64) -> Answer {
     }
 }
 
-/// Whole seconds, rounded up so that who waits them finds the lease over; at least one.
+/// Whole seconds until `end_ms`, rounded up so that the lease is over by then; at least one.
 fn seconds_until(end_ms: i64, now_ms: i64) -> u64 {
     let left_ms = u64::try_from(end_ms.saturating_sub(now_ms)).unwrap_or(0);
     left_ms.div_ceil(1000).max(1)
@@ -53,7 +53,7 @@ fn seconds_until(end_ms: i64, now_ms: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{BudgetSpent, Step, Unavailable};
+    use crate::budget::{BudgetSpent, Step, Unavailable};
 
     #[test]
     fn a_lease_is_waited_for_in_whole_seconds_rounded_up() {

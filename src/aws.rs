@@ -1,5 +1,5 @@
-//! The AWS services that the function calls. Each operation has a type of its own, so a table cannot
-//! be given a queue's.
+//! The AWS services that the function calls. Each operation has a type of its own, so the client of a
+//! queue cannot be passed to a table.
 
 use aws_sdk_dynamodb::operation::{
     delete_item::{DeleteItem, DeleteItemError, DeleteItemInput, DeleteItemOutput},
@@ -39,10 +39,10 @@ pub struct AwsConfig {
 }
 
 impl AwsConfig {
-    /// The endpoint of `service` where no rule is needed to find it: the one that was configured, or
-    /// that of an ordinary region of the `aws` partition. The SDK's rules, with their table of
-    /// partitions and its regular expressions, take 375,000 instructions a service: a sixth of a
-    /// start. Every other region and setting is left to them.
+    /// The endpoint of `service` where it is known without the SDK's rules: the configured one, or that of
+    /// an ordinary region of the `aws` partition. The rules, with their table of partitions and its
+    /// regular expressions, take 375,000 instructions for each service, a sixth of a start. Every other
+    /// region and setting is resolved by them.
     fn known_endpoint(&self, service: &str, configured: Option<&String>) -> Option<Endpoint> {
         const AREAS: [&str; 9] = ["af", "ap", "ca", "eu", "il", "me", "mx", "sa", "us"];
         if self.endpoints.use_fips || self.endpoints.use_dual_stack {
@@ -63,7 +63,7 @@ impl AwsConfig {
     }
 }
 
-/// Which endpoints to call, where it is not the region's ordinary ones.
+/// Overrides of the region's ordinary endpoints.
 #[derive(Debug, Clone, Default)]
 pub struct Endpoints {
     /// `AWS_ENDPOINT_URL_DYNAMODB`
@@ -87,7 +87,7 @@ pub struct NoEndpoint {
     source: BoxError,
 }
 
-/// DynamoDB's operations on one item.
+/// The operations of DynamoDB that the function calls.
 #[derive(Debug, Clone)]
 pub struct DynamoDb {
     /// `PutItem`
@@ -98,14 +98,14 @@ pub struct DynamoDb {
     pub delete_item: Operation<DeleteItemInput, DeleteItemOutput, DeleteItemError>,
 }
 
-/// What the function uses of SQS.
+/// The operations of SQS that the function calls.
 #[derive(Debug, Clone)]
 pub struct Sqs {
     /// `SendMessage`
     pub send_message: Operation<SendMessageInput, SendMessageOutput, SendMessageError>,
 }
 
-/// What the function uses of Secrets Manager.
+/// The operations of Secrets Manager that the function calls.
 #[derive(Debug, Clone)]
 pub struct SecretsManager {
     /// `GetSecretValue`
@@ -204,9 +204,9 @@ impl Aws {
         self.secrets_manager.clone()
     }
 
-    /// Connects to DynamoDB and SQS ahead of the first delivery, while Lambda still lends a whole
-    /// processor: a handshake at the share of 128 MB takes longer than everything else together.
-    /// `GET /ping` needs no permission. A failure is left to the first delivery.
+    /// Connects to DynamoDB and SQS ahead of the first delivery, while the function still has a whole
+    /// processor. With the CPU share of 128 MB a TLS handshake takes longer than everything else in a
+    /// delivery. `GET /ping` needs no permission. Best effort: the first delivery connects otherwise.
     pub async fn connect(&self) {
         let [dynamodb, sqs, _secrets_manager] = &self.endpoints;
         tokio::join!(self.pool.ping(dynamodb), self.pool.ping(sqs));

@@ -1,34 +1,90 @@
 //! The time that one invocation may spend, shared by all its steps.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    error::Error as StdError,
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::{
-    deliveries::Lease,
-    error::{BudgetSpent, Step, Unavailable},
-};
-
-/// What a delivery may take, out of the ten seconds that TitanX waits and the eight after which
-/// Lambda cuts the function off.
+/// The most that one delivery may take. TitanX waits ten seconds, and the function's timeout is eight.
 pub const BUDGET: Duration = Duration::from_secs(6);
 
-/// What is kept back for giving up in good order: to release the claim and to answer.
-const GIVING_UP: Duration = Duration::from_millis(750);
+/// Time reserved for cleanup: releasing the claim and answering.
+const CLEANUP: Duration = Duration::from_millis(750);
 
-/// How long a lease outlives its invocation: requests may still be under way, and clocks differ.
+/// How long a lease outlives its invocation: a call may still be on its way, and clocks differ.
 const LEASE_MARGIN_MS: i64 = 1_000;
 
 /// The time of one invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// When it began, in Unix milliseconds.
+    /// When the invocation began, in Unix milliseconds.
     pub began_ms: i64,
-    /// When a lease taken by this invocation ends, in Unix milliseconds: at its own deadline and a
-    /// little later, so that nobody takes over while it may still act, or waits longer than needed.
+    /// When a claim of this invocation expires, in Unix milliseconds: shortly after Lambda ends the
+    /// invocation. So nobody takes over while it can still act, and nobody waits longer than needed.
     pub lease_ends_ms: i64,
     end: Instant,
 }
+
+/// The steps of a delivery that call another service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Reading the webhook secrets.
+    LoadSecrets,
+    /// Claiming the delivery id.
+    Claim,
+    /// Sending the contact to its queue.
+    Send,
+    /// Marking the job completed.
+    CompleteJob,
+    /// Sending the delivery to quarantine.
+    Park,
+    /// Marking the delivery completed.
+    Complete,
+    /// Releasing the claim.
+    Release,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::LoadSecrets => "cannot load the webhook secrets",
+            Self::Claim => "cannot claim the delivery",
+            Self::Send => "cannot send the contact",
+            Self::CompleteJob => "cannot mark the job completed",
+            Self::Park => "cannot put the delivery in quarantine",
+            Self::Complete => "cannot mark the delivery completed",
+            Self::Release => "cannot release the delivery",
+        })
+    }
+}
+
+/// A step that failed, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}")]
+pub struct Unavailable {
+    /// The step.
+    pub step: Step,
+    /// Why it failed.
+    pub source: Box<dyn StdError + Send + Sync>,
+}
+
+impl Unavailable {
+    /// `step` failed because of `source`.
+    pub fn new(step: Step, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            step,
+            source: source.into(),
+        }
+    }
+}
+
+/// The budget of the invocation is spent.
+#[derive(Debug, thiserror::Error)]
+#[error("no time is left in this invocation")]
+pub struct BudgetSpent;
 
 impl Budget {
     /// Begins now, for an invocation that is cut off at `deadline_ms` (Unix milliseconds).
@@ -37,7 +93,7 @@ impl Budget {
         let began_ms = now_ms();
         let deadline_ms = plausible(deadline_ms, began_ms);
         let left_ms = u64::try_from(deadline_ms.saturating_sub(began_ms)).unwrap_or(0);
-        let left = Duration::from_millis(left_ms).saturating_sub(GIVING_UP);
+        let left = Duration::from_millis(left_ms).saturating_sub(CLEANUP);
         Self {
             began_ms,
             lease_ends_ms: deadline_ms.saturating_add(LEASE_MARGIN_MS),
@@ -45,63 +101,67 @@ impl Budget {
         }
     }
 
-    /// Works until the budget is spent.
+    /// Runs `work`, which is `step`, until the budget is spent.
     ///
     /// # Errors
     ///
-    /// Those of the work, and [`Unavailable`] when there is no time for it.
-    pub async fn spend<T, E: From<Unavailable>>(
+    /// [`Unavailable`], which names the step: when `work` fails, or when no time is left for it. It
+    /// may have taken effect in both cases.
+    pub async fn spend<T, E>(
         &self,
         step: Step,
         work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        give_up_at(self.end, step, work).await
+    ) -> Result<T, Unavailable>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        run_until(self.end, step, work).await
     }
 
-    /// Works while time enough is left to give up in good order.
+    /// Runs `work`, which is `step`, until no more is left than the time reserved for cleanup.
     ///
     /// # Errors
     ///
-    /// Those of the work, and [`Unavailable`] when there is no time for it.
-    pub async fn spend_on_effect<T>(
+    /// As [`Self::spend`].
+    pub async fn spend_before_cleanup<T, E>(
         &self,
         step: Step,
-        work: impl Future<Output = Result<T, Unavailable>>,
-    ) -> Result<T, Unavailable> {
-        give_up_at(self.end - GIVING_UP, step, work).await
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Unavailable>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        run_until(self.end - CLEANUP, step, work).await
     }
 
-    /// Makes sure that the lease lasts as long as an effect begun now might take: the process may
-    /// have been frozen since the claim, which the budget's clock need not notice.
-    ///
-    /// # Errors
-    ///
-    /// [`Unavailable`] when it does not.
-    pub fn covers_effect(&self, step: Step, lease: &Lease) -> Result<(), Unavailable> {
-        let needed = self.end.saturating_duration_since(Instant::now());
-        if lease.left(now_ms()) < needed {
-            return Err(Unavailable::new(step, BudgetSpent));
-        }
-        Ok(())
+    /// The time that is left.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
     }
 }
 
-async fn give_up_at<T, E: From<Unavailable>>(
+async fn run_until<T, E>(
     end: Instant,
     step: Step,
     work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    let spent = || Err(Unavailable::new(step, BudgetSpent).into());
-    // Polled but once, the work may already have sent its request.
+) -> Result<T, Unavailable>
+where
+    E: Into<Box<dyn StdError + Send + Sync>>,
+{
+    // `timeout_at` polls the work once even after its end, which may be enough to send a request.
     if end <= Instant::now() {
-        return spent();
+        return Err(Unavailable::new(step, BudgetSpent));
     }
-    timeout_at(end, work).await.unwrap_or_else(|_| spent())
+    match timeout_at(end, work).await {
+        Ok(result) => result.map_err(|error| Unavailable::new(step, error)),
+        Err(_elapsed) => Err(Unavailable::new(step, BudgetSpent)),
+    }
 }
 
-/// The deadline, unless it passed long before the invocation began: then it is no point in time
-/// (`cargo lambda watch` sends the number 600,000), and the function's usual timeout holds. Nor is
-/// it later than Lambda allows, lest a lease have no end.
+/// The deadline, if it can be one. `cargo lambda watch` sends the number 600,000, which is no point in
+/// time: whatever passed long before the invocation began is replaced by the function's usual timeout.
+/// A deadline later than Lambda allows is cut to that, since a lease must end.
 fn plausible(deadline_ms: u64, began_ms: i64) -> i64 {
     const LONG_MS: i64 = 60_000;
     const USUAL_TIMEOUT_MS: i64 = 8_000;
@@ -161,9 +221,24 @@ mod tests {
         let mut begun = false;
         let work = async {
             begun = true;
-            Ok::<_, Unavailable>(())
+            Ok::<_, BudgetSpent>(())
         };
         assert!(spent.spend(Step::Claim, work).await.is_err());
         assert!(!begun);
+    }
+
+    #[test]
+    fn every_step_has_a_text_of_its_own() {
+        let steps = [
+            Step::LoadSecrets,
+            Step::Claim,
+            Step::Send,
+            Step::CompleteJob,
+            Step::Park,
+            Step::Complete,
+            Step::Release,
+        ];
+        let texts: std::collections::HashSet<_> = steps.iter().map(Step::to_string).collect();
+        assert_eq!(texts.len(), steps.len());
     }
 }

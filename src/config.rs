@@ -7,17 +7,19 @@ use aws_credential_types::Credentials;
 use crate::{
     aws::{Aws, AwsConfig, Endpoints, HttpPool, Identity, NoEndpoint, connector},
     deliveries::Deliveries,
+    intake::Intake,
     jobs::Jobs,
+    quarantine::Quarantine,
     queue::{Queue, is_fifo},
     receiver::Receiver,
     secrets::{Secrets, parse_lines},
 };
 
-/// TitanX retries for three days; a day more, for what is under way.
+/// TitanX retries for three days. One day more covers what is in transit.
 const MIN_RETENTION_DAYS: u32 = 4;
 const DEFAULT_RETENTION_DAYS: u32 = 7;
 
-/// Everything the receiver is told by its environment.
+/// The configuration of the function.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `DELIVERIES_TABLE`
@@ -96,11 +98,11 @@ impl Config {
         }
     }
 
-    /// Builds the receiver, and the services that it calls. Nothing is called yet.
+    /// Builds the receiver and the services that it calls. Makes no call.
     ///
     /// # Errors
     ///
-    /// [`NoEndpoint`] when there is none for the region and the kind of endpoint asked for.
+    /// [`NoEndpoint`] when AWS has no endpoint for the region with these settings.
     pub fn build(self) -> Result<(Receiver, Aws), NoEndpoint> {
         let Self { ca_bundle, .. } = self;
         let pool = HttpPool::new(move || connector(ca_bundle.as_deref()));
@@ -110,17 +112,21 @@ impl Config {
                 WebhookSecret::Fixed(secrets) => Secrets::fixed(&secrets),
                 WebhookSecret::Stored(arn) => Secrets::stored(aws.secrets_manager(), arn),
             },
-            deliveries: Deliveries::new(aws.dynamodb(), self.deliveries_table, self.retention),
-            jobs: Jobs::new(aws.dynamodb(), self.jobs_table),
-            contacts: Queue::contacts(aws.sqs(), self.contacts_queue_url),
-            quarantine: Queue::quarantine(aws.sqs(), self.quarantine_queue_url),
+            intake: Intake {
+                deliveries: Deliveries::new(aws.dynamodb(), self.deliveries_table, self.retention),
+                jobs: Jobs::new(aws.dynamodb(), self.jobs_table),
+                contacts: Queue::new(aws.sqs(), self.contacts_queue_url),
+            },
+            quarantine: Quarantine {
+                queue: Queue::new(aws.sqs(), self.quarantine_queue_url),
+            },
         };
         Ok((receiver, aws))
     }
 }
 
-/// The environment, and the mistakes found in it so far. A mistake stands in for the value by an
-/// empty one, so that reading goes on and finds them all.
+/// The environment, and the mistakes found in it so far. After a mistake an empty value is used, so
+/// that reading goes on and finds every mistake.
 struct Env<F> {
     lookup: F,
     mistakes: Vec<String>,
@@ -144,7 +150,8 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
     fn queue_url(&mut self, name: &str) -> String {
         let url = self.required(name);
         if !url.is_empty() && !is_url(&url) {
-            self.mistakes.push(format!("{name} is not a queue's URL"));
+            self.mistakes
+                .push(format!("{name} is not the URL of a queue"));
         }
         url
     }
@@ -153,7 +160,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         let url = self.queue_url(name);
         if is_fifo(&url) {
             self.mistakes.push(format!(
-                "{name} names a FIFO queue where a standard one belongs"
+                "{name} is a FIFO queue, but must be a standard queue"
             ));
         }
         url
@@ -165,12 +172,12 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         match ((self.lookup)(SECRET), self.optional(ARN)) {
             (Some(_), Some(_)) => {
                 self.mistakes
-                    .push(format!("{SECRET} and {ARN} are both set where one belongs"));
+                    .push(format!("both {SECRET} and {ARN} are set: set one"));
                 WebhookSecret::Fixed(Vec::new())
             }
             (None, None) => {
                 self.mistakes
-                    .push(format!("neither {SECRET} nor {ARN} is set"));
+                    .push(format!("neither {SECRET} nor {ARN} is set: set one"));
                 WebhookSecret::Fixed(Vec::new())
             }
             (None, Some(arn)) => WebhookSecret::Stored(arn),
@@ -191,7 +198,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             Some(Ok(days)) if days >= MIN_RETENTION_DAYS => days,
             Some(_) => {
                 self.mistakes.push(format!(
-                    "{NAME} is not a whole number of at least {MIN_RETENTION_DAYS}"
+                    "{NAME} must be a whole number of at least {MIN_RETENTION_DAYS}"
                 ));
                 DEFAULT_RETENTION_DAYS
             }
@@ -216,8 +223,8 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         }
     }
 
-    /// Lambda gives credentials in the environment, or under SnapStart by the container's endpoint.
-    /// The SDK's chain of other places is not searched, which would cost size and start.
+    /// Lambda passes credentials in the environment, or with SnapStart through the container endpoint.
+    /// The SDK's chain of other sources is left out: it would cost size and time at start.
     fn identity(&mut self) -> Identity {
         const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
         const CONTAINER: [&str; 2] = [
@@ -364,11 +371,11 @@ mod tests {
             ),
             (
                 ("CONTACTS_QUEUE_URL", "contacts"),
-                "CONTACTS_QUEUE_URL is not a queue's URL",
+                "CONTACTS_QUEUE_URL is not the URL of a queue",
             ),
             (
                 ("QUARANTINE_QUEUE_URL", "https://q.fifo"),
-                "QUARANTINE_QUEUE_URL names a FIFO queue",
+                "QUARANTINE_QUEUE_URL is a FIFO queue, but must be a standard queue",
             ),
             (
                 ("TITANX_WEBHOOK_SECRET", " \n"),
@@ -380,7 +387,7 @@ mod tests {
             ),
             (
                 ("TITANX_WEBHOOK_SECRET_ARN", "arn:a"),
-                "are both set where one belongs",
+                "both TITANX_WEBHOOK_SECRET and TITANX_WEBHOOK_SECRET_ARN are set: set one",
             ),
             (
                 ("DELIVERY_RETENTION_DAYS", "3"),

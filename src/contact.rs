@@ -1,8 +1,8 @@
-//! What is read of a scored contact: the job it names, and by what it can be recognised again.
+//! What is read of a scored contact: its job, and the keys by which it is recognised again.
 //!
-//! Nothing of a contact's schema is certain, so nothing in it can make a delivery fail but a second
-//! `jobId`: what is absent, null, blank or of another type is as good as not there. The pass over
-//! the payload borrows; digests are made only once they are asked for. Pure: no I/O, no clock.
+//! TitanX promises no schema of a contact. So a member that is absent, null, blank or of another type
+//! is treated as missing, and only a second `jobId` makes a contact invalid. The pass over the payload
+//! borrows, and keys are computed only on demand. No I/O, no clock.
 
 use std::{borrow::Cow, fmt};
 
@@ -17,15 +17,15 @@ use sha2::{Digest, Sha256};
 /// What is read of a contact.
 #[derive(Debug, Default)]
 pub struct Contact<'a> {
-    /// The job it belongs to, when it names one: a text, and not an empty one.
+    /// The id of its job, where it names one. Not empty.
     pub job_id: Option<String>,
     ids: [Option<&'a RawValue>; 5],
     person: [Option<&'a RawValue>; 5],
     phones: [Option<&'a RawValue>; 5],
 }
 
-/// The kinds of contact keys, the strongest first: TitanX's own ids, then those that the submitter
-/// gave, then the digest of what does not change when a contact is scored.
+/// The kinds of contact keys, the strongest first: TitanX's own ids, those of whoever submitted the
+/// contact, and the digest of the fields that scoring does not change.
 pub const KEY_KINDS: [&str; 6] = [
     "id",
     "databaseContactId",
@@ -36,8 +36,8 @@ pub const KEY_KINDS: [&str; 6] = [
 ];
 
 impl Contact<'_> {
-    /// By what the contact can be recognised, the strongest first: each an element of [`KEY_KINDS`],
-    /// a colon, and half a SHA-256, so that no personal data can be read out of it.
+    /// The keys by which the contact is recognised, the strongest first. Each is an element of
+    /// [`KEY_KINDS`], a colon and half a SHA-256, from which no personal data can be read.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         let [kinds @ .., digest] = KEY_KINDS;
@@ -49,9 +49,8 @@ impl Contact<'_> {
             .collect()
     }
 
-    /// The hash of the fields that scoring does not change, however they are formatted: phone
-    /// numbers may change places and lose their punctuation, all else its case. `None` when there
-    /// is nothing to tell contacts apart by.
+    /// The hash of the fields that scoring does not change. It ignores formatting: the order and the
+    /// punctuation of phone numbers, and the case of everything else. `None` when all are missing.
     fn stable(&self) -> Option<Sha256> {
         let person = self.person.map(|value| {
             let text = value.and_then(text);
@@ -70,14 +69,14 @@ impl Contact<'_> {
     }
 }
 
-/// Half a SHA-256 is enough: nobody gains by a collision, and records stay small.
+/// Half a SHA-256 is enough: nobody gains from a collision, and records stay small.
 fn key(kind: &str, hash: Sha256) -> String {
     let hash = hash.finalize();
     format!("{kind}:{}", BASE64_STANDARD_NO_PAD.encode(&hash[..16]))
 }
 
-/// A string without quotes, escapes and blanks around it, or a number as it stands, so that `5` and
-/// `"5"` are one id. `None` for a blank and for everything else.
+/// The text of a string, trimmed, or of a number, so that `5` and `"5"` are the same id. `None` for a
+/// blank string and for every other type.
 fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     let text = match json.as_bytes() {

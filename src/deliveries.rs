@@ -1,10 +1,16 @@
-//! The deliveries table: which delivery ids were seen, and how far each one came.
+//! The deliveries table: one record for each delivery id.
 //!
-//! A record says that an invocation is at work (`INPROGRESS`, under a lease) or that the event is
-//! durable (`COMPLETED`). Attributes are named as Powertools for AWS Lambda names them.
+//! A record says that an invocation works on the delivery (`INPROGRESS`, until its lease ends) or that
+//! the event is durable (`COMPLETED`). The attributes have the names that Powertools for AWS Lambda
+//! gives them. `docs/design.md` describes the record, field by field.
+//!
+//! The lease is what lets a delivery be taken over after a crash without two invocations acting at
+//! once: it ends after the deadline of its invocation, which Lambda has killed by then. It is *not*
+//! what makes a second message impossible. A claimer that dies after its send leaves a lease that runs
+//! out, and the next attempt sends again, under the same delivery id.
 //!
 //! ```text
-//! claim ──▶ INPROGRESS ──complete──▶ COMPLETED ──retention──▶ forgotten
+//! claim ──▶ INPROGRESS ──complete──▶ COMPLETED ──retention──▶ deleted by TTL
 //!               │  └──release──▶ absent
 //!               └──lease over──▶ INPROGRESS of another claimer
 //! ```
@@ -18,11 +24,11 @@ use aws_sdk_dynamodb::{
     },
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
+use aws_smithy_types::error::operation::BuildError;
 use uuid::Uuid;
 
 use crate::{
-    aws::DynamoDb,
-    error::{Step, Unavailable},
+    aws::{CallError, DynamoDb},
     event::{Event, Kind},
 };
 
@@ -32,13 +38,13 @@ pub const DELIVERY_ID: &str = "delivery_id";
 pub const STATUS: &str = "status";
 /// When the lease ends, in Unix milliseconds.
 pub const IN_PROGRESS_EXPIRATION: &str = "in_progress_expiration";
-/// When the record may be forgotten, in Unix seconds: the table's TTL attribute.
+/// When the record expires, in Unix seconds: the table's TTL attribute.
 pub const EXPIRATION: &str = "expiration";
-/// The claimer, random for each claim.
+/// A random id of the claim.
 pub const CLAIMED_BY: &str = "claimed_by";
-/// The job that a contact belongs to; of completed contacts that name one.
+/// The contact's job, where it names one. In `COMPLETED` records of contacts only.
 pub const JOB_ID: &str = "job_id";
-/// By what a contact can be recognised again; of completed contacts.
+/// The keys by which a contact is recognised when its job is reconciled. In `COMPLETED` records only.
 pub const CONTACT_KEYS: &str = "contact_keys";
 /// The digest of event type and payload.
 pub const VALIDATION: &str = "validation";
@@ -54,24 +60,24 @@ pub struct Deliveries {
     retention: Duration,
 }
 
-/// What a claim comes to.
+/// The result of a claim.
 #[derive(Debug)]
 pub enum Claim {
-    /// The delivery is ours until the lease ends.
+    /// The claim holds until the lease ends.
     Granted(Lease),
-    /// An earlier attempt completed it.
+    /// An earlier attempt completed the delivery.
     Completed {
-        /// Whether that attempt carried the same event; if not, the id was used twice.
+        /// Whether it was the same event. If not, two events have one delivery id.
         same_event: bool,
     },
-    /// Another invocation is at work on it.
+    /// Another invocation works on the delivery.
     InFlight {
-        /// When that one's lease ends, in Unix milliseconds.
+        /// When its lease ends, in Unix milliseconds.
         lease_ends_ms: i64,
     },
 }
 
-/// The right to act on one delivery, for a limited time. Only a granted claim makes one.
+/// The right to act on one delivery, for a limited time. Only a granted claim constructs one.
 #[derive(Debug)]
 pub struct Lease {
     delivery_id: String,
@@ -80,8 +86,7 @@ pub struct Lease {
     ends_ms: i64,
 }
 
-/// A completion mark that is due, and what it records. Only a lease becomes one, and it can no
-/// longer be released then.
+/// A completion mark that is due. Only a lease turns into one, and can then no longer be released.
 #[derive(Debug)]
 #[must_use = "until the mark is written, a second attempt sends a second message"]
 pub struct Completion {
@@ -91,7 +96,7 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// The delivery that it is for.
+    /// The id of the delivery.
     #[must_use]
     pub fn delivery_id(&self) -> &str {
         &self.lease.delivery_id
@@ -99,17 +104,17 @@ impl Completion {
 }
 
 impl Lease {
-    /// The delivery that it is for.
+    /// The id of the delivery.
     #[must_use]
     pub fn delivery_id(&self) -> &str {
         &self.delivery_id
     }
 
-    /// Turns the lease into the completion mark of `event`, which is durable now. The mark of a
-    /// contact also records by what the contact can be recognised when its job is reconciled; the
-    /// record stays under the kilobyte that a write costs anyway.
+    /// Turns the lease into the completion mark of `event`, which must be durable. The mark of a contact
+    /// also holds its job and its keys, by which a reconciliation recognises it. The record stays under
+    /// one kilobyte, so that it costs one write unit.
     pub fn into_completion(self, event: &Event<'_>) -> Completion {
-        /// TitanX's job ids are UUIDs. One of unforeseen length is not worth a second kilobyte.
+        /// TitanX's job ids are UUIDs. A longer one is not worth a second write unit.
         const MAX_JOB_ID: usize = 128;
         let (job_id, contact_keys) = match &event.kind {
             Kind::ContactScored(contact) => (contact.job_id.as_deref(), contact.keys()),
@@ -124,7 +129,7 @@ impl Lease {
         }
     }
 
-    /// What is left of it at `now_ms` (Unix milliseconds); zero once it is over.
+    /// The time that is left at `now_ms` (Unix milliseconds); zero once the lease is over.
     #[must_use]
     pub fn left(&self, now_ms: i64) -> Duration {
         let left_ms = u64::try_from(self.ends_ms.saturating_sub(now_ms)).unwrap_or(0);
@@ -153,14 +158,14 @@ impl Deliveries {
     ///
     /// # Errors
     ///
-    /// When the table cannot be asked, or its answer is no record of ours. The claim may stand all
-    /// the same; it ends with its lease.
+    /// When the table does not answer, or holds a record that this program did not write. The claim may
+    /// have been written all the same; it then ends with its lease.
     pub async fn claim(
         &self,
         event: &Event<'_>,
         now_ms: i64,
         lease_ends_ms: i64,
-    ) -> Result<Claim, Unavailable> {
+    ) -> Result<Claim, DeliveriesError> {
         let lease = Lease {
             delivery_id: event.id.to_string(),
             digest: event.digest(),
@@ -178,27 +183,30 @@ impl Deliveries {
                 (":in_progress", text(IN_PROGRESS)),
             ])))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(|error| Unavailable::new(Step::Claim, error))?;
+            .build()?;
         match self.dynamodb.put_item.call(put).await {
             Ok(_) => Ok(Claim::Granted(lease)),
             Err(error) => match error.service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(failed)) => {
                     lease.against(failed.item())
                 }
-                _ => Err(Unavailable::new(Step::Claim, error)),
+                _ => Err(error.into()),
             },
         }
     }
 
-    /// Marks the delivery completed. Unconditional: the event is already durable, whoever owns the
-    /// claim by now. And it writes the record anew, since an update of one that was released
-    /// meanwhile would leave a record that never expires.
+    /// Marks the delivery completed. Unconditional: the event is already durable, whoever owns the claim.
+    /// It replaces the record, since an update of one that was released meanwhile would leave a record
+    /// without an expiration.
     ///
     /// # Errors
     ///
-    /// When the table cannot be written; the event itself is durable.
-    pub async fn complete(&self, completion: Completion, now_ms: i64) -> Result<(), Unavailable> {
+    /// When the record could not be written. The event itself is durable.
+    pub async fn complete(
+        &self,
+        completion: Completion,
+        now_ms: i64,
+    ) -> Result<(), DeliveriesError> {
         let Completion {
             lease,
             job_id,
@@ -214,20 +222,19 @@ impl Deliveries {
         let put = PutItemInput::builder()
             .table_name(&self.table)
             .set_item(Some(item))
-            .build()
-            .map_err(|error| Unavailable::new(Step::Complete, error))?;
-        let put = self.dynamodb.put_item.call(put).await;
-        put.map(|_| ())
-            .map_err(|error| Unavailable::new(Step::Complete, error))
+            .build()?;
+        self.dynamodb.put_item.call(put).await?;
+        Ok(())
     }
 
-    /// Gives the claim back, so that the next attempt need not wait for the lease to end. Only if
-    /// it is still ours and in progress, lest it delete what a later holder completed.
+    /// Releases the claim, so that the next attempt need not wait for the lease to end. Conditional on
+    /// the record's being the claim's own and in progress, since another invocation may have completed
+    /// the delivery.
     ///
     /// # Errors
     ///
-    /// When the table cannot be written; the claim then ends with its lease.
-    pub async fn release(&self, lease: &Lease) -> Result<(), Unavailable> {
+    /// When the record could not be deleted. The claim then ends with its lease.
+    pub async fn release(&self, lease: &Lease) -> Result<(), DeliveriesError> {
         let delete = DeleteItemInput::builder()
             .table_name(&self.table)
             .key(DELIVERY_ID, text(&lease.delivery_id))
@@ -237,13 +244,12 @@ impl Deliveries {
                 (":us", text(&lease.claimed_by)),
                 (":in_progress", text(IN_PROGRESS)),
             ])))
-            .build()
-            .map_err(|error| Unavailable::new(Step::Release, error))?;
+            .build()?;
         match self.dynamodb.delete_item.call(delete).await {
             Ok(_) => Ok(()),
             Err(error) => match error.service_error() {
                 Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(Unavailable::new(Step::Release, error)),
+                _ => Err(error.into()),
             },
         }
     }
@@ -278,20 +284,20 @@ fn attributes<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
         .into()
 }
 
-/// Who may claim, along the life of a record: nobody has it yet; or it is past its retention, and
-/// TTL, which lags by days, has not deleted it; or its claimer has let the lease run out.
+/// Condition expression of a claim: there is no record; or it has expired, but TTL, which lags by days,
+/// has not deleted it yet; or it is in progress and its lease is over.
 ///
-/// Of the attributes only `status` is a reserved word and needs a placeholder; each placeholder is
-/// hashed and signed with every claim.
+/// `status` is the only reserved word among the attributes. The others need no placeholder, which
+/// would be hashed and signed with every claim.
 const CLAIMABLE: &str = "attribute_not_exists(delivery_id) \
     OR expiration < :now_s \
     OR (#status = :in_progress AND in_progress_expiration < :now_ms)";
 
 impl Lease {
-    /// What this claim comes to against the record that stood in its way.
-    fn against(self, record: Option<&Item>) -> Result<Claim, Unavailable> {
+    /// The result of this claim when `record` failed its condition.
+    fn against(self, record: Option<&Item>) -> Result<Claim, DeliveriesError> {
         let attribute = |name: &str| record?.get(name)?.as_s().ok().map(String::as_str);
-        // A write of ours was repeated because its answer was lost.
+        // The SDK repeated the write because the answer to it was lost: the record is this claim's own.
         if attribute(CLAIMED_BY) == Some(&self.claimed_by) {
             return Ok(Claim::Granted(self));
         }
@@ -303,12 +309,24 @@ impl Lease {
                 same_event: attribute(VALIDATION).is_none_or(|digest| digest == self.digest),
             }),
             (Some(IN_PROGRESS), Some(lease_ends_ms)) => Ok(Claim::InFlight { lease_ends_ms }),
-            _ => Err(Unavailable::new(Step::Claim, ForeignRecord)),
+            _ => Err(DeliveriesError::UnknownRecord),
         }
     }
 }
 
-/// A record that this program did not write. It is not for us to say what it means.
+/// Why the deliveries table could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("the table holds a record of unknown form under this delivery id")]
-struct ForeignRecord;
+pub enum DeliveriesError {
+    /// A record could not be written.
+    #[error(transparent)]
+    Put(#[from] CallError<PutItemError>),
+    /// A record could not be deleted.
+    #[error(transparent)]
+    Delete(#[from] CallError<DeleteItemError>),
+    /// The SDK does not take the request.
+    #[error(transparent)]
+    Request(#[from] BuildError),
+    /// The table holds a record that this program did not write, so its meaning is unknown.
+    #[error("the table holds a record of unknown form under this delivery id")]
+    UnknownRecord,
+}

@@ -1,7 +1,30 @@
-//! TitanX's events: from verified bytes to an [`Event`], or to the reason why it is not understood.
+//! TitanX's events: from verified bytes to an [`Event`], or to the reason why they are none.
 //!
-//! The wire types are private and borrow from the body; the payload of a contact is never taken
-//! apart. Pure: no I/O, and the time is an argument.
+//! The body is read in two passes of the JSON parser: one over the envelope, which leaves the payload
+//! as it is, and one over the payload, for the few members that are needed. Both borrow from the body.
+//! No I/O, and the time is an argument.
+//!
+//! ```
+//! use titanx_receiver::{
+//!     event::{Event, Kind},
+//!     signature::{Signature, Verifier, sign},
+//! };
+//!
+//! let body = br#"{
+//!     "payload": {"jobId": "job-1", "phone": "+1 202-555-0101"},
+//!     "eventType": "job.contact.scored",
+//!     "timestamp": 1767614400000,
+//!     "apiVersion": "v2",
+//!     "id": "delivery-1"
+//! }"#;
+//! let signature = Signature::parse(&sign("wh_sk_example", body)).unwrap();
+//! let verified = Verifier::new(["wh_sk_example"]).verify(body, &signature).unwrap();
+//!
+//! let event = Event::parse(verified, 1_767_000_000_000).unwrap();
+//! assert_eq!(event.id.as_str(), "delivery-1");
+//! let Kind::ContactScored(contact) = event.kind else { unreachable!() };
+//! assert_eq!(contact.job_id.as_deref(), Some("job-1"));
+//! ```
 
 use std::{borrow::Cow, fmt};
 
@@ -12,24 +35,24 @@ use sha2::{Digest, Sha256};
 
 use crate::{contact::Contact, signature::Verified};
 
-/// Common parsers read no deeper (`serde_json` exactly so), hence a consumer could not read such a
+/// `serde_json` and other common parsers refuse to read deeper, so no consumer could read such a
 /// contact.
 const MAX_DEPTH: usize = 127;
 
 /// `eventType` of a scored contact.
 pub const CONTACT_SCORED: &str = "job.contact.scored";
-/// `eventType` of a finished job.
+/// `eventType` of a completed job.
 pub const JOB_COMPLETED: &str = "job.completed";
 /// The only `apiVersion` that is understood.
 pub const API_VERSION: &str = "v2";
 
-/// The id under which TitanX delivers an event, the same across its retries: 1 to 128 letters,
-/// digits and ASCII punctuation, which is what SQS takes as a deduplication id.
+/// The id of a delivery, the same for each of TitanX's retries: 1 to 128 ASCII letters, digits and
+/// punctuation characters, as SQS requires of a deduplication id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DeliveryId<'a>(Cow<'a, str>);
 
 impl<'a> DeliveryId<'a> {
-    /// Takes an id; `None` when it is not usable as one.
+    /// `None` when `id` cannot be a deduplication id.
     pub fn new(id: impl Into<Cow<'a, str>>) -> Option<Self> {
         let id = id.into();
         is_queue_token(&id).then_some(Self(id))
@@ -48,7 +71,7 @@ impl fmt::Display for DeliveryId<'_> {
     }
 }
 
-/// Whether SQS takes `text` as a deduplication or group id.
+/// Whether SQS accepts `text` as a deduplication or group id.
 #[must_use]
 pub fn is_queue_token(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -69,19 +92,19 @@ pub struct Event<'a> {
     payload: &'a str,
 }
 
-/// What an [`Event`] tells.
+/// What an [`Event`] reports.
 #[derive(Debug)]
 pub enum Kind<'a> {
     /// A contact was scored; the contact itself stays in [`Event::body`].
     ContactScored(Contact<'a>),
     /// A job reached its terminal state.
-    JobCompleted(FinishedJob<'a>),
+    JobCompleted(CompletedJob<'a>),
 }
 
-/// The bookkeeping that `job.completed` carries, verbatim.
+/// A completed job, as `job.completed` describes it, verbatim.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FinishedJob<'a> {
+pub struct CompletedJob<'a> {
     /// The job's id: not empty, and short enough for a key (2,048 bytes).
     #[serde(borrow)]
     pub job_id: Cow<'a, str>,
@@ -91,7 +114,7 @@ pub struct FinishedJob<'a> {
     /// Free text, often missing for jobs made through the API.
     #[serde(borrow)]
     pub job_name: Option<Cow<'a, str>>,
-    /// An open set: whatever it says, the job is finished.
+    /// An open set. Whatever it says, the job is completed.
     #[serde(borrow)]
     pub job_status: Option<Cow<'a, str>>,
     /// ISO 8601, UTC.
@@ -99,8 +122,8 @@ pub struct FinishedJob<'a> {
     pub modified_at: Option<Cow<'a, str>>,
 }
 
-impl FinishedJob<'_> {
-    /// Whether a DynamoDB item can hold it: a key of 1 to 2,048 bytes, and all of it in 400 KB.
+impl CompletedJob<'_> {
+    /// Whether a DynamoDB item can hold it: the key is 1 to 2,048 bytes, and the item at most 400 KB.
     fn fits_a_record(&self) -> bool {
         const MAX_TEXT_BYTES: usize = 390_000;
         let texts = [
@@ -114,7 +137,7 @@ impl FinishedJob<'_> {
     }
 }
 
-/// A signed event that was not understood, and what could be read of it all the same.
+/// A signed body that was not understood, and what could still be read of it.
 #[derive(Debug)]
 pub struct NotUnderstood<'a> {
     /// Why.
@@ -128,23 +151,23 @@ pub struct NotUnderstood<'a> {
 pub enum Reason {
     /// The body is not JSON, or not UTF-8.
     NotJson,
-    /// A member of envelope or payload is missing, mistyped, doubled or too long to be kept, or all
-    /// is nested too deep.
+    /// A member of envelope or payload is missing, of another type, repeated or too long for a record,
+    /// or the JSON is nested too deep.
     NotEnvelope,
-    /// The id is none that a [`DeliveryId`] can be.
+    /// The id cannot be a [`DeliveryId`].
     UnusableId,
     /// An `apiVersion` other than [`API_VERSION`].
     UnknownApiVersion,
     /// An `eventType` that this version does not know.
     UnknownEventType,
-    /// Older than the memory of deliveries: it could be a replay of an id already forgotten.
+    /// Older than the deliveries table remembers, so it could be a replay of a forgotten delivery.
     Stale,
-    /// The id was used before, by an event of another type or with another payload.
+    /// An event of another type or with another payload has used the id before.
     IdReused,
 }
 
 impl Reason {
-    /// The name it bears in messages and logs.
+    /// Its name in messages and log lines.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -160,11 +183,11 @@ impl Reason {
 }
 
 impl<'a> Event<'a> {
-    /// Understands a signed body; an event from before `oldest_ms` (Unix milliseconds) is stale.
+    /// Parses a signed body. An event from before `oldest_ms` (Unix milliseconds) is stale.
     ///
     /// # Errors
     ///
-    /// [`NotUnderstood`] for whatever belongs in quarantine.
+    /// [`NotUnderstood`] when the body belongs in quarantine.
     pub fn parse(body: Verified<'a>, oldest_ms: i64) -> Result<Self, NotUnderstood<'a>> {
         let Ok(body) = std::str::from_utf8(body.bytes()) else {
             return Err(NotUnderstood {
@@ -175,12 +198,12 @@ impl<'a> Event<'a> {
         Self::read(body, oldest_ms)
     }
 
-    /// The event of a contact of `job_id` that an operator fetched from TitanX, in an envelope of
-    /// the operator's own making: it came over TLS from whom it was asked, so nothing is signed.
+    /// Parses an envelope that the operator built around a contact of `job_id`. Nothing is signed: the
+    /// contact was fetched from TitanX over TLS.
     ///
     /// # Errors
     ///
-    /// [`NotUnderstood`] when the contact is none that a queue's consumer could read.
+    /// [`NotUnderstood`] when a consumer of the queue could not read the contact.
     pub fn backfilled(envelope: &'a str, job_id: &str) -> Result<Self, NotUnderstood<'a>> {
         let mut event = Self::read(envelope, i64::MIN)?;
         if let Kind::ContactScored(contact) = &mut event.kind {
@@ -231,8 +254,8 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// What makes two deliveries of one id the same: a digest of event type and payload. Not of
-    /// the whole body, since a retry may carry another timestamp.
+    /// The digest of event type and payload, by which two deliveries with one id are told to be the
+    /// same. It leaves out the rest of the body, since a retry may have another timestamp.
     #[must_use]
     pub fn digest(&self) -> String {
         let digest = Sha256::new()
@@ -262,7 +285,7 @@ fn understand<'a>(
             .map_err(|_| Reason::NotEnvelope),
         JOB_COMPLETED => serde_json::from_str(payload.get())
             .ok()
-            .filter(FinishedJob::fits_a_record)
+            .filter(CompletedJob::fits_a_record)
             .map(Kind::JobCompleted)
             .ok_or(Reason::NotEnvelope),
         _ => Err(Reason::UnknownEventType),
@@ -283,7 +306,7 @@ fn reason_of(error: &serde_json::Error) -> Reason {
     }
 }
 
-/// The id of an envelope that is otherwise wrong.
+/// The id of an envelope that is invalid otherwise.
 fn read_id(body: &str) -> Option<DeliveryId<'_>> {
     #[derive(Deserialize)]
     struct Identified<'a> {
@@ -295,7 +318,7 @@ fn read_id(body: &str) -> Option<DeliveryId<'_>> {
         .and_then(|Identified { id }| DeliveryId::new(id))
 }
 
-/// Reads a JSON object. Of a list serde would take one item for each member.
+/// Parses a JSON object. serde would also accept an array, with one item for each member.
 fn read_object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Reason> {
     let object = serde_json::from_str(json).map_err(|error| reason_of(&error))?;
     if !json.trim_start().starts_with('{') {
@@ -306,8 +329,8 @@ fn read_object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Reason> {
 
 /// Whether the objects and arrays of a valid JSON text nest no deeper than [`MAX_DEPTH`].
 fn is_shallow(json: &str) -> bool {
-    // So few cannot nest deeper, whatever of them stands in strings. Hardly a contact has more,
-    // so this spares the careful count, which takes twice as much.
+    // As few as this cannot nest deeper, even if some are part of strings. Nearly every contact has
+    // fewer, which saves the exact count: that takes twice as long.
     let openings = json.bytes().filter(|it| matches!(it, b'{' | b'['));
     openings.count() <= MAX_DEPTH || depth(json) <= MAX_DEPTH
 }

@@ -1,8 +1,7 @@
-//! What a gateway hands to a Lambda function, and what it takes back.
+//! Events of HTTP gateways, and the responses to them.
 //!
-//! API Gateway's HTTP API (v2) and REST API (v1), function URLs and load balancers wrap the same
-//! two things in different JSON: the sender's headers and the body. Only the signature header and
-//! the body are kept.
+//! API Gateway's HTTP API (v2) and REST API (v1), function URLs and load balancers send the headers
+//! and the body of a request in different JSON. Only the signature header and the body are kept.
 //!
 //! `lambda_http` reads these events too, header values outside ASCII included. Its types are not
 //! used because some events get no answer through them, or another one. Each point is held by a
@@ -17,30 +16,30 @@
 //! - The event is copied, and then parsed as each kind of gateway's until one fits: three or more
 //!   times the memory of the body, which is read once here.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
     ser::SerializeMap,
 };
 use serde_json::value::RawValue;
 
-use crate::signature::SIGNATURE_HEADER;
+use crate::signature::{SIGNATURE_HEADER, Signature};
 
-/// A webhook request as the sender made it, before anything is believed about it.
+/// A request as the sender made it, not verified yet.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// The value of `X-TitanX-Signature`; `None` when it is missing or stands there more than once.
-    pub signature: Option<String>,
+    /// The signature in `X-TitanX-Signature`; `None` when the header is missing, malformed or repeated.
+    pub signature: Option<Signature>,
     /// The exact bytes of the body; `None` when the gateway's Base64 does not decode.
     pub body: Option<Vec<u8>>,
-    /// How the gateway wants its answer laid out.
+    /// The form of response that the gateway expects.
     layout: Layout,
 }
 
-/// What else than status and body the gateway's answer has, and where its headers go.
+/// The form of response that a gateway expects.
 #[derive(Debug, Default, Clone, Copy)]
 enum Layout {
     /// A REST API, or an HTTP API with payload version 1.0.
@@ -54,17 +53,17 @@ enum Layout {
 }
 
 impl Request {
-    /// Reads a gateway's event. One of no known shape is a request without signature and body.
+    /// Parses a gateway's event. An event of unknown form is a request without signature and body.
     #[must_use]
     pub fn from_event(event: &str) -> Self {
         serde_json::from_str::<HttpEvent<'_>>(event)
             .ok()
-            // Of a list serde would take one item for each member.
+            // serde would also accept an array, with one item for each member.
             .filter(|_| event.trim_start().starts_with('{'))
             .map_or_else(Self::default, Self::from)
     }
 
-    /// Lays an answer out for the gateway that sent this request.
+    /// The response with `answer`, in the form that the gateway of this request expects.
     #[must_use]
     pub fn respond(&self, answer: Answer) -> Response {
         Response {
@@ -83,19 +82,15 @@ impl<'de> Deserialize<'de> for Request {
 impl From<HttpEvent<'_>> for Request {
     fn from(event: HttpEvent<'_>) -> Self {
         let layout = event.layout();
-        // REST events hold both maps; the plain one keeps but the last of repeated values.
-        let SignatureValues(mut values) = event
+        // REST APIs send both maps. The plain one has only the last of repeated values.
+        let values = event
             .multi_value_headers
-            .filter(|SignatureValues(values)| !values.is_empty())
+            .filter(|values| values.count > 0)
             .or(event.headers)
             .unwrap_or_default();
         let Text(text) = event.body.unwrap_or_default();
         Self {
-            signature: if values.len() == 1 {
-                values.pop()
-            } else {
-                None
-            },
+            signature: values.last.filter(|_| values.count == 1),
             body: if event.is_base64_encoded.unwrap_or(false) {
                 BASE64_STANDARD.decode(text).ok()
             } else {
@@ -106,12 +101,12 @@ impl From<HttpEvent<'_>> for Request {
     }
 }
 
-/// The members that the four kinds of event share, under the names they share.
+/// The members that are read of an event. The four kinds of gateway share them.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct HttpEvent<'a> {
-    /// The payload version of an HTTP API or function URL; in no other gateway's event. Kept as JSON:
-    /// a version of another type makes no event unreadable.
+    /// The payload version of an HTTP API or function URL. Kept as JSON, so that a version of another
+    /// type does not make the event unreadable.
     #[serde(borrow)]
     version: Option<&'a RawValue>,
     headers: Option<SignatureValues>,
@@ -144,7 +139,7 @@ struct RequestContext {
     elb: Option<IgnoredAny>,
 }
 
-/// A JSON string as bytes: unlike a `String` it may hold what is not Unicode (a lone surrogate).
+/// A JSON string as bytes. Unlike a `String` it can hold a lone surrogate.
 #[derive(Default)]
 struct Text(Vec<u8>);
 
@@ -164,9 +159,21 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// All values of the signature header in a map of headers, each a string or a list of strings.
+/// The values of the signature header in a map of headers, each a string or a list of strings.
 #[derive(Default)]
-struct SignatureValues(Vec<String>);
+struct SignatureValues {
+    /// How many there are.
+    count: usize,
+    /// The last of them, if it is well-formed.
+    last: Option<Signature>,
+}
+
+impl SignatureValues {
+    fn push(&mut self, value: &str) {
+        self.count += 1;
+        self.last = Signature::parse(value);
+    }
+}
 
 impl<'de> Deserialize<'de> for SignatureValues {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -177,22 +184,22 @@ impl<'de> Deserialize<'de> for SignatureValues {
                 f.write_str("a map of headers")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SignatureValues, A::Error> {
-                let mut values = Vec::new();
+                let mut values = SignatureValues::default();
                 while let Some(IsSignature(is_signature)) = map.next_key()? {
                     if is_signature {
-                        values.extend(map.next_value::<HeaderValue>()?.0);
+                        map.next_value_seed(HeaderValue(&mut values))?;
                     } else {
                         map.next_value::<IgnoredAny>()?;
                     }
                 }
-                Ok(SignatureValues(values))
+                Ok(values)
             }
         }
         deserializer.deserialize_map(HeadersVisitor)
     }
 }
 
-/// Whether a header's name, in whatever case, is the signature's.
+/// Whether a header's name is the signature's, in any case.
 struct IsSignature(bool);
 
 impl<'de> Deserialize<'de> for IsSignature {
@@ -213,33 +220,34 @@ impl<'de> Deserialize<'de> for IsSignature {
     }
 }
 
-/// A header's value: REST APIs and load balancers also give lists.
-struct HeaderValue(Vec<String>);
+/// Reads a header's value. REST APIs and load balancers also send lists.
+struct HeaderValue<'a>(&'a mut SignatureValues);
 
-impl<'de> Deserialize<'de> for HeaderValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ValueVisitor;
-        impl<'de> Visitor<'de> for ValueVisitor {
-            type Value = HeaderValue;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a string or a list of strings")
-            }
-            fn visit_str<E>(self, value: &str) -> Result<HeaderValue, E> {
-                Ok(HeaderValue(vec![value.to_owned()]))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<HeaderValue, A::Error> {
-                let mut values = Vec::new();
-                while let Some(value) = list.next_element()? {
-                    values.push(value);
-                }
-                Ok(HeaderValue(values))
-            }
-        }
-        deserializer.deserialize_any(ValueVisitor)
+impl<'de> DeserializeSeed<'de> for HeaderValue<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-/// An HTTP answer: status, JSON body and, where the sender shall come again, when.
+impl<'de> Visitor<'de> for HeaderValue<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a string or a list of strings")
+    }
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.0.push(value);
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(value) = list.next_element::<Cow<'_, str>>()? {
+            self.0.push(&value);
+        }
+        Ok(())
+    }
+}
+
+/// An HTTP answer: status, JSON body, and when to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status code.
@@ -250,7 +258,7 @@ pub struct Answer {
     pub retry_after: Option<u64>,
 }
 
-/// An [`Answer`] in the layout of the gateway that asked.
+/// An [`Answer`] in the form that a gateway expects.
 #[derive(Debug)]
 pub struct Response {
     layout: Layout,
@@ -328,6 +336,10 @@ mod tests {
 
     use super::*;
 
+    /// Two well-formed values of the header.
+    const SIGNATURE: &str = "YzzZKFd/hCf0djG3sdsaru2wIUTSgPQx4QB2M7OwMMI=";
+    const ANOTHER: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
     fn read(event: &Value) -> Request {
         Request::from_event(&event.to_string())
     }
@@ -349,29 +361,29 @@ mod tests {
             "x-titanx-signature",
             "X-TITANX-SIGNATURE",
         ] {
-            let request = read(&json!({"headers": {"a": "b", name: "s"}, "body": "x"}));
-            assert_eq!(request.signature.as_deref(), Some("s"));
+            let request = read(&json!({"headers": {"a": "b", name: SIGNATURE}, "body": "x"}));
+            assert!(request.signature.is_some());
         }
     }
 
     #[test]
     fn a_rest_event_holds_both_maps_and_counts_once() {
         let request = read(&json!({
-            "headers": {"X-TitanX-Signature": "s"},
-            "multiValueHeaders": {"X-TitanX-Signature": ["s"]},
+            "headers": {"X-TitanX-Signature": SIGNATURE},
+            "multiValueHeaders": {"X-TitanX-Signature": [SIGNATURE]},
         }));
-        assert_eq!(request.signature.as_deref(), Some("s"));
+        assert!(request.signature.is_some());
     }
 
     #[test]
     fn a_repeated_header_is_no_signature() {
         for headers in [
-            json!({"headers": {"X-TitanX-Signature": "s", "x-titanx-signature": "t"}}),
-            json!({"headers": {"X-TitanX-Signature": "t"},
-                   "multiValueHeaders": {"X-TitanX-Signature": ["s", "t"]}}),
+            json!({"headers": {"X-TitanX-Signature": SIGNATURE, "x-titanx-signature": ANOTHER}}),
+            json!({"headers": {"X-TitanX-Signature": ANOTHER},
+                   "multiValueHeaders": {"X-TitanX-Signature": [SIGNATURE, ANOTHER]}}),
             json!({"multiValueHeaders": {"X-TitanX-Signature": []}}),
         ] {
-            assert_eq!(read(&headers).signature, None, "{headers}");
+            assert!(read(&headers).signature.is_none(), "{headers}");
         }
     }
 
@@ -418,7 +430,7 @@ mod tests {
             r#"[{"x-titanx-signature": "s"}, null, "body", false, null]"#,
         ] {
             let request: Request = serde_json::from_str(event).unwrap();
-            assert_eq!(request.signature, None, "{event}");
+            assert!(request.signature.is_none(), "{event}");
         }
     }
 
@@ -455,8 +467,8 @@ mod tests {
     #[test]
     fn a_version_of_another_type_makes_no_event_unreadable() {
         for version in [json!(2), json!(null), json!({"major": 2})] {
-            let event = json!({"version": version, "headers": {"x-titanx-signature": "s"}});
-            assert_eq!(read(&event).signature.as_deref(), Some("s"), "{event}");
+            let event = json!({"version": version, "headers": {"x-titanx-signature": SIGNATURE}});
+            assert!(read(&event).signature.is_some(), "{event}");
         }
     }
 
@@ -496,7 +508,7 @@ mod tests {
         use lambda_http::request::from_str;
         use serde_json::{Value, json};
 
-        use super::{Request, read};
+        use super::{ANOTHER, Request, SIGNATURE, read};
 
         /// An HTTP API's event with these headers.
         fn http_api(headers: &Value) -> Value {
@@ -524,13 +536,13 @@ mod tests {
 
         #[test]
         fn they_read_a_header_value_outside_ascii() {
-            let event = http_api(&json!({"x-name": "Zo\u{eb}", "x-titanx-signature": "s"}));
+            let event = http_api(&json!({"x-name": "Zo\u{eb}", "x-titanx-signature": SIGNATURE}));
             let request = from_str(&event.to_string()).unwrap();
             assert_eq!(
                 request.headers()["x-name"].as_bytes(),
                 "Zo\u{eb}".as_bytes()
             );
-            assert_eq!(request.headers()["x-titanx-signature"], "s");
+            assert_eq!(request.headers()["x-titanx-signature"], SIGNATURE);
             assert_eq!(&request.body()[..], b"body");
         }
 
@@ -538,9 +550,9 @@ mod tests {
         fn they_fail_on_a_newline_in_a_value_and_on_a_blank_in_a_name() {
             for odd in [json!({"x-note": "a\nb"}), json!({"x note": "a"})] {
                 let mut event = http_api(&odd);
-                event["headers"]["x-titanx-signature"] = "s".into();
+                event["headers"]["x-titanx-signature"] = SIGNATURE.into();
                 assert!(from_str(&event.to_string()).is_err(), "{event}");
-                assert_eq!(read(&event).signature.as_deref(), Some("s"), "{event}");
+                assert!(read(&event).signature.is_some(), "{event}");
                 assert_eq!(read(&event).body.unwrap(), b"body");
             }
         }
@@ -548,17 +560,17 @@ mod tests {
         #[test]
         fn they_fail_on_an_event_of_no_known_shape() {
             assert!(from_str("{}").is_err());
-            assert_eq!(Request::from_event("{}").signature, None);
+            assert!(Request::from_event("{}").signature.is_none());
         }
 
         #[test]
         fn they_keep_the_last_value_of_a_rest_api_s_repeated_header() {
             let name = "X-TitanX-Signature";
-            let event = rest_api(&json!({name: "t"}), &json!({name: ["s", "t"]}));
+            let event = rest_api(&json!({name: "t"}), &json!({name: [SIGNATURE, ANOTHER]}));
             let request = from_str(&event.to_string()).unwrap();
             let values: Vec<_> = request.headers().get_all(name).iter().collect();
             assert_eq!(values, ["t"]);
-            assert_eq!(read(&event).signature, None);
+            assert!(read(&event).signature.is_none());
         }
 
         #[test]

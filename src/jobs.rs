@@ -1,5 +1,5 @@
-//! The jobs table: which jobs are finished. One record a job, never deleted, so that a user
-//! interface or a pipe can follow the table's stream.
+//! The jobs table: one record for each completed job. Records do not expire, and the table has a stream
+//! that a user interface or a pipe can follow.
 
 use std::fmt::Write;
 
@@ -7,11 +7,11 @@ use aws_sdk_dynamodb::{
     operation::update_item::{UpdateItemError, UpdateItemInput},
     types::AttributeValue,
 };
+use aws_smithy_types::error::operation::BuildError;
 
 use crate::{
-    aws::DynamoDb,
-    error::{Step, Unavailable},
-    event::{Event, FinishedJob},
+    aws::{CallError, DynamoDb},
+    event::{CompletedJob, Event},
 };
 
 /// The table's key attribute.
@@ -20,13 +20,13 @@ pub const JOB_ID: &str = "job_id";
 pub const NAME: &str = "name";
 /// The job's type, for example `scoring`.
 pub const TYPE: &str = "type";
-/// TitanX's own word for how the job ended.
+/// The status that TitanX gives the job, verbatim.
 pub const STATUS: &str = "status";
-/// When TitanX last changed the job, as it writes it (ISO 8601).
+/// When TitanX last changed the job (ISO 8601, verbatim).
 pub const MODIFIED_AT: &str = "modified_at";
 /// The event's timestamp, in Unix milliseconds.
 pub const COMPLETED_AT: &str = "completed_at";
-/// The delivery that told of it.
+/// The delivery that reported it.
 pub const DELIVERY_ID: &str = "delivery_id";
 
 /// The table of jobs.
@@ -43,17 +43,18 @@ impl Jobs {
         Self { dynamodb, table }
     }
 
-    /// Marks `job` done, as `event` tells it. A job never seen before is recorded all the same; a
-    /// record made by a newer event stays as it is, which is success too.
+    /// Marks `job` completed, as `event` reports it. The job need not be known before. A record of a newer
+    /// event is left as it is, and that is a success.
     ///
     /// # Errors
     ///
-    /// When the table cannot be written. It may have been all the same; to say it again is safe.
-    pub async fn mark_done(
+    /// When DynamoDB refuses, fails or does not answer. The record may have been written all the same;
+    /// repeating the call is safe.
+    pub async fn mark_completed(
         &self,
-        job: &FinishedJob<'_>,
+        job: &CompletedJob<'_>,
         event: &Event<'_>,
-    ) -> Result<(), Unavailable> {
+    ) -> Result<(), JobsError> {
         let attributes = [
             ("#name", ":name", NAME, job.job_name.as_deref()),
             ("#type", ":type", TYPE, job.job_type.as_deref()),
@@ -90,17 +91,25 @@ impl Jobs {
                 .expression_attribute_names(name_placeholder, name)
                 .expression_attribute_values(placeholder, AttributeValue::S(value.to_owned()));
         }
-        let update = update
-            .update_expression(expression)
-            .build()
-            .map_err(|error| Unavailable::new(Step::MarkDone, error))?;
+        let update = update.update_expression(expression).build()?;
         match self.dynamodb.update_item.call(update).await {
             Ok(_) => Ok(()),
             Err(error) => match error.service_error() {
-                // The record was made by a newer event.
+                // The record is of a newer event.
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(Unavailable::new(Step::MarkDone, error)),
+                _ => Err(error.into()),
             },
         }
     }
+}
+
+/// Why a job's record could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsError {
+    /// DynamoDB refused, failed or did not answer.
+    #[error(transparent)]
+    Update(#[from] CallError<UpdateItemError>),
+    /// The SDK does not take the request.
+    #[error(transparent)]
+    Request(#[from] BuildError),
 }

@@ -1,9 +1,9 @@
-//! One invocation under Lambda's runtime: the answer is posted first, and what follows it is done
-//! before the next event is asked for.
+//! An invocation under `lambda_runtime`: the answer is posted first, then the completion mark is
+//! written, and only then the next event is asked for.
 //!
-//! `lambda_runtime` posts what the handler returns, and a layer around it wraps both. So [`answer`],
-//! the handler, leaves the [`FollowUp`] with its task, and [`AnswerFirst`], the layer, does it once
-//! the answer was posted. Lambda freezes an environment only when the next event is asked for.
+//! `lambda_runtime` posts what the handler returns, inside of the layers around it. So the handler,
+//! [`answer`], leaves the [`FollowUp`] in a task-local, and the layer, [`AnswerFirst`], runs it once
+//! the answer is posted. Lambda does not freeze the environment before the next event is asked for.
 
 use std::{
     cell::Cell,
@@ -26,11 +26,11 @@ use crate::{
 };
 
 tokio::task_local! {
-    /// What follows the answer of the invocation that is being handled.
+    /// The follow-up of the invocation that this task handles.
     static FOLLOW_UP: Cell<Option<FollowUp>>;
 }
 
-/// The handler of an invocation, to be wrapped in [`AnswerFirst`].
+/// The handler of an invocation, for a runtime with the layer [`AnswerFirst`].
 ///
 /// # Errors
 ///
@@ -43,18 +43,19 @@ pub async fn answer(
     receiver: Arc<Receiver>,
     event: LambdaEvent<Request>,
 ) -> Result<Response, Error> {
-    let handled = receiver.handle(event.payload, event.context.deadline);
+    let LambdaEvent { payload, context } = event;
+    let handled = receiver.handle(payload, context.request_id, context.deadline);
     let (response, follow_up) = handled.await;
     FOLLOW_UP.with(|slot| slot.set(Some(follow_up)));
     Ok(response)
 }
 
-/// The layer of the runtime that does what follows an answer after it was posted.
+/// The layer that runs a [`FollowUp`] after its answer is posted.
 ///
-/// If it cannot be posted, the Runtime API is out of reach: what follows is done all the same, since
-/// the event is durable, and then the process is asked to end. The runtime itself would go on with
-/// one worker less. It is asked to end too when the session of its credentials has expired: Lambda
-/// gives an environment credentials once, so no later delivery could be accepted in it.
+/// It requests a shutdown of the process in two cases. If the answer cannot be posted, the Runtime API
+/// is out of reach, and `lambda_runtime` would go on with one worker less; the follow-up runs all the
+/// same, since the event is durable. If the session of the AWS credentials has expired, no later
+/// delivery could be accepted: Lambda gives an environment its credentials only once.
 #[derive(Debug, Clone)]
 pub struct AnswerFirst {
     receiver: Arc<Receiver>,
@@ -63,7 +64,7 @@ pub struct AnswerFirst {
 }
 
 impl AnswerFirst {
-    /// The layer over a handler that answers by `receiver`, which calls `aws`.
+    /// The layer for a handler that answers with `receiver`, which calls `aws`.
     #[must_use]
     pub fn new(receiver: Arc<Receiver>, aws: Arc<Aws>, shutdown: Shutdown) -> Self {
         Self {
@@ -85,7 +86,7 @@ impl<S> Layer<S> for AnswerFirst {
     }
 }
 
-/// The service that [`AnswerFirst`] makes of the runtime's own.
+/// The service that [`AnswerFirst`] wraps around another.
 #[derive(Debug, Clone)]
 pub struct AnswerFirstService<S> {
     inner: S,

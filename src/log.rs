@@ -1,7 +1,8 @@
-//! One line for each delivery, written after it was answered. It names the delivery and what became
-//! of it; nothing of the payload, the body, the signature or a secret can get into it.
+//! The log: one line for each delivery, written after the answer, and a warning for each step that may
+//! fail without harm. A line holds ids, names of outcomes and errors; nothing of the payload, the body,
+//! the signature or a secret.
 
-use std::{fmt, panic};
+use std::{error::Error as StdError, fmt, panic};
 
 use tracing::{
     Event as LogEvent, Metadata, Subscriber, error,
@@ -22,11 +23,12 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Writes JSON lines to standard output from now on, at `level` (`AWS_LAMBDA_LOG_LEVEL`, else
-/// `INFO`); from other crates only warnings. Panics tell where, not what: a message may quote data.
+/// Starts to write JSON lines to standard output: this crate's at `level` (`AWS_LAMBDA_LOG_LEVEL`,
+/// `INFO` by default), other crates' warnings and errors. For a panic the line has only its location,
+/// since the message may quote personal data.
 ///
-/// Where `lambda_runtime` says that it cannot reach the Runtime API, or that it has lost a worker,
-/// `shutdown` is requested with that as its reason, instead of the line.
+/// When `lambda_runtime` logs that it cannot reach the Runtime API or has lost a worker, `shutdown` is
+/// requested for that reason, and the line is left out.
 pub fn init(level: Option<&str>, shutdown: &Shutdown) {
     let level = level.and_then(|level| level.parse().ok());
     let filter = Targets::new()
@@ -50,22 +52,22 @@ pub fn init(level: Option<&str>, shutdown: &Shutdown) {
     }));
 }
 
-/// Whether `lambda_runtime` says this where it polls for events, or watches over those who do. It
-/// warns there of nothing but an end: that the Runtime API refuses, or that a worker is gone. It
-/// then goes on with fewer workers, or asks again and again without a pause.
+/// Whether the loop of `lambda_runtime` that polls for events logs this as a warning or an error. It does
+/// so only when the Runtime API refuses or a worker has ended. It then goes on with fewer workers, or
+/// polls again and again without a pause.
 fn is_of_the_loop(event: &Metadata<'_>) -> bool {
     event.target() == "lambda_runtime::runtime" && *event.level() <= LevelFilter::WARN
 }
 
-/// Whether the process ends with what this event says, so that it is told as the reason why. When an
-/// answer could not be posted, `lambda_runtime` says so twice, and both times with the error; its
-/// other lines there, about an answer that the Runtime API refused, have none.
+/// Whether the process ends because of what this event reports, so that its reason is logged instead.
+/// For an answer that could not be posted, `lambda_runtime` logs two events with the field `error`. Its
+/// events about an answer that the Runtime API refused do not have that field.
 fn ends_the_process(event: &Metadata<'_>) -> bool {
     let of_posting = event.target() == "lambda_runtime::layers::api_client";
     is_of_the_loop(event) || of_posting && event.fields().field("error").is_some()
 }
 
-/// Hears of the failures of the runtime's loop, for which `lambda_runtime` has no other hook.
+/// Observes failures of the loop of `lambda_runtime`, which has no other hook for them.
 struct RuntimeFailures(Shutdown);
 
 impl<S: Subscriber> Layer<S> for RuntimeFailures {
@@ -77,7 +79,7 @@ impl<S: Subscriber> Layer<S> for RuntimeFailures {
     }
 }
 
-/// The two fields of a failure that are told.
+/// The two fields of a failure that become the reason of the shutdown.
 #[derive(Default)]
 struct Failure {
     message: String,
@@ -94,50 +96,83 @@ impl Visit for Failure {
     }
 }
 
-/// What is known of a delivery that may be told, gathered on its way.
+/// What may be logged of a delivery, gathered on its way.
 #[derive(Debug, Default)]
 pub struct Log {
+    request_id: Option<String>,
     delivery_id: Option<String>,
     event_type: Option<&'static str>,
     reason: Option<&'static str>,
 }
 
 impl Log {
-    /// The delivery was verified and understood.
+    /// The log of a delivery in the invocation with this id. [`Log::default`] is for a delivery that
+    /// comes in no invocation of Lambda.
+    #[must_use]
+    pub fn new(request_id: String) -> Self {
+        Self {
+            request_id: Some(request_id),
+            ..Self::default()
+        }
+    }
+
+    /// Notes the ids of a delivery that was verified and understood.
     pub fn understood(&mut self, event: &Event<'_>) {
         self.delivery_id = Some(event.id.to_string());
         self.event_type = Some(event.event_type());
     }
 
-    /// The delivery goes to quarantine.
+    /// Notes why the delivery goes to quarantine, and its id if it has a usable one.
     pub fn not_understood(&mut self, reason: Reason, id: Option<&DeliveryId<'_>>) {
         self.delivery_id = id.map(ToString::to_string);
         self.reason = Some(reason.as_str());
     }
 
-    /// Writes the line.
+    /// Logs that the event is durable, but its completion mark was not written.
+    pub fn completion_mark_failed(&self, delivery_id: &str, error: &(dyn StdError + 'static)) {
+        let request_id = self.request_id.as_deref();
+        warn!(request_id, delivery_id, error = %Chain(error), "completion mark failed");
+    }
+
+    /// Logs that a claim was not released, so that it ends with its lease.
+    pub fn release_failed(&self, delivery_id: &str, error: &(dyn StdError + 'static)) {
+        let request_id = self.request_id.as_deref();
+        warn!(request_id, delivery_id, error = %Chain(error), "release of the claim failed");
+    }
+
+    /// Writes the one line of the delivery.
     pub fn answered(&self, outcome: &Result<Receipt, Error>, status: u16) {
         let Self {
+            request_id,
             delivery_id,
             event_type,
             reason,
         } = self;
         /// One line; the level is part of a macro's name, so it cannot be an argument.
         macro_rules! line {
-            ($level:ident, $outcome:literal $(, $error:expr)?) => {
-                $level!(delivery_id, event_type, reason, outcome = $outcome, status
-                    $(, error = %Chain($error))?, "delivery answered")
+            ($level:ident, $outcome:literal, $message:literal $(, $error:expr)?) => {
+                $level!(request_id, delivery_id, event_type, reason, outcome = $outcome, status
+                    $(, error = %Chain($error))?, $message)
             };
         }
         match outcome {
-            Ok(Receipt::Accepted) => line!(info, "accepted"),
-            Ok(Receipt::Duplicate) => line!(info, "duplicate"),
-            Ok(Receipt::Quarantined) => line!(warn, "quarantined"),
-            Err(Error::InFlight { .. }) => line!(info, "in_flight"),
-            Err(Error::InvalidSignature) => line!(warn, "refused"),
-            Err(Error::TooLarge(_)) => line!(error, "too_large"),
-            Err(error @ Error::Unavailable(_)) => line!(error, "unavailable", error),
-            Err(Error::Panicked) => line!(error, "panicked"),
+            Ok(Receipt::Accepted) => line!(info, "accepted", "delivery accepted"),
+            Ok(Receipt::Duplicate) => line!(info, "duplicate", "duplicate of an accepted delivery"),
+            Ok(Receipt::Quarantined) => line!(warn, "quarantined", "delivery put in quarantine"),
+            Err(Error::InFlight { .. }) => {
+                line!(info, "in_flight", "another invocation holds the delivery");
+            }
+            Err(Error::InvalidSignature) => line!(warn, "refused", "invalid signature refused"),
+            Err(Error::TooLarge(_)) => line!(error, "too_large", "delivery too large for a queue"),
+            Err(error @ Error::Unavailable(_)) => {
+                line!(
+                    error,
+                    "unavailable",
+                    "delivery not accepted, TitanX retries",
+                    error
+                );
+            }
+            Err(Error::Panicked) => line!(error, "panicked", "handling of the delivery panicked"),
         }
     }
 }

@@ -1,17 +1,20 @@
-//! The two queues and the messages on them: scored contacts, and what was not understood.
+//! The two queues and their messages: scored contacts, and what is signed but not understood.
 
-use std::{borrow::Cow, collections::HashMap, error::Error as StdError};
+use std::{borrow::Cow, collections::HashMap};
 
-use aws_sdk_sqs::{operation::send_message::SendMessageInput, types::MessageAttributeValue};
+use aws_sdk_sqs::{
+    operation::send_message::{SendMessageError, SendMessageInput},
+    types::MessageAttributeValue,
+};
+use aws_smithy_types::error::operation::BuildError;
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::{
-    aws::Sqs,
-    error::{Step, Unavailable},
+    aws::{CallError, Sqs},
     event::{API_VERSION, DeliveryId, Event, Reason, is_queue_token},
 };
 
-/// What SQS takes in one message: body and attributes (names, types and values) together.
+/// The most that SQS takes in one message: body and attributes (names, types and values) together.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// A queue.
@@ -19,16 +22,14 @@ pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 pub struct Queue {
     sqs: Sqs,
     url: String,
-    /// What fails when sending to it does.
-    step: Step,
 }
 
-/// How a contact came to be on the queue.
+/// Where a contact on the queue came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// TitanX delivered it.
     Webhook,
-    /// An operator fetched it afterwards.
+    /// An operator fetched it from TitanX's API.
     Backfill,
 }
 
@@ -41,7 +42,7 @@ impl Source {
     }
 }
 
-/// A message that SQS can carry: neither too large nor of characters that it refuses.
+/// A message that SQS accepts: within its size, and without the characters that it refuses.
 #[derive(Debug)]
 pub struct Message<'a> {
     body: Cow<'a, str>,
@@ -57,13 +58,13 @@ struct Attribute<'a> {
     value: Cow<'a, str>,
 }
 
-/// The message would be larger than SQS takes.
+/// The message would be larger than [`MAX_MESSAGE_BYTES`].
 #[derive(Debug, thiserror::Error)]
-#[error("the delivery is larger than a queue takes")]
+#[error("the delivery is larger than an SQS message may be")]
 pub struct TooLarge;
 
 impl<'a> Message<'a> {
-    /// The message for a scored contact: the envelope exactly as signed, labelled.
+    /// The message for a scored contact: the envelope exactly as signed, with attributes.
     ///
     /// # Errors
     ///
@@ -95,10 +96,10 @@ impl<'a> Message<'a> {
         .checked()
     }
 
-    /// The message for what was signed but not understood: the exact bytes, and why.
+    /// The message for a body that is signed but not understood: its exact bytes, and the reason.
     ///
-    /// The attribute `encoding` says how the body holds them: `text` as they are; `base64` where
-    /// SQS would refuse the characters; `empty` where there are none, since SQS takes no empty body.
+    /// The attribute `encoding` says how the message holds them: `text`, as they are; `base64`, where
+    /// SQS would refuse the characters; `empty`, where there are none, since SQS takes no empty message.
     ///
     /// # Errors
     ///
@@ -138,35 +139,20 @@ impl<'a> Message<'a> {
 }
 
 impl Queue {
-    /// The queue of scored contacts at `url`; it is a FIFO queue if its URL ends so.
+    /// The queue at `url`. It is a FIFO queue if the URL ends in `.fifo`.
     #[must_use]
-    pub fn contacts(sqs: Sqs, url: String) -> Self {
-        Self {
-            sqs,
-            url,
-            step: Step::Send,
-        }
-    }
-
-    /// The queue at `url` for what was signed but not understood; a standard queue.
-    #[must_use]
-    pub fn quarantine(sqs: Sqs, url: String) -> Self {
-        Self {
-            sqs,
-            url,
-            step: Step::Park,
-        }
+    pub fn new(sqs: Sqs, url: String) -> Self {
+        Self { sqs, url }
     }
 
     /// Puts `message` on the queue; it is durable when this returns.
     ///
     /// # Errors
     ///
-    /// When SQS refuses, fails or does not answer. The message may be on the queue all the same.
-    pub async fn send(&self, message: Message<'_>) -> Result<(), Unavailable> {
+    /// [`QueueError`] when SQS refuses, fails or does not answer. The message may be on the queue all
+    /// the same.
+    pub async fn send(&self, message: Message<'_>) -> Result<(), QueueError> {
         let is_fifo = is_fifo(&self.url);
-        let unavailable =
-            |error: Box<dyn StdError + Send + Sync>| Unavailable::new(self.step, error);
         let mut attributes = HashMap::with_capacity(message.attributes.len());
         for Attribute {
             name,
@@ -177,8 +163,7 @@ impl Queue {
             let value = MessageAttributeValue::builder()
                 .data_type(data_type)
                 .string_value(value)
-                .build()
-                .map_err(|error| unavailable(error.into()))?;
+                .build()?;
             attributes.insert(name.to_owned(), value);
         }
         let send = SendMessageInput::builder()
@@ -187,22 +172,26 @@ impl Queue {
             .set_message_attributes(Some(attributes))
             .set_message_deduplication_id(owned(message.deduplication_id.filter(|_| is_fifo)))
             .set_message_group_id(owned(message.group_id.filter(|_| is_fifo)))
-            .build()
-            .map_err(|error| unavailable(error.into()))?;
-        let called = self.sqs.send_message.call(send).await;
-        let answer = called.map_err(|error| unavailable(error.into()))?;
-        // SQS has a message once it has named it.
-        answer
-            .message_id
-            .map(|_| ())
-            .ok_or_else(|| unavailable(NotNamed.into()))
+            .build()?;
+        let sent = self.sqs.send_message.call(send).await?;
+        // SQS has a message once it has given it an id.
+        sent.message_id.map(|_| ()).ok_or(QueueError::NoMessageId)
     }
 }
 
-/// Something that is not SQS answered 200.
+/// Why a message could not be sent.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer to SendMessage has no MessageId")]
-struct NotNamed;
+pub enum QueueError {
+    /// SQS refused, failed or did not answer.
+    #[error(transparent)]
+    Send(#[from] CallError<SendMessageError>),
+    /// The SDK does not take the request.
+    #[error(transparent)]
+    Request(#[from] BuildError),
+    /// Whatever answered 200 is not SQS.
+    #[error("the answer to SendMessage has no MessageId")]
+    NoMessageId,
+}
 
 fn owned(text: Option<&str>) -> Option<String> {
     text.map(ToOwned::to_owned)
@@ -224,7 +213,7 @@ fn number(name: &'static str, value: i64) -> Attribute<'static> {
     }
 }
 
-/// Whether the queue at `url` is a FIFO queue, which SQS tells by the name.
+/// Whether the queue at `url` is a FIFO queue: SQS requires the suffix of its name.
 #[must_use]
 #[expect(
     clippy::case_sensitive_file_extension_comparisons,
@@ -234,17 +223,17 @@ pub fn is_fifo(url: &str) -> bool {
     url.ends_with(".fifo")
 }
 
-/// Whether SQS carries every character of `text`.
+/// Whether SQS accepts every character of `text`.
 fn is_carried(text: &str) -> bool {
     !text.chars().any(|character| {
         matches!(character, '\0'..='\x08' | '\x0B' | '\x0C' | '\x0E'..='\x1F' | '\u{FFFE}' | '\u{FFFF}')
     })
 }
 
-/// The same JSON with the two characters that it may hold as they are, and SQS refuses, written as
-/// escapes. They can only stand in strings, since the text is JSON; so no contact is ever stuck.
+/// The same JSON, with U+FFFE and U+FFFF written as escapes. JSON may hold them as they are, but SQS
+/// refuses them. In valid JSON they are always part of a string, so an escape means the same.
 fn with_refused_characters_escaped(json: &str) -> Cow<'_, str> {
-    // One at a time: a search for a single character is a search for bytes, and several times as fast.
+    // Two searches: one for a single character is a search for bytes, and several times as fast.
     if json.contains('\u{FFFE}') || json.contains('\u{FFFF}') {
         let json = json.replace('\u{FFFE}', r"\ufffe");
         Cow::Owned(json.replace('\u{FFFF}', r"\uffff"))
@@ -368,9 +357,7 @@ mod tests {
             let pool = HttpPool::new(move || SharedHttpConnector::new(Answering(answer)));
             let aws = Aws::new(pool, &config).unwrap();
             let message = Message::quarantined(b"x", Reason::NotJson, None).unwrap();
-            let sent = Queue::quarantine(aws.sqs(), String::new())
-                .send(message)
-                .await;
+            let sent = Queue::new(aws.sqs(), String::new()).send(message).await;
             assert_eq!(sent.is_ok(), named, "{answer}");
         }
     }

@@ -4,19 +4,20 @@
 //! read again: a rotation is taken up without a new deployment and without losing an event.
 
 use std::{
-    error::Error as StdError,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueInput;
+use aws_sdk_secretsmanager::operation::get_secret_value::{
+    GetSecretValueError, GetSecretValueInput,
+};
+use aws_smithy_types::error::operation::BuildError;
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
-    aws::SecretsManager,
-    error::{Error, Step, Unavailable},
+    aws::{CallError, SecretsManager},
     gateway::Request,
-    signature::{Signature, Verified, Verifier},
+    signature::{Verified, Verifier},
 };
 
 /// Secrets are read again at most once in this time, whatever strangers send.
@@ -71,7 +72,7 @@ impl Secrets {
     /// # Errors
     ///
     /// When they cannot be read; the next verification will try again.
-    pub async fn load(&self) -> Result<(), Unavailable> {
+    pub async fn load(&self) -> Result<(), SecretsError> {
         self.newer_than(None).await.map(|_| ())
     }
 
@@ -84,24 +85,24 @@ impl Secrets {
     }
 
     /// Verifies a request against every live secret, and on a mismatch against those read anew.
+    /// `None` when it is certain that none of them made the signature.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidSignature`] when none of them made the signature, which is certain;
-    /// [`Error::Unavailable`] when it is not, because the secrets cannot be read.
-    pub async fn verify<'a>(&self, request: &'a Request) -> Result<Verified<'a>, Error> {
-        let signature = request.signature.as_deref().and_then(Signature::parse);
-        let (Some(body), Some(signature)) = (&request.body, signature) else {
-            return Err(Error::InvalidSignature);
+    /// [`SecretsError`] when this is uncertain, because the secrets cannot be read.
+    pub async fn verify<'a>(
+        &self,
+        request: &'a Request,
+    ) -> Result<Option<Verified<'a>>, SecretsError> {
+        let (Some(body), Some(signature)) = (&request.body, &request.signature) else {
+            return Ok(None);
         };
         let live = self.live();
-        if let Some(verified) = live.as_deref().and_then(|it| it.verify(body, &signature)) {
-            return Ok(verified);
+        if let Some(verified) = live.as_deref().and_then(|it| it.verify(body, signature)) {
+            return Ok(Some(verified));
         }
-        self.newer_than(live.as_ref())
-            .await?
-            .and_then(|newer| newer.verify(body, &signature))
-            .ok_or(Error::InvalidSignature)
+        let newer = self.newer_than(live.as_ref()).await?;
+        Ok(newer.and_then(|newer| newer.verify(body, signature)))
     }
 
     fn live(&self) -> Option<Arc<Verifier>> {
@@ -117,7 +118,7 @@ impl Secrets {
     async fn newer_than(
         &self,
         known: Option<&Arc<Verifier>>,
-    ) -> Result<Option<Arc<Verifier>>, Unavailable> {
+    ) -> Result<Option<Arc<Verifier>>, SecretsError> {
         let Some(store) = &self.store else {
             return Ok(None);
         };
@@ -133,7 +134,7 @@ impl Secrets {
             return if last.succeeded {
                 Ok(None)
             } else {
-                Err(Unavailable::new(Step::LoadSecrets, NotReadLately))
+                Err(SecretsError::NotReadLately)
             };
         }
         if known.is_some() {
@@ -154,15 +155,12 @@ impl Secrets {
 }
 
 impl Store {
-    async fn read(&self) -> Result<Vec<String>, Unavailable> {
-        let unavailable =
-            |error: Box<dyn StdError + Send + Sync>| Unavailable::new(Step::LoadSecrets, error);
-        let get = GetSecretValueInput::builder().secret_id(&self.arn).build();
-        let get = get.map_err(|error| unavailable(error.into()))?;
-        let value = self.secrets_manager.get_secret_value.call(get).await;
-        let value = value.map_err(|error| unavailable(error.into()))?;
-        parse_stored(value.secret_string().unwrap_or_default())
-            .map_err(|error| unavailable(error.into()))
+    async fn read(&self) -> Result<Vec<String>, SecretsError> {
+        let get = GetSecretValueInput::builder()
+            .secret_id(&self.arn)
+            .build()?;
+        let value = self.secrets_manager.get_secret_value.call(get).await?;
+        Ok(parse_stored(value.secret_string().unwrap_or_default())?)
     }
 }
 
@@ -181,10 +179,22 @@ pub enum UnusableSecret {
     NotAnArray,
 }
 
-/// The last re-read failed, and it is too early for the next.
+/// Why the secrets could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the webhook secrets could not be read again a moment ago")]
-struct NotReadLately;
+pub enum SecretsError {
+    /// Secrets Manager refused, failed or did not answer.
+    #[error(transparent)]
+    Get(#[from] CallError<GetSecretValueError>),
+    /// The SDK does not take the request.
+    #[error(transparent)]
+    Request(#[from] BuildError),
+    /// The stored value holds no secret that can be used.
+    #[error(transparent)]
+    Unusable(#[from] UnusableSecret),
+    /// The last re-read failed, and it is too early for the next.
+    #[error("the webhook secrets could not be read again a moment ago")]
+    NotReadLately,
+}
 
 /// The secrets in an environment variable: one a line.
 ///

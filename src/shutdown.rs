@@ -1,10 +1,10 @@
-//! The request to end the process, made anywhere and heeded by the function's binary.
+//! The request to end the process. Any module can make it; the function's binary obeys it.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
-/// A request to end the process. Clones share it; the first reason given is the one that counts.
+/// A request to end the process. Clones share it, and the first reason given is kept.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown(Arc<Requested>);
 
@@ -15,20 +15,20 @@ struct Requested {
 }
 
 impl Shutdown {
-    /// Asks for the end of the process, because of `reason`.
+    /// Requests the end of the process, because of `reason`.
     pub fn request(&self, reason: impl Into<String>) {
         if self.0.reason.set(reason.into()).is_ok() {
             self.0.notify.notify_one();
         }
     }
 
-    /// Why the end was asked for, if it was.
+    /// The reason, once the end is requested.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.0.reason.get().map(String::as_str)
     }
 
-    /// Waits until the end was asked for, and returns the reason. For one task only.
+    /// Waits for the request and returns its reason. Only one task may wait.
     pub async fn requested(&self) -> &str {
         loop {
             if let Some(reason) = self.reason() {

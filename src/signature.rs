@@ -1,7 +1,18 @@
 //! TitanX's signature: `Base64(HMAC-SHA256(webhook secret, exact bytes of the body))`.
 //!
 //! Signing and verifying live together, so that the sender's side (tests, `operator send`) cannot
-//! drift from the receiver's. Pure: no I/O, no clock.
+//! drift from the receiver's. No I/O, no clock.
+//!
+//! ```
+//! use titanx_receiver::signature::{Signature, Verifier, sign};
+//!
+//! let header = sign("wh_sk_example", b"{}");
+//! let signature = Signature::parse(&header).expect("44 characters of Base64");
+//!
+//! let verifier = Verifier::new(["wh_sk_retired", "wh_sk_example"]);
+//! assert!(verifier.verify(b"{}", &signature).is_some());
+//! assert!(verifier.verify(b"{ }", &signature).is_none());
+//! ```
 
 use std::fmt;
 
@@ -12,14 +23,13 @@ use sha2::Sha256;
 /// The request header that carries the signature.
 pub const SIGNATURE_HEADER: &str = "X-TitanX-Signature";
 
-/// A well-formed signature: the 32 bytes of an HMAC-SHA256, from whomever.
+/// A well-formed signature: 32 bytes that claim to be the HMAC-SHA256 of a body.
 #[derive(Clone, Copy)]
 pub struct Signature([u8; 32]);
 
 impl Signature {
-    /// Reads the header's value: 44 characters of padded standard Base64, nothing around them.
-    ///
-    /// Returns `None` for anything else; such a signature can match no body.
+    /// Parses the header's value: exactly 44 characters of padded standard Base64. `None` for anything
+    /// else, which can be the signature of no body.
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
         const ENCODED_LENGTH: usize = 44;
@@ -35,10 +45,16 @@ impl Signature {
     }
 }
 
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Signature([REDACTED])")
+    }
+}
+
 /// The exact bytes of a body that TitanX signed with one of the live secrets.
 ///
-/// Only [`Verifier::verify`] makes one, hence nothing that takes a `Verified` can be reached with
-/// bytes from a stranger.
+/// Only [`Verifier::verify`] constructs one, so code that takes a `Verified` cannot be given bytes
+/// from a stranger.
 #[derive(Clone, Copy)]
 pub struct Verified<'a>(&'a [u8]);
 
@@ -57,15 +73,15 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Takes the secrets as TitanX gave them: the whole string is the key, prefix and all.
+    /// The verifier for these secrets. The whole string is the key, its prefix included.
     pub fn new<'s>(secrets: impl IntoIterator<Item = &'s str>) -> Self {
         let secrets = secrets.into_iter().map(str::as_bytes);
         let keys = secrets.map(keyed).collect();
         Self { keys }
     }
 
-    /// Verifies `body` against every secret, in a time that depends on neither signature nor
-    /// secrets: each comparison is constant-time and a match does not end the search.
+    /// Verifies `body` against every secret. The time that this takes depends on neither signature nor
+    /// secrets: each comparison is constant-time, and a match does not end the loop.
     #[must_use]
     pub fn verify<'a>(&self, body: &'a [u8], signature: &Signature) -> Option<Verified<'a>> {
         let mut matched = false;
@@ -89,7 +105,7 @@ pub fn sign(secret: &str, body: &[u8]) -> String {
     sign_with_key(secret.as_bytes(), body)
 }
 
-/// The same with any key, for an operator who looks for the rule by which a key is made of a secret.
+/// As [`sign`], with any key: to find out how TitanX derives the key from a secret.
 #[must_use]
 #[expect(
     clippy::disallowed_methods,

@@ -21,7 +21,9 @@ use titanx_receiver::{
     deliveries::Deliveries,
     event::{Event, Kind},
     gateway::Request,
+    intake::Intake,
     jobs::Jobs,
+    quarantine::Quarantine,
     queue::{Message, Queue, Source},
     receiver::Receiver,
     secrets::Secrets,
@@ -31,6 +33,8 @@ use titanx_receiver::{
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
+/// As long as Lambda's are.
+const REQUEST_ID: &str = "7e3f0001-0000-4000-8000-000000000000";
 const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
 /// Bytes of the payload's free text: a sparse contact, a full one, and two that are out of bounds.
 const SIZES: [usize; 4] = [300, 3_000, 30_000, 300_000];
@@ -154,7 +158,8 @@ fn deliver(bencher: Bencher, event: &str, status: u16) {
     let (runtime, receiver) = (runtime.unwrap(), receiver());
     bencher.bench_local(|| {
         let request = Request::from_event(black_box(event));
-        let (response, follow_up) = runtime.block_on(receiver.handle(request, u64::MAX));
+        let handled = receiver.handle(request, REQUEST_ID.to_owned(), u64::MAX);
+        let (response, follow_up) = runtime.block_on(handled);
         let answered = serde_json::to_string(&response).unwrap();
         runtime.block_on(receiver.finish(follow_up));
         assert!(
@@ -178,10 +183,14 @@ fn receiver() -> Receiver {
     let retention = std::time::Duration::from_hours(7 * 24);
     Receiver {
         secrets: Secrets::fixed(&[SECRET.to_owned()]),
-        deliveries: Deliveries::new(aws.dynamodb(), "deliveries".to_owned(), retention),
-        jobs: Jobs::new(aws.dynamodb(), "jobs".to_owned()),
-        contacts: Queue::contacts(aws.sqs(), url.to_owned()),
-        quarantine: Queue::quarantine(aws.sqs(), url.to_owned()),
+        intake: Intake {
+            deliveries: Deliveries::new(aws.dynamodb(), "deliveries".to_owned(), retention),
+            jobs: Jobs::new(aws.dynamodb(), "jobs".to_owned()),
+            contacts: Queue::new(aws.sqs(), url.to_owned()),
+        },
+        quarantine: Quarantine {
+            queue: Queue::new(aws.sqs(), url.to_owned()),
+        },
     }
 }
 

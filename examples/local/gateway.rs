@@ -92,7 +92,8 @@ async fn invoke(receiver: Arc<Receiver>, event: Value) -> Result<Value, Error> {
     let (answered, answer) = oneshot::channel();
     let invocation = async move {
         let request = titanx_receiver::gateway::Request::from_event(&event.to_string());
-        let (response, follow_up) = receiver.handle(request, deadline_ms).await;
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let (response, follow_up) = receiver.handle(request, request_id, deadline_ms).await;
         let _nobody_waits = answered.send(response);
         receiver.finish(follow_up).await;
     };

@@ -10,10 +10,9 @@ use clap::Args;
 use titanx_receiver::{
     aws::{Aws, AwsConfig, Endpoints, HttpPool, Identity},
     deliveries::Deliveries,
+    intake::Intake,
     jobs::Jobs,
     queue::Queue,
-    receiver::Receiver,
-    secrets::Secrets,
 };
 use tokio::sync::OnceCell;
 
@@ -193,17 +192,15 @@ impl Cloud<'_> {
         Ok(Duration::from_secs(u64::from(days) * 24 * 60 * 60))
     }
 
-    /// The receiver's own page, for what takes its way without a request. It verifies nothing.
-    pub(crate) async fn receiver(&self) -> anyhow::Result<Receiver> {
+    /// The stack's intake, for contacts that come without a request.
+    pub(crate) async fn intake(&self) -> anyhow::Result<Intake> {
         let aws = self.aws()?;
         let deliveries = self.deliveries_table().await?;
         let jobs = self.jobs_table().await?;
-        Ok(Receiver {
-            secrets: Secrets::fixed(&[]),
+        Ok(Intake {
             deliveries: Deliveries::new(aws.dynamodb(), deliveries, self.retention().await?),
             jobs: Jobs::new(aws.dynamodb(), jobs),
-            contacts: Queue::contacts(aws.sqs(), self.contacts_queue_url().await?),
-            quarantine: Queue::quarantine(aws.sqs(), self.quarantine_queue_url().await?),
+            contacts: Queue::new(aws.sqs(), self.contacts_queue_url().await?),
         })
     }
 

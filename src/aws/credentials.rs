@@ -6,7 +6,7 @@ use aws_smithy_http_client::Builder;
 use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_smithy_runtime_api::client::identity::SharedIdentityCache;
 
-/// Credentials, and how long they are kept before they are asked for again.
+/// A provider of credentials, and the cache of what it provides.
 #[derive(Debug, Clone)]
 pub struct Identity {
     credentials: SharedCredentialsProvider,
@@ -14,8 +14,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Credentials that hold as long as the process. Lambda gives a function such ones in its
-    /// environment, and ends the process before they expire.
+    /// Credentials that are valid as long as the process lives, as those in the environment of a
+    /// function: Lambda ends the process before they expire.
     #[must_use]
     pub fn fixed(credentials: Credentials) -> Self {
         Self {
@@ -24,7 +24,7 @@ impl Identity {
         }
     }
 
-    /// Credentials of a provider that is asked again shortly before they expire.
+    /// Credentials of a provider that is asked anew shortly before they expire.
     #[must_use]
     pub fn cached(credentials: SharedCredentialsProvider) -> Self {
         Self {
@@ -33,9 +33,8 @@ impl Identity {
         }
     }
 
-    /// Credentials of the container's endpoint (`AWS_CONTAINER_CREDENTIALS_FULL_URI` and its
-    /// companions), from which a function has them under SnapStart. The
-    /// endpoint is on this machine, so no proxy stands before it.
+    /// Credentials from the container endpoint (`AWS_CONTAINER_CREDENTIALS_FULL_URI` and the variables of
+    /// its token), as functions with SnapStart get them. The endpoint is local, so no proxy is used.
     #[must_use]
     pub fn container() -> Self {
         let config = ProviderConfig::without_region().with_http_client(Builder::new().build_http());

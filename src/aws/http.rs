@@ -24,17 +24,17 @@ use aws_smithy_runtime_api::{
 
 use super::operation::ATTEMPT_TIMEOUT;
 
-/// The roots that AWS's own endpoints are certified under, as Amazon Trust Services publishes them.
-/// To read a system's hundred and more instead takes eight million instructions more at start.
+/// The root certificates of AWS's endpoints, as Amazon Trust Services publishes them. Parsing the
+/// hundred and more of an operating system instead takes eight million instructions more at start.
 const AMAZON_ROOTS: &[u8] = include_bytes!("../amazon-roots.pem");
 
 /// Makes a connector, and with it an empty pool of connections.
 type Connect = dyn Fn() -> SharedHttpConnector + Send + Sync;
 
-/// A pool of connections that is replaced by an empty one as soon as a request in it is given up.
+/// A pool of connections that is replaced by an empty one when a request in it is given up.
 ///
-/// An environment that was frozen for a while may hold many connections that are dead without
-/// knowing it. Whoever asks a pool again gets the next of them, and times out again.
+/// After a freeze of the environment, many pooled connections may be dead, which shows only when a
+/// request on one times out. With the same pool the next attempt could get another dead one.
 #[derive(Clone)]
 pub struct HttpPool(Arc<Inner>);
 
@@ -50,7 +50,7 @@ struct Current {
 }
 
 impl HttpPool {
-    /// The pool of the connectors that `connect` makes, one at a time.
+    /// A pool that takes its connector from `connect`, and another one each time it is replaced.
     pub fn new(connect: impl Fn() -> SharedHttpConnector + Send + Sync + 'static) -> Self {
         let current = Current {
             connector: connect(),
@@ -62,12 +62,12 @@ impl HttpPool {
         }))
     }
 
-    /// Replaces the pool by an empty one. Requests under way keep their connections.
+    /// Replaces the pool by an empty one. Requests in flight keep their connections.
     pub fn renew(&self) {
         self.renew_after(self.current().generation);
     }
 
-    /// Replaces the pool of this generation; a later one has not failed yet.
+    /// Replaces the pool if it still is of this generation. A later one has not failed yet.
     fn renew_after(&self, generation: u64) {
         let current = self.0.current.write();
         let mut current = current.unwrap_or_else(PoisonError::into_inner);
@@ -82,13 +82,13 @@ impl HttpPool {
         current.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The pool as the SDK takes it.
+    /// The pool as an HTTP client of the SDK.
     pub(super) fn client(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(self.clone());
         http_client_fn(move |_, _| connector.clone())
     }
 
-    /// Leaves a connection to `endpoint` in the pool, if one can be made in the time of an attempt.
+    /// Opens a connection to `endpoint` and leaves it in the pool. Best effort.
     pub(super) async fn ping(&self, endpoint: &str) {
         let url = format!("{}/ping", endpoint.trim_end_matches('/'));
         if let Ok(request) = HttpRequest::get(url) {

@@ -1,10 +1,9 @@
 //! One of the SDK's operations, prepared once and called for every delivery.
 //!
 //! Serializers, parsers, error types, retry classifiers, signing with correction of clock skew, the
-//! token bucket and the orchestrator that runs them all are the SDK's, put together by its
-//! [`operation::Operation`]. What is left out is what a generated client adds to each call of each
-//! service: headers that tell AWS about the caller, endpoint rules, telemetry, and a guard for
-//! streamed bodies. `docs/aws-calls.md` has the figures; `tests/it/aws_calls.rs` makes the same
+//! token bucket and the orchestrator that runs them are the SDK's, assembled by its
+//! [`operation::Operation`]. Left out is what a generated client adds to each call: headers that
+//! describe the caller, endpoint rules, telemetry, and a guard for streamed bodies. `docs/aws-calls.md` has the figures; `tests/it/aws_calls.rs` makes the same
 //! calls through ordinary clients and compares what both send and how both react.
 
 use std::{
@@ -56,17 +55,17 @@ use aws_types::{
 use super::{AwsConfig, HttpPool};
 use crate::budget::BUDGET;
 
-/// Attempts of one call. Three, each slow past its timeout, take half the budget: the steps after
-/// it still have theirs.
+/// Attempts of one call. Three that time out take half the budget, which leaves the other half to the
+/// steps that follow.
 pub const ATTEMPTS: u32 = 3;
-/// The time that one attempt may take, its connection included.
+/// Timeout of one attempt, connecting included.
 pub const ATTEMPT_TIMEOUT: Duration = BUDGET.checked_div(2 * ATTEMPTS).expect("not by zero");
-/// The SDK waits up to this long after the first attempt, twice as long after the next.
+/// The longest backoff after the first attempt. It doubles with each further one.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
-/// The longest wait that a service may ask for by `x-amz-retry-after`.
+/// The longest wait that a service may request with `x-amz-retry-after`.
 const MAX_BACKOFF: Duration = ATTEMPT_TIMEOUT;
 
-/// Whether the credentials' session was found to have expired.
+/// Whether AWS answered that the session of the credentials has expired.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Session(Arc<AtomicBool>);
 
@@ -76,7 +75,7 @@ impl Session {
     }
 }
 
-/// What all operations of a service share.
+/// The parts that all operations of a service share.
 #[derive(Debug)]
 pub(super) struct Service {
     name: &'static str,
@@ -124,9 +123,9 @@ impl Service {
         self.endpoint.url()
     }
 
-    /// Prepares one of the SDK's operations: `plugin` brings its serializer, its parser and the
-    /// classifiers of its errors. Its interceptors are left out: they prepare the endpoint rules,
-    /// which were evaluated at start, guard streamed bodies, and record telemetry.
+    /// Prepares one of the SDK's operations. `plugin` provides its serializer, its parser and its retry
+    /// classifiers. Its interceptors are left out: they prepare the endpoint rules, which were evaluated
+    /// at start, guard streamed bodies, and record telemetry.
     pub(super) fn operation<I, O, E>(
         &self,
         name: &'static str,
@@ -206,14 +205,14 @@ where
     O: fmt::Debug + Send + Sync + 'static,
     E: StdError + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    /// Calls the service: up to three attempts, each of them limited in time.
+    /// Calls the service, in up to three attempts with a timeout each.
     ///
     /// # Errors
     ///
-    /// [`CallError`] when the service refuses, or fails or does not answer at each attempt. The
-    /// call may have taken effect all the same.
+    /// [`CallError`] when the service refuses, or fails or does not answer in every attempt. The call may
+    /// have taken effect all the same.
     pub async fn call(&self, input: I) -> Result<O, CallError<E>> {
-        // On the heap: the orchestrator's future is large, and whoever awaits this one moves it.
+        // On the heap, since the orchestrator's future is large and callers move this one.
         let called = Box::pin(self.call.invoke(input)).await;
         called.map_err(|error| {
             let error = CallError(error);
@@ -225,8 +224,8 @@ where
     }
 }
 
-/// Why a call failed. Prints as one line: what the service answered and under which request id, or
-/// why there is no answer.
+/// Why a call failed. Displays as one line: the service's answer with AWS's request id, or why there is
+/// no answer.
 #[derive(Debug)]
 pub struct CallError<E>(SdkError<E, HttpResponse>);
 

@@ -1,4 +1,4 @@
-//! The Lambda function: a cold start, then one answer for each request.
+//! The Lambda function: starts, then answers requests until its environment ends.
 
 use std::{env, iter, pin::Pin, process::ExitCode, sync::Arc};
 
@@ -37,18 +37,18 @@ fn start(shutdown: Shutdown) -> Result<(), Error> {
         let how = "`cargo lambda watch --invoke-address 127.0.0.1`";
         return Err(format!("this is a Lambda function: start it with {how}").into());
     }
-    // One thread serves one request at a time with less work; more threads pay only where Lambda
-    // offers several requests at once.
+    // With one request at a time, one thread is cheaper. Several threads pay off only where Lambda sends
+    // several requests at once.
     let concurrency = env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok();
     let mut runtime = match concurrency.and_then(|limit| limit.parse().ok()) {
         None | Some(0 | 1) => tokio::runtime::Builder::new_current_thread(),
         Some(2_u32..) => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = runtime.enable_all().build()?;
-    // As a task, since before each poll of its root the runtime asks the kernel for news: five
-    // system calls more a delivery.
+    // In a task of its own: tokio polls the kernel for events before each poll of the root future, which
+    // costs five more system calls for each delivery.
     let served = runtime.block_on(runtime.spawn(serve(config, shutdown)));
-    // Whatever is still under way, such as the look-up of a host, is not waited for.
+    // Does not wait for blocking tasks that still run, such as the look-up of a host.
     runtime.shutdown_background();
     served?
 }
@@ -64,22 +64,22 @@ async fn serve(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         _reason = shutdown.requested() => Ok(()),
         ended = invocations(function, shutdown.clone()) => ended,
     };
-    // The reason comes first: what the runtime ends with may be no more than its consequence.
+    // The runtime may have ended as a consequence of the reason.
     match shutdown.reason() {
         Some(reason) => Err(reason.into()),
         None => ended,
     }
 }
 
-/// Takes one invocation after the other, or several at once where Lambda offers them. Boxed, since
-/// the compiler cannot prove within another future that this one may change threads.
+/// Handles one invocation after the other, or several at once where Lambda sends them. Boxed, since the
+/// compiler cannot prove that the future is `Send` when it is part of another.
 fn invocations(
     function: Function,
     shutdown: Shutdown,
 ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
     let Function { receiver, aws } = function.clone();
     let answer_first = AnswerFirst::new(Arc::clone(&receiver), aws, shutdown);
-    // On the heap: the runtime moves the handler's future through four layers.
+    // On the heap, since `lambda_runtime` moves the handler's future through four layers.
     let handler = service_fn(move |event| Box::pin(answer(Arc::clone(&receiver), event)));
     let runtime = Runtime::new(handler).register_snapstart_resource(Arc::new(function));
     Box::pin(runtime.layer(answer_first).run_concurrent())
@@ -93,20 +93,19 @@ struct Function {
 }
 
 impl Function {
-    /// Loads the secrets and opens connections ahead of the first delivery. What fails is left to
-    /// that one.
+    /// Loads the secrets and opens connections ahead of the first delivery, which repeats what failed.
     async fn prime(&self) {
         let secrets = self.receiver.secrets.load();
         let (loaded, ()) = tokio::join!(secrets, self.aws.connect());
         if let Err(error) = loaded {
             let error = Chain(&error);
-            tracing::error!(%error, "the webhook secrets could not be loaded at start");
+            tracing::error!(%error, "cannot load the webhook secrets at start");
         }
     }
 }
 
-/// A snapshot of the environment is kept for weeks and restored many times. Connections do not
-/// survive that, and secrets that were read before it may have been rotated since.
+/// A snapshot is restored many times, weeks later too. Its connections are dead by then, and its secrets
+/// may have been rotated.
 impl SnapStartResource for Function {
     fn before_snapshot(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
@@ -124,10 +123,9 @@ impl SnapStartResource for Function {
     }
 }
 
-/// Whether the runtime interface closed the connection on which it was asked for the next request.
-///
-/// No request is in work then, and that is how an environment ends: that of `sam local invoke` too,
-/// if the process lives long enough to notice. An interface that refuses connections is a failure.
+/// Whether the Runtime API closed the connection on which the next event was awaited. No request is in
+/// work then, so this is the regular end of an environment, that of `sam local invoke` too. A Runtime
+/// API that refuses connections is a failure.
 fn environment_ended(error: &(dyn std::error::Error + 'static)) -> bool {
     iter::successors(Some(error), |error| error.source())
         .filter_map(|error| error.downcast_ref::<hyper::Error>())

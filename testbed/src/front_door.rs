@@ -26,6 +26,9 @@ pub fn receiver(environment: &BTreeMap<&'static str, String>) -> Receiver {
     config.build().unwrap().0
 }
 
+/// Lambda's request id of every invocation.
+pub const REQUEST_ID: &str = "7e3f0001-0000-4000-8000-000000000000";
+
 /// Delivers a gateway's event in an invocation of the usual length.
 pub async fn deliver(receiver: &Receiver, event: &Value) -> Answer {
     deliver_within(receiver, event, TIMEOUT).await
@@ -47,7 +50,8 @@ pub async fn answer_within(
 ) -> (Answer, FollowUp) {
     let request: Request = serde_json::from_str(&event.to_string()).unwrap();
     let deadline_ms = now_ms() + u64::try_from(timeout.as_millis()).unwrap();
-    let (response, follow_up) = receiver.handle(request, deadline_ms).await;
+    let handled = receiver.handle(request, REQUEST_ID.to_owned(), deadline_ms);
+    let (response, follow_up) = handled.await;
     let answer = read(&serde_json::to_value(response).unwrap());
     (answer, follow_up)
 }

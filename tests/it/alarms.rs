@@ -10,7 +10,7 @@ use tracing_subscriber::fmt;
 use crate::template::properties;
 use titanx_testbed::{
     emulators::{Emulators, Fault, Harm, When},
-    front_door::{Answer, Proxies, deliver, environment, receiver},
+    front_door::{Answer, Proxies, REQUEST_ID, deliver, environment, receiver},
     titanx::{contact, request, signed},
 };
 
@@ -87,10 +87,15 @@ async fn a_delivery_with_nothing_wrong_is_counted_by_no_filter() {
 }
 
 #[tokio::test]
-async fn every_delivery_is_told_of_in_one_line_by_its_id_and_what_became_of_it() {
+async fn every_delivery_is_logged_in_one_line_with_its_ids_and_its_outcome() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
-    let told = |level, outcome, status| json!({"level": level, "message": "delivery answered", "outcome": outcome, "status": status});
+    let line = |level, message, outcome, status| {
+        json!({
+            "level": level, "message": message, "request_id": REQUEST_ID, "outcome": outcome,
+            "status": status,
+        })
+    };
     let with = |mut line: Value, name: &str, value: &str| {
         line[name] = value.into();
         line
@@ -99,11 +104,25 @@ async fn every_delivery_is_told_of_in_one_line_by_its_id_and_what_became_of_it()
         let line = with(line, "delivery_id", "delivery-1");
         with(line, "event_type", "job.contact.scored")
     };
-    let quarantined = |reason| with(told("WARN", "quarantined", 200), "reason", reason);
+    let quarantined = |reason| {
+        let message = "delivery put in quarantine";
+        with(line("WARN", message, "quarantined", 200), "reason", reason)
+    };
     let scored = signed(&contact("delivery-1"));
     for (event, line) in [
-        (&scored, of_the_contact(told("INFO", "accepted", 200))),
-        (&scored, of_the_contact(told("INFO", "duplicate", 200))),
+        (
+            &scored,
+            of_the_contact(line("INFO", "delivery accepted", "accepted", 200)),
+        ),
+        (
+            &scored,
+            of_the_contact(line(
+                "INFO",
+                "duplicate of an accepted delivery",
+                "duplicate",
+                200,
+            )),
+        ),
         (&signed("nonsense"), quarantined("not_json")),
         (
             &signed(r#"{"id": "delivery-2"}"#),
@@ -111,7 +130,7 @@ async fn every_delivery_is_told_of_in_one_line_by_its_id_and_what_became_of_it()
         ),
         (
             &request(&contact("delivery-3"), None),
-            told("WARN", "refused", 401),
+            line("WARN", "invalid signature refused", "refused", 401),
         ),
     ] {
         let log = Log::default();

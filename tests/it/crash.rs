@@ -22,7 +22,7 @@ use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 use crate::alarms::Log;
 use titanx_testbed::{
     emulators::{Emulators, Fault, FaultProxy, Harm, When},
-    front_door::{Answer, Proxies, deliver_within, environment, receiver},
+    front_door::{Answer, Proxies, REQUEST_ID, deliver_within, environment, receiver},
     titanx::{contact, envelope, finished_job, signed},
 };
 
@@ -391,7 +391,7 @@ async fn a_panic_is_answered_and_the_next_attempt_takes_the_delivery() {
     let pool = HttpPool::new(|| SharedHttpConnector::new(Panicking));
     let panicking = Aws::new(pool, &config.aws).unwrap();
     let (mut receiver, aws) = config.build().unwrap();
-    receiver.contacts = Queue::contacts(panicking.sqs(), emulators.contacts.url.clone());
+    receiver.intake.contacts = Queue::new(panicking.sqs(), emulators.contacts.url.clone());
     let event = signed(&contact("delivery-1"));
 
     let log = Log::default();
@@ -400,13 +400,14 @@ async fn a_panic_is_answered_and_the_next_attempt_takes_the_delivery() {
     assert_eq!(answer.status, 503);
     assert!(answer.is_in_the_table());
     let line = json!({
-        "level": "ERROR", "message": "delivery answered", "delivery_id": "delivery-1",
+        "level": "ERROR", "message": "handling of the delivery panicked",
+        "request_id": REQUEST_ID, "delivery_id": "delivery-1",
         "event_type": "job.contact.scored", "outcome": "panicked", "status": 503,
     });
     assert_eq!(log.told(), [line]);
 
     sleep(LEASE).await;
-    receiver.contacts = Queue::contacts(aws.sqs(), emulators.contacts.url.clone());
+    receiver.intake.contacts = Queue::new(aws.sqs(), emulators.contacts.url.clone());
     let answer = deliver_within(&receiver, &event, TIMEOUT).await;
     assert_eq!(answer, Answer::accepted());
     assert_eq!(emulators.contacts.len(), 1);

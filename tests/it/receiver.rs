@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Read, net::TcpListener, time::Duration};
 
 use serde_json::{Value, json};
 use titanx_receiver::{
-    budget::Budget, config::Config, deliveries::Claim, error::Step, event::Event,
+    budget::Budget, config::Config, deliveries::Claim, event::Event, log::Log, queue::Source,
 };
 use titanx_testbed::{
     emulators::{AttributeValue, Emulators, Fault, Harm, Item, SIGNING_SECRET, When},
@@ -657,9 +657,12 @@ async fn to_release_what_is_no_longer_ours_is_no_failure_but_an_unreachable_tabl
     let proxies = Proxies::between(&mut environment, &emulators);
     let receiver = receiver(&environment);
     let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
-    let body = receiver.secrets.verify(&request).await.unwrap();
+    let body = receiver.secrets.verify(&request).await.unwrap().unwrap();
     let event = Event::parse(body, 0).unwrap();
-    let claim = receiver.deliveries.claim(&event, now(), now() + 60_000);
+    let claim = receiver
+        .intake
+        .deliveries
+        .claim(&event, now(), now() + 60_000);
     let Claim::Granted(lease) = claim.await.unwrap() else {
         panic!("the delivery is free");
     };
@@ -668,7 +671,7 @@ async fn to_release_what_is_no_longer_ours_is_no_failure_but_an_unreachable_tabl
     proxies
         .dynamodb
         .inject(When::Always, Fault::Before(Harm::ServerError));
-    assert!(receiver.deliveries.release(&lease).await.is_err());
+    assert!(receiver.intake.deliveries.release(&lease).await.is_err());
     proxies.heal();
 
     // Somebody else's now, and then our own, but completed.
@@ -676,16 +679,16 @@ async fn to_release_what_is_no_longer_ours_is_no_failure_but_an_unreachable_tabl
     emulators
         .deliveries
         .put(&in_progress("delivery-1", now() + 60_000));
-    receiver.deliveries.release(&lease).await.unwrap();
+    receiver.intake.deliveries.release(&lease).await.unwrap();
     assert!(emulators.deliveries.get("delivery-1").is_some());
     let mut completed = ours.clone();
     completed.insert("status".to_owned(), s("COMPLETED"));
     emulators.deliveries.put(&completed);
-    receiver.deliveries.release(&lease).await.unwrap();
+    receiver.intake.deliveries.release(&lease).await.unwrap();
     assert_eq!(emulators.deliveries.get("delivery-1"), Some(completed));
 
     emulators.deliveries.put(&ours);
-    receiver.deliveries.release(&lease).await.unwrap();
+    receiver.intake.deliveries.release(&lease).await.unwrap();
     assert_eq!(emulators.deliveries.get("delivery-1"), None);
 }
 
@@ -694,12 +697,15 @@ async fn a_completion_is_true_whoever_holds_the_claim_by_then_and_expires() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
-    let body = receiver.secrets.verify(&request).await.unwrap();
+    let body = receiver.secrets.verify(&request).await.unwrap().unwrap();
     let event = Event::parse(body, 0).unwrap();
     let others = [None, Some(in_progress("delivery-1", now() + 60_000))];
     for record in others {
         emulators.deliveries.delete("delivery-1");
-        let claim = receiver.deliveries.claim(&event, now(), now() + 60_000);
+        let claim = receiver
+            .intake
+            .deliveries
+            .claim(&event, now(), now() + 60_000);
         let Claim::Granted(lease) = claim.await.unwrap() else {
             panic!("the delivery is free");
         };
@@ -708,7 +714,7 @@ async fn a_completion_is_true_whoever_holds_the_claim_by_then_and_expires() {
             emulators.deliveries.put(&record);
         }
         let completion = lease.into_completion(&event);
-        let complete = receiver.deliveries.complete(completion, now());
+        let complete = receiver.intake.deliveries.complete(completion, now());
         complete.await.unwrap();
         let record = emulators.deliveries.get("delivery-1").unwrap();
         assert_eq!(text(&record, "status").as_deref(), Some("COMPLETED"));
@@ -750,16 +756,18 @@ async fn no_effect_is_begun_under_a_lease_that_may_end_first() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
-    let body = receiver.secrets.verify(&request).await.unwrap();
+    let body = receiver.secrets.verify(&request).await.unwrap().unwrap();
     let event = Event::parse(body, 0).unwrap();
     for (lease_ms, covers) in [(-1, false), (1_000, false), (60_000, true)] {
-        let claim = receiver.deliveries.claim(&event, now(), now() + lease_ms);
-        let Claim::Granted(lease) = claim.await.unwrap() else {
-            panic!("the delivery is free");
-        };
-        let budget = Budget::begin(now_ms() + 8_000);
-        assert_eq!(budget.covers_effect(Step::Send, &lease).is_ok(), covers);
-        receiver.deliveries.release(&lease).await.unwrap();
+        let mut budget = Budget::begin(now_ms() + 8_000);
+        budget.lease_ends_ms = now() + lease_ms;
+        let log = Log::default();
+        let accept = receiver
+            .intake
+            .accept(&event, Source::Webhook, budget, &log);
+        let accepted = accept.await;
+        assert_eq!(accepted.is_ok(), covers, "{accepted:?}");
+        assert_eq!(emulators.contacts.len(), usize::from(covers));
     }
 }
 

@@ -330,7 +330,7 @@ fn the_finder_finds_what_is_planted_however_it_is_written() {
         assert!(finder.find(&leak).is_some(), "{leak}");
     }
     for harmless in [
-        r#"{"level":"INFO","delivery_id":"id-1","event_type":"job.contact.scored","outcome":"accepted","status":200,"message":"delivery answered"}"#,
+        r#"{"level":"INFO","delivery_id":"id-1","event_type":"job.contact.scored","outcome":"accepted","status":200,"message":"delivery accepted"}"#,
         r#"{"error": "Invalid signature"}"#,
         "Quorv exia",
     ] {

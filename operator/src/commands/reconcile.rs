@@ -201,9 +201,9 @@ impl Reconcile {
         }
         report.doubts = doubts(titanx, cloud, job, &matched).await?;
         if self.yes && (report.doubts.is_empty() || self.despite_doubts) {
-            let receiver = cloud.receiver().await?;
+            let intake = cloud.intake().await?;
             let bar = screen.progress("queueing", report.missing as u64);
-            let done = backfill::queue(&receiver, job, &matched.missing, &bar, screen).await;
+            let done = backfill::queue(&intake, job, &matched.missing, &bar, screen).await;
             bar.finish_and_clear();
             let of = |what| done.iter().filter(|it| **it == what).count();
             report.queued = of(Backfilled::Queued);

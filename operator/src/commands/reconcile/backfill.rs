@@ -10,8 +10,9 @@ use titanx_receiver::{
     budget::{Budget, now_ms},
     error::{Chain, Error},
     event::{API_VERSION, CONTACT_SCORED, Event},
+    intake::{Acceptance, Intake},
+    log::Log,
     queue::Source,
-    receiver::{Acceptance, Receiver},
 };
 
 use super::matching::Missing;
@@ -35,14 +36,14 @@ pub(super) enum Backfilled {
 
 /// Queues the missing contacts of a job.
 pub(super) async fn queue(
-    receiver: &Receiver,
+    intake: &Intake,
     job: &str,
     missing: &[Missing<'_>],
     bar: &ProgressBar,
     screen: Screen,
 ) -> Vec<Backfilled> {
     let each = missing.iter().map(async |missing| {
-        let done = one(receiver, job, missing).await;
+        let done = one(intake, job, missing).await;
         bar.inc(1);
         done.unwrap_or_else(|why| {
             screen.warn(format!(
@@ -55,12 +56,12 @@ pub(super) async fn queue(
     stream::iter(each).buffer_unordered(AT_ONCE).collect().await
 }
 
-async fn one(receiver: &Receiver, job: &str, missing: &Missing<'_>) -> Result<Backfilled, String> {
+async fn one(intake: &Intake, job: &str, missing: &Missing<'_>) -> Result<Backfilled, String> {
     let envelope = envelope(job, missing);
     let event = Event::backfilled(&envelope, job);
     let event = event.map_err(|it| format!("it is no contact ({})", it.reason.as_str()))?;
     for _ in 1..ATTEMPTS {
-        match accept(receiver, &event).await {
+        match accept(intake, &event).await {
             // Whoever held it may have failed: its lease ends soon, and then it is ours.
             Err(Error::InFlight { lease_ends_ms }) => {
                 let left = u64::try_from(lease_ends_ms.saturating_sub(now_ms())).unwrap_or(0);
@@ -70,16 +71,17 @@ async fn one(receiver: &Receiver, job: &str, missing: &Missing<'_>) -> Result<Ba
             outcome => return told(outcome),
         }
     }
-    told(accept(receiver, &event).await)
+    told(accept(intake, &event).await)
 }
 
 /// Accepts one contact, and waits for its completion mark: nobody is answered meanwhile, and the
 /// next run is to find what this one did.
-async fn accept(receiver: &Receiver, event: &Event<'_>) -> Result<Backfilled, Error> {
+async fn accept(intake: &Intake, event: &Event<'_>) -> Result<Backfilled, Error> {
     let budget = budget();
-    match receiver.accept(event, Source::Backfill, budget).await? {
-        Acceptance::First(completion) => {
-            receiver.complete(completion, budget).await;
+    let log = Log::default();
+    match intake.accept(event, Source::Backfill, budget, &log).await? {
+        Acceptance::New(completion) => {
+            intake.complete(completion, budget, &log).await;
             Ok(Backfilled::Queued)
         }
         // A reused id: the contact was changed at TitanX since the earlier backfill.

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The AWS SDK for Rust makes one attempt at a service that answers 429 without an error code.
 #
-# Guess, written down first: HTTP 429 (Too Many Requests) is throttling, so the standard retry mode tries again, as it
-# does after 503.
-# Seen: 503 with an empty body is tried three times, 429 with an empty body once. The status alone counts only for
-# 500, 502, 503 and 504; throttling is known by an error code in the body or a header. A proxy or gateway between
-# client and service that answers a bare 429 is therefore final for the call.
+# Expected, written down before the first run: HTTP 429 (Too Many Requests) is throttling, so the standard retry mode
+# retries it, as it retries 503.
+# Observed: 503 with an empty body is tried three times, 429 with an empty body once. The SDK retries by the status alone
+# only for 500, 502, 503 and 504. It recognises throttling by an error code in the body or in a header. So if a proxy or
+# gateway between client and service answers 429 without such a code, the call fails at once.
 # Versions: aws-sdk-dynamodb 1.136.0, aws-smithy-runtime 1.16.2. Needs a Rust toolchain of 1.95 or later.
 set -euo pipefail
 
@@ -69,6 +69,6 @@ seen=$(cd "$folder" && cargo run --quiet)
 echo "$seen"
 [ "$seen" = "503: 3 attempts
 429: 1 attempts" ] || {
-  echo "this is not what was seen before" >&2
+  echo "the result differs from the one observed before" >&2
   exit 1
 }

@@ -19,7 +19,7 @@ use crate::screen::Screen;
 pub(crate) enum Command {
     Subscribe(subscribe::Subscribe),
     Rotate(rotate::Rotate),
-    Subscriptions(subscriptions::List),
+    Subscriptions(subscriptions::Subscriptions),
     Pause(subscriptions::Pause),
     Resume(subscriptions::Resume),
     Delete(subscriptions::Delete),
@@ -33,35 +33,40 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
         match self {
-            Self::Subscribe(it) => it.run(screen).await,
-            Self::Rotate(it) => it.run(screen).await,
-            Self::Subscriptions(it) => it.run(screen).await,
-            Self::Pause(it) => it.run(screen).await,
-            Self::Resume(it) => it.run(screen).await,
-            Self::Delete(it) => it.run(screen).await,
-            Self::Jobs(it) => it.run(screen).await,
-            Self::Reconcile(it) => it.run(screen).await,
-            Self::Quarantine(it) => it.run(screen).await,
-            Self::Send(it) => it.run(screen).await,
-            Self::VerifySample(it) => it.run(screen).await,
-            Self::Doctor(it) => it.run(screen).await,
-            Self::Completions(it) => it.run(),
+            Self::Subscribe(command) => command.run(screen).await,
+            Self::Rotate(command) => command.run(screen).await,
+            Self::Subscriptions(command) => command.run(screen).await,
+            Self::Pause(command) => command.run(screen).await,
+            Self::Resume(command) => command.run(screen).await,
+            Self::Delete(command) => command.run(screen).await,
+            Self::Jobs(command) => command.run(screen).await,
+            Self::Reconcile(command) => command.run(screen).await,
+            Self::Quarantine(command) => command.run(screen).await,
+            Self::Send(command) => command.run(screen).await,
+            Self::VerifySample(command) => command.run(screen).await,
+            Self::Doctor(command) => command.run(screen).await,
+            Self::Completions(command) => command.run(),
         }
     }
 }
 
-/// What a command that did not fail comes to.
+/// The status of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Done,
-    /// Something is left for a person to do.
-    Findings,
+pub(crate) enum CommandStatus {
+    /// Exit status 0.
+    Success,
+    /// Exit status 3: the operator has to act on what the command printed.
+    ActionNeeded,
 }
 
-impl Outcome {
-    pub(crate) fn findings_if(any: bool) -> Self {
-        if any { Self::Findings } else { Self::Done }
+impl CommandStatus {
+    pub(crate) fn action_needed_if(needed: bool) -> Self {
+        if needed {
+            Self::ActionNeeded
+        } else {
+            Self::Success
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One HTTP request after another, over the same TLS as the AWS clients. For the operator alone.
+//! An HTTP client with the same TLS implementation as the AWS clients.
 
 use std::time::Duration;
 
@@ -20,17 +20,18 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use http::Uri;
 
-/// How long to wait for a connection, and for an answer. TitanX itself waits ten seconds for ours.
+/// Time limit for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time limit for a request, from its start to the end of the response.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client.
+/// An HTTP client.
 #[derive(Debug, Clone)]
-pub(crate) struct Http(SharedHttpConnector);
+pub(crate) struct HttpClient(SharedHttpConnector);
 
-/// What was answered.
+/// An HTTP response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     /// The status code.
     pub(crate) status: u16,
     /// The headers.
@@ -39,44 +40,44 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// There was no answer; whether the request took effect is not known.
+/// There was no response. It is unknown whether the request took effect.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer from {origin}")]
-pub(crate) struct NoAnswer {
+#[error("no response from {origin}")]
+pub(crate) struct NoResponse {
     origin: String,
     source: BoxError,
 }
 
-/// An address that no secret may be sent to.
+/// A URL to which no secret may be sent.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} is not an https:// address")]
-pub(crate) struct NotPrivate(String);
+#[error("{0} is not an https:// URL: secrets are sent only over TLS, or to this machine")]
+pub(crate) struct InsecureUrl(String);
 
-impl Http {
-    /// A client over a [`connector`] of its own.
+impl HttpClient {
+    /// A client with its own [`connector`].
     #[must_use]
     pub(crate) fn new() -> Self {
         Self(connector(None))
     }
 
-    /// Makes one request and waits for its answer.
+    /// Sends one request and reads the whole response.
     ///
     /// # Errors
     ///
-    /// [`NoAnswer`].
+    /// [`NoResponse`] if the connection fails or the request times out.
     pub(crate) async fn call(
         &self,
         method: &str,
         url: &str,
         headers: &[(&'static str, &str)],
         body: impl Into<Vec<u8>>,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<HttpResponse, NoResponse> {
         let exchange = tokio::time::timeout(
-            ANSWER_TIMEOUT,
+            REQUEST_TIMEOUT,
             self.exchange(method, url, headers, body.into()),
         );
-        let answered = exchange.await.unwrap_or_else(|late| Err(late.into()));
-        answered.map_err(|source| NoAnswer {
+        let response = exchange.await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        response.map_err(|source| NoResponse {
             origin: origin(url).to_owned(),
             source,
         })
@@ -88,7 +89,7 @@ impl Http {
         url: &str,
         headers: &[(&'static str, &str)],
         body: Vec<u8>,
-    ) -> Result<Answer, BoxError> {
+    ) -> Result<HttpResponse, BoxError> {
         let mut request = HttpRequest::new(SdkBody::from(body));
         request.set_method(method)?;
         request.set_uri(url)?;
@@ -99,7 +100,7 @@ impl Http {
         }
         let mut response = self.0.call(request).await?;
         let body = ByteStream::new(response.take_body()).collect().await?;
-        Ok(Answer {
+        Ok(HttpResponse {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             body: body.to_vec(),
@@ -107,18 +108,18 @@ impl Http {
     }
 }
 
-impl Default for Http {
+impl Default for HttpClient {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// A connector that trusts the system's certificates, or only those in `ca_bundle` (PEM); proxies are
-/// those of the environment.
+/// A connector that trusts the system's certificates, or only those in `ca_bundle` (PEM). It uses
+/// the proxies that the environment variables name.
 ///
 /// # Panics
 ///
-/// When `ca_bundle` holds what is not a certificate.
+/// If `ca_bundle` is not a sequence of PEM certificates.
 #[must_use]
 pub(crate) fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
     let roots = match ca_bundle {
@@ -128,7 +129,7 @@ pub(crate) fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
     let tls = TlsContext::builder()
         .with_trust_store(roots)
         .build()
-        .expect("a trust store is all there is to it");
+        .expect("the CA bundle contains PEM certificates");
     let settings = HttpConnectorSettings::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .build();
@@ -142,22 +143,22 @@ pub(crate) fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
         .into_shared()
 }
 
-/// Makes sure that what is sent to `url` can be read by nobody else: over TLS, or on this machine.
+/// Checks that a secret may be sent to `url`: it uses TLS, or its host is this machine.
 ///
 /// # Errors
 ///
-/// [`NotPrivate`].
-pub(crate) fn private(url: &str) -> Result<(), NotPrivate> {
+/// [`InsecureUrl`] otherwise.
+pub(crate) fn require_secure(url: &str) -> Result<(), InsecureUrl> {
     const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
     let uri: Uri = url.parse().unwrap_or_default();
     match (uri.scheme_str(), uri.host()) {
         (Some("https"), Some(_)) => Ok(()),
         (Some("http"), Some(host)) if LOOPBACK.contains(&host) => Ok(()),
-        _ => Err(NotPrivate(origin(url).to_owned())),
+        _ => Err(InsecureUrl(origin(url).to_owned())),
     }
 }
 
-/// Scheme, host and port of `url`.
+/// The scheme, host and port of `url`.
 #[must_use]
 pub(crate) fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |scheme| scheme + 3);
@@ -170,14 +171,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_go_over_tls_or_stay_on_this_machine() {
+    fn accepts_only_https_and_loopback_urls() {
         for url in [
             "https://api.example.com/v2",
             "http://127.0.0.1:8080/x",
             "http://localhost",
             "http://[::1]:9/",
         ] {
-            assert!(private(url).is_ok(), "{url}");
+            assert!(require_secure(url).is_ok(), "{url}");
         }
         for url in [
             "http://api.example.com/",
@@ -188,12 +189,12 @@ mod tests {
             "localhost",
             "",
         ] {
-            assert!(private(url).is_err(), "{url}");
+            assert!(require_secure(url).is_err(), "{url}");
         }
     }
 
     #[test]
-    fn an_origin_ends_before_path_and_query() {
+    fn the_origin_ends_before_path_and_query() {
         assert_eq!(origin("https://a.example:8/b/c"), "https://a.example:8");
         assert_eq!(origin("https://a.example?b=/c"), "https://a.example");
         assert_eq!(origin("https://a.example"), "https://a.example");

@@ -1,24 +1,34 @@
-//! Runs the system: subscribes to TitanX, rotates secrets, reconciles jobs, looks into quarantine.
-//! One file for each command in `commands`; what several of them need stands in `deployment`,
-//! `vendor`, `store`, `provisioning` and `screen`.
+//! Operates the receiver: manages TitanX subscriptions, rotates signing secrets, reconciles jobs
+//! and inspects the quarantine queue.
+//!
+//! Each command has its own file in [`commands`]. The modules beside it are shared by the commands:
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`stack`] | options that select the CloudFormation stack, and clients for its resources |
+//! | [`titanx`] | client for TitanX's API |
+//! | [`secret_store`] | the stored signing secrets and the ledger of subscriptions |
+//! | [`provisioning`] | steps that `subscribe` and `rotate` share |
+//! | [`delivery_records`] | scan of the deliveries table |
+//! | [`http`] | HTTP client |
+//! | [`screen`] | output to the terminal |
 
 #![expect(
     clippy::doc_markdown,
-    reason = "the commands' comments are their help texts"
+    reason = "the doc comments of the commands are their help texts"
 )]
 
-// First, since the others write with its macro.
+// First, because the other modules use its macro.
 #[macro_use]
 mod screen;
 
 mod commands;
-mod deployment;
+mod delivery_records;
 mod http;
 mod provisioning;
-mod records;
-mod store;
+mod secret_store;
+mod stack;
 mod titanx;
-mod vendor;
 
 use std::process::ExitCode;
 
@@ -28,7 +38,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    commands::{Command, Outcome},
+    commands::{Command, CommandStatus},
     screen::Screen,
 };
 
@@ -36,7 +46,7 @@ use crate::{
 #[derive(Parser)]
 #[command(name = "operator", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
-    /// Print one JSON document for machines instead of text
+    /// Print one JSON document instead of text
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -45,48 +55,49 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Examples:
-  operator subscribe --stack titanx-receiver           make the subscription, store its secret
-  operator send --stack titanx-receiver --count 3      three signed contacts of nobody
-  operator reconcile --stack titanx-receiver JOB       what is missing of a job
-  operator doctor --stack titanx-receiver --json       all that is amiss, for machines
+  operator subscribe --stack titanx-receiver           create a subscription and store its secret
+  operator send --stack titanx-receiver --count 3      send three signed, synthetic contacts
+  operator reconcile --stack titanx-receiver JOB       list the missing contacts of a job
+  operator doctor --stack titanx-receiver --json       check the stack, with JSON output
 
 Exit status:
-  0  done, or nothing to do
+  0  succeeded, or there was nothing to do
   1  failed
-  2  wrong usage
-  3  found something for you to do: a finding, missing contacts, a step that waits for --yes
+  2  invalid usage
+  3  action needed: a problem was found, contacts are missing, or the command needs --yes
 
-The deployed system is found by --stack (or RECEIVER_STACK), TitanX by TITANX_API_KEY.
-Tasks, step by step: docs/operations.md";
+Commands find the stack by --stack (or RECEIVER_STACK) and authenticate to TitanX with the API key
+in TITANX_API_KEY. See docs/operations.md for step-by-step guides.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let screen = Screen { json: cli.json };
-    warnings();
+    init_logging();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("a runtime needs no more than this process has");
+        .expect("the runtime can be created");
     match runtime.block_on(cli.command.run(screen)) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Findings) => ExitCode::from(3),
+        Ok(CommandStatus::Success) => ExitCode::SUCCESS,
+        Ok(CommandStatus::ActionNeeded) => ExitCode::from(3),
         Err(error) => {
-            screen.failed(&error);
+            screen.error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-/// Shows the library's own warnings. Those of the SDK are about ways to credentials and regions
-/// that were tried in vain; if none is left, the error says so.
-fn warnings() {
-    let own = Targets::new().with_target("titanx_receiver", LevelFilter::WARN);
-    let lines = tracing_subscriber::fmt::layer()
+/// Prints the warnings of `titanx_receiver` to standard error. The SDK's warnings are left out:
+/// they report each credential and region provider that has no value, even if a later provider has
+/// one. If none has one, the command fails with an error.
+fn init_logging() {
+    let filter = Targets::new().with_target("titanx_receiver", LevelFilter::WARN);
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .log_internal_errors(false)
         .without_time();
     tracing_subscriber::registry()
-        .with(lines.with_filter(own))
+        .with(layer.with_filter(filter))
         .init();
 }
 
@@ -97,7 +108,7 @@ mod tests {
     use super::Cli;
 
     #[test]
-    fn the_command_line_contradicts_itself_nowhere() {
+    fn the_command_line_definition_is_consistent() {
         Cli::command().debug_assert();
     }
 }

@@ -1,5 +1,5 @@
-//! What a person or a machine gets to see: results on standard output, everything else on standard
-//! error. Colours and progress bars appear on a terminal only.
+//! Output: results go to standard output, everything else to standard error. Colours and progress
+//! bars appear only on a terminal.
 
 use std::{
     fmt::{Arguments, Display},
@@ -16,9 +16,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use titanx_receiver::error::Chain;
 
-/// Where a command writes.
+/// The output of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screen {
+    /// Whether results are written as JSON.
     pub(crate) json: bool,
 }
 
@@ -26,29 +27,30 @@ pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const NOTICE: Style = AnsiColor::Yellow.on_default();
 
-/// `text` in a colour, which a pipe or file does not get.
+/// `text` with a style. It is removed when the output is not a terminal.
 pub(crate) fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Why the result could not be written.
-static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
+/// The first error while writing the result.
+static WRITE_ERROR: OnceLock<io::Error> = OnceLock::new();
 
-/// Writes a line of the result, as `println!` does. That one panics when nobody reads on or the
-/// disk is full, and so would end a command in the middle of its work.
-macro_rules! say {
-    ($($text:tt)*) => { $crate::screen::line(format_args!($($text)*)) };
+/// Writes one line of the result to standard output. Unlike `println!`, it does not panic when the
+/// pipe is closed or the disk is full, so that a command completes its work.
+macro_rules! print_line {
+    ($($text:tt)*) => { $crate::screen::write_line(format_args!($($text)*)) };
 }
 
-pub(crate) fn line(text: Arguments) {
+pub(crate) fn write_line(text: Arguments) {
     if let Err(error) = writeln!(anstream::stdout(), "{text}") {
-        let _first = UNWRITTEN.set(error);
+        let _keeps_the_first = WRITE_ERROR.set(error);
     }
 }
 
-/// Makes sure that the result was written. Whoever stops reading, as `head` does, has seen enough.
-pub(crate) fn written() -> anyhow::Result<()> {
-    match UNWRITTEN.get() {
+/// Returns an error if the result could not be written. A closed pipe is not an error: a reader such
+/// as `head` may stop early.
+pub(crate) fn check_written() -> anyhow::Result<()> {
+    match WRITE_ERROR.get() {
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(anyhow!("cannot write the result: {error}"))
         }
@@ -56,64 +58,65 @@ pub(crate) fn written() -> anyhow::Result<()> {
     }
 }
 
-/// A line for people beside the result. If nobody sees it, the work goes on all the same.
-fn aside(text: Arguments) {
-    let _unseen = writeln!(anstream::stderr(), "{text}");
+/// Writes one line to standard error, and ignores failures.
+fn write_error_line(text: Arguments) {
+    let _ignored = writeln!(anstream::stderr(), "{text}");
 }
 
 impl Screen {
-    /// Writes the result: `value` for machines, else whatever `text` writes.
+    /// Writes the result: `value` as JSON if requested, else as text by calling `text`.
     pub(crate) fn result(self, value: &impl Serialize, text: impl FnOnce()) -> anyhow::Result<()> {
         if self.json {
-            say!("{}", serde_json::to_string_pretty(value)?);
+            print_line!("{}", serde_json::to_string_pretty(value)?);
         } else {
             text();
         }
-        written()
+        check_written()
     }
 
-    /// Tells how it goes.
-    #[expect(clippy::unused_self, reason = "whoever writes needs a screen")]
-    pub(crate) fn note(self, text: impl Display) {
-        aside(format_args!("{text}"));
+    /// Reports progress.
+    #[expect(clippy::unused_self, reason = "only code with a screen may write")]
+    pub(crate) fn info(self, text: impl Display) {
+        write_error_line(format_args!("{text}"));
     }
 
-    /// Tells what somebody should know.
-    #[expect(clippy::unused_self, reason = "whoever writes needs a screen")]
+    /// Reports something that needs attention but does not fail the command.
+    #[expect(clippy::unused_self, reason = "only code with a screen may write")]
     pub(crate) fn warn(self, text: impl Display) {
-        aside(format_args!("{} {text}", styled(NOTICE, "note:")));
+        write_error_line(format_args!("{} {text}", styled(NOTICE, "warning:")));
     }
 
-    #[expect(clippy::unused_self, reason = "whoever writes needs a screen")]
-    pub(crate) fn failed(self, error: &anyhow::Error) {
-        let told = Chain(error.as_ref()).to_string();
-        aside(format_args!("{} {told}", styled(BAD, "error:")));
-        if let Some(hint) = hint(error, &told) {
-            aside(format_args!("{} {hint}", styled(NOTICE, "hint:")));
+    /// Reports the error with which the command failed.
+    #[expect(clippy::unused_self, reason = "only code with a screen may write")]
+    pub(crate) fn error(self, error: &anyhow::Error) {
+        let message = Chain(error.as_ref()).to_string();
+        write_error_line(format_args!("{} {message}", styled(BAD, "error:")));
+        if let Some(hint) = hint(error, &message) {
+            write_error_line(format_args!("{} {hint}", styled(NOTICE, "hint:")));
         }
     }
 
-    /// A bar for `length` steps of what takes long, or for nobody knows how many if that is 0; it
-    /// shows on a terminal only.
-    #[expect(clippy::unused_self, reason = "whoever writes needs a screen")]
-    pub(crate) fn progress(self, doing: &'static str, length: u64) -> ProgressBar {
+    /// A progress bar with `length` steps, or of unknown length if `length` is 0. It is visible only
+    /// on a terminal.
+    #[expect(clippy::unused_self, reason = "only code with a screen may write")]
+    pub(crate) fn progress(self, message: &'static str, length: u64) -> ProgressBar {
         if !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len} {eta}");
-        let bar = ProgressBar::no_length().with_message(doing);
+        let bar = ProgressBar::no_length().with_message(message);
         if length > 0 {
             bar.set_length(length);
         }
-        bar.set_style(style.expect("the template is a valid one"));
-        // Else it shows only when something was done, not while that is waited for.
+        bar.set_style(style.expect("the template is valid"));
+        // Makes the bar visible before its first step.
         bar.tick();
         bar
     }
 
-    /// Waits, and shows it.
-    pub(crate) async fn wait(self, why: &'static str, wait: Duration) {
-        let bar = self.progress(why, wait.as_secs());
+    /// Waits, with a progress bar.
+    pub(crate) async fn wait(self, message: &'static str, wait: Duration) {
+        let bar = self.progress(message, wait.as_secs());
         let end = tokio::time::Instant::now() + wait;
         while tokio::time::Instant::now() < end {
             let left = end - tokio::time::Instant::now();
@@ -124,45 +127,48 @@ impl Screen {
     }
 }
 
-/// What to do about an error of the SDK's own, which knows nothing of this command's options.
-fn hint(error: &anyhow::Error, told: &str) -> Option<&'static str> {
-    if told.contains("Missing Region") {
-        return Some("say --region, set AWS_REGION, or give the profile a region");
+/// What to do about an error of the SDK, which does not know this command's options.
+fn hint(error: &anyhow::Error, message: &str) -> Option<&'static str> {
+    if message.contains("Missing Region") {
+        return Some("use --region, set AWS_REGION, or set a region in the profile");
     }
-    let unknown = error
+    let no_credentials = error
         .chain()
         .any(<dyn std::error::Error>::is::<CredentialsError>);
-    unknown.then_some(
-        "say --profile or set AWS_PROFILE; single sign-on may have to begin anew with \
-         `aws sso login`",
+    no_credentials.then_some(
+        "use --profile or set AWS_PROFILE; if the profile uses single sign-on, run `aws sso login`",
     )
 }
 
-/// A table without lines, its head in capitals.
-pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+/// Prints a table without borders.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(head);
+    table.load_style(NOTHING).set_header(header);
     for row in rows {
-        table.add_row(row.map(|cell| plain(&cell)));
+        table.add_row(row.map(|cell| escape_control(&cell)));
     }
-    // Its own padding would begin every line with a blank.
+    // The padding of the table starts every line with a blank.
     for line in table.lines() {
-        say!("{}", line.trim());
+        print_line!("{}", line.trim());
     }
 }
 
-/// `text` from elsewhere, so that nothing in it breaks a line or commands the terminal.
-pub(crate) fn plain(text: &str) -> String {
-    let shown = |it: char| match it {
+/// Escapes control characters in untrusted `text`, so that it cannot break the line or control the
+/// terminal.
+pub(crate) fn escape_control(text: &str) -> String {
+    let escaped = |it: char| match it {
         it if it.is_control() => it.escape_default().to_string(),
         it => it.to_string(),
     };
-    text.chars().map(shown).collect()
+    text.chars().map(escaped).collect()
 }
 
-/// Unix milliseconds as a date and a time in UTC, to the second.
-pub(crate) fn moment(ms: i64) -> String {
+/// Formats Unix milliseconds as date and time in UTC, with whole seconds.
+pub(crate) fn format_time(ms: i64) -> String {
     use aws_smithy_types::{DateTime, date_time::Format};
-    let moment = DateTime::from_secs(ms.div_euclid(1000)).fmt(Format::DateTime);
-    moment.unwrap_or_else(|_| ms.to_string())
+    let time = DateTime::from_secs(ms.div_euclid(1000)).fmt(Format::DateTime);
+    time.unwrap_or_else(|_| ms.to_string())
 }

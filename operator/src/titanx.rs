@@ -1,8 +1,9 @@
-//! TitanX's own API: webhook subscriptions, jobs and their contacts. For the operator alone.
+//! TitanX's API: webhook subscriptions, jobs and the contacts of jobs.
 //!
-//! Much of it is documented twice and differently, or not at all. So requests hold what both forms
-//! share, answers are read in every documented form, and whatever is not known is said instead of
-//! guessed: [`Error::NotSupported`], [`Completeness::NotProven`].
+//! TitanX documents parts of this API in two different forms and leaves other parts undocumented.
+//! Requests therefore use only what both forms share, and every documented form of a response is
+//! accepted. What TitanX does not state is reported as unknown, never guessed: see
+//! [`Error::NotSupported`] and [`Completeness::NotProven`].
 
 use std::{
     fmt,
@@ -14,160 +15,171 @@ use serde_json::{Value, json};
 
 use titanx_receiver::event::{CONTACT_SCORED, JOB_COMPLETED};
 
-use crate::http::{Answer, Http, NoAnswer, NotPrivate, private};
+use crate::http::{HttpClient, HttpResponse, InsecureUrl, NoResponse, require_secure};
 
+mod options;
 mod paging;
-pub(crate) use paging::{Completeness, Paging, Reading};
+pub(crate) use options::TitanxOptions;
+pub(crate) use paging::{Completeness, PagedList, PagingParameters};
 
-/// Where TitanX's API is.
+/// Base URL of TitanX's API.
 pub(crate) const BASE_URL: &str = "https://app.titanx.io/api/public/v2";
-/// Every event type there is.
+/// All event types that TitanX has.
 pub(crate) const EVENT_TYPES: [&str; 2] = [CONTACT_SCORED, JOB_COMPLETED];
 
-/// The first wait after an answer that says nothing of when to come again; each further one is
-/// twice as long.
+/// The first wait after a response that does not say when to retry. Each further wait is twice as
+/// long.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
-/// How often a call that is safe to repeat is made.
-const ATTEMPTS: u32 = 6;
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
+/// Attempts of a request that is safe to repeat.
+const MAX_ATTEMPTS: u32 = 6;
 
-/// TitanX's API, as one user.
-pub(crate) struct Titanx {
-    http: Http,
-    base: String,
+/// A client of TitanX's API with one API key.
+pub(crate) struct TitanxClient {
+    http: HttpClient,
+    base_url: String,
     api_key: String,
-    /// No single wait for a rate limit is longer.
-    patience: Duration,
-    /// The end of a rate limit's window that is known to be used up.
-    used_up_until: Mutex<Option<SystemTime>>,
+    /// The longest single wait for a rate limit.
+    max_wait: Duration,
+    /// When the exhausted rate limit resets, if one is known to be exhausted.
+    rate_limited_until: Mutex<Option<SystemTime>>,
 }
 
-impl fmt::Debug for Titanx {
+/// Does not print the API key.
+impl fmt::Debug for TitanxClient {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Titanx({})", self.base)
+        write!(f, "TitanxClient({})", self.base_url)
     }
 }
 
-/// A webhook subscription, as far as TitanX tells of it.
+/// A webhook subscription, with the members that TitanX's response has.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Subscription {
-    /// Its id.
+    /// The subscription id.
     pub(crate) id: String,
-    /// Its name; one of TitanX's two documented forms knows none.
+    /// The name. Only one of the two documented forms has it.
     pub(crate) name: Option<String>,
-    /// Where its events go.
+    /// The URL that TitanX posts events to.
     pub(crate) url: Option<String>,
-    /// The event types it is for.
+    /// The event types.
     pub(crate) events: Vec<String>,
     /// `active` or `inactive`.
     pub(crate) status: Option<String>,
 }
 
-/// A subscription just made, with the signing secret that TitanX tells only this once.
+/// A new subscription with its signing secret. TitanX returns the secret only in the response to
+/// the creation.
 pub(crate) struct NewSubscription {
     /// The subscription.
     pub(crate) subscription: Subscription,
-    /// Its signing secret: opaque, and never to be printed.
+    /// The signing secret. Never print it.
     pub(crate) secret: String,
 }
 
-/// Why TitanX did not do what was asked.
+/// Why a request to TitanX failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// It answered 404 or 405.
-    #[error("{call}: not supported by TitanX (it answered {status}), or no such id")]
+    /// TitanX answered 404 or 405.
+    #[error("{request}: not supported by TitanX, or no such id (TitanX answered {status})")]
     NotSupported {
         /// Method and path.
-        call: String,
+        request: String,
         /// 404 or 405.
         status: u16,
     },
-    /// It refused.
-    #[error("{call}: TitanX answered {status}{message}")]
+    /// TitanX answered with another error status.
+    #[error("{request}: TitanX answered {status}{message}")]
     Refused {
         /// Method and path.
-        call: String,
+        request: String,
         /// The status code.
         status: u16,
-        /// What it said, after a colon, if anything.
+        /// The error message of the response after a colon, or empty.
         message: String,
     },
-    /// A rate limit is used up for longer than one is willing to wait.
-    #[error("{call}: TitanX's rate limit is used up for another {} s", wait.as_secs())]
+    /// The rate limit resets later than the client is willing to wait.
+    #[error(
+        "{request}: TitanX's rate limit is exhausted and resets in {} s: run the command again \
+         later, or raise --patience",
+        wait.as_secs()
+    )]
     RateLimited {
         /// Method and path.
-        call: String,
-        /// How long.
+        request: String,
+        /// The time until the reset.
         wait: Duration,
     },
-    /// Whether a subscription was made is not known, and to ask again could make a second one.
+    /// It is unknown whether TitanX created the subscription. A retry could create a second one.
     #[error(
-        "it is not known whether TitanX made the subscription: look for it with `operator \
-         subscriptions` and delete it, then subscribe again"
+        "it is unknown whether TitanX created the subscription: list the subscriptions with \
+         `operator subscriptions`, delete the new one if it is there, and run this command again"
     )]
-    Uncertain(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A subscription was made, but its secret was not told, and never will be.
+    UnknownOutcome(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// TitanX created a subscription without returning its secret, which cannot be read later.
     #[error(
-        "TitanX told no secret of {id}, which it made; it is {}: delete it with `operator delete \
-         {id}` and run this command again",
-        if *inactive { "inactive" } else { "maybe active" }
+        "TitanX created the subscription {id} but did not return its secret; the subscription is \
+         {}: delete it with `operator delete {id} --yes` and run this command \
+         again",
+        if *inactive { "inactive" } else { "possibly active" }
     )]
-    WithoutSecret {
-        /// The subscription.
+    MissingSecret {
+        /// The subscription id.
         id: String,
-        /// Whether it could be deactivated.
+        /// Whether the subscription is known to be inactive.
         inactive: bool,
     },
-    /// There was no answer.
+    /// There was no response.
     #[error(transparent)]
-    NoAnswer(#[from] NoAnswer),
-    /// The answer lacks what it must have.
-    #[error("{call}: TitanX's answer has no {missing}")]
+    NoResponse(#[from] NoResponse),
+    /// The response lacks something required.
+    #[error("{request}: TitanX's response has no {missing}")]
     Unreadable {
         /// Method and path.
-        call: String,
+        request: String,
         /// What is missing.
         missing: &'static str,
     },
-    /// It may be asked over TLS only.
+    /// The API key would be sent unencrypted.
     #[error(transparent)]
-    NotPrivate(#[from] NotPrivate),
-    /// TitanX pointed to another place for the next page; the API key is not for it.
-    #[error("TitanX's link to the next page leads to {0}, which is not TitanX")]
+    InsecureUrl(#[from] InsecureUrl),
+    /// The link to the next page leads to another host, which must not get the API key.
+    #[error("TitanX's link to the next page leads to {0}, which is not TitanX's API")]
     ForeignLink(String),
 }
 
-impl Titanx {
-    /// The API at `base`, asked with `api_key`. A rate limit is waited for up to `patience`.
+impl TitanxClient {
+    /// A client of the API at `base_url`. It waits up to `max_wait` for a rate limit to reset.
     ///
     /// # Errors
     ///
-    /// [`Error::NotPrivate`] when the key would go out in the clear.
+    /// [`Error::InsecureUrl`] if the API key would be sent unencrypted.
     pub(crate) fn new(
-        http: Http,
-        base: &str,
+        http: HttpClient,
+        base_url: &str,
         api_key: String,
-        patience: Duration,
+        max_wait: Duration,
     ) -> Result<Self, Error> {
-        private(base)?;
+        require_secure(base_url)?;
         Ok(Self {
             http,
-            base: base.trim_end_matches('/').to_owned(),
+            base_url: base_url.trim_end_matches('/').to_owned(),
             api_key,
-            patience,
-            used_up_until: Mutex::new(None),
+            max_wait,
+            rate_limited_until: Mutex::new(None),
         })
     }
 
-    /// Makes a subscription. Asked once: only a refusal that names the member for the event types
-    /// is answered by the other documented spelling of it.
+    /// Creates a subscription.
+    ///
+    /// The request is not retried, with two exceptions: after a 429, and with the other documented
+    /// name of the member for the event types if TitanX's refusal mentions that member.
     ///
     /// # Errors
     ///
-    /// [`Error::Uncertain`] when there was no answer, a server's error, or one that does not say
-    /// what was made: there may be a new subscription, whose secret is lost.
-    /// [`Error::WithoutSecret`] when there is one, of no use.
-    pub(crate) async fn subscribe(
+    /// - [`Error::UnknownOutcome`] if there was no response, a 5xx, or a 2xx that does not identify
+    ///   the subscription. A subscription whose secret is lost may exist.
+    /// - [`Error::MissingSecret`] if TitanX created a subscription without returning its secret.
+    pub(crate) async fn create_subscription(
         &self,
         name: &str,
         url: &str,
@@ -177,26 +189,27 @@ impl Titanx {
         let body = |member: &str| {
             json!({"name": name, "url": url, member: events, "status": status}).to_string()
         };
-        let mut answer = self.create(body("events")).await?;
-        if let Err(refusal) = self.checked("POST", "/webhooks", &answer)
-            && names_event_types(&answer)
+        let mut response = self.post_subscription(body("events")).await?;
+        if let Err(refusal) = self.check_status("POST", "/webhooks", &response)
+            && mentions_event_types(&response)
         {
-            answer = self.create(body("eventTypes")).await?;
-            // A refusal of this form too: the first one tells more.
-            if matches!(answer.status, 400 | 422) {
+            response = self.post_subscription(body("eventTypes")).await?;
+            // If this form is refused too, the first refusal is the more useful one.
+            if matches!(response.status, 400 | 422) {
                 return Err(refusal);
             }
         }
-        self.checked("POST", "/webhooks", &answer)?;
-        let unreadable = |missing| Error::Uncertain(format!("its answer has no {missing}").into());
+        self.check_status("POST", "/webhooks", &response)?;
+        let unreadable =
+            |missing| Error::UnknownOutcome(format!("TitanX's response has no {missing}").into());
         let created: Value =
-            serde_json::from_slice(&answer.body).map_err(|_| unreadable("JSON"))?;
-        let created = unwrapped(&created);
+            serde_json::from_slice(&response.body).map_err(|_| unreadable("JSON"))?;
+        let created = unwrap_payload(&created);
         let subscription = Subscription::read(created).ok_or_else(|| unreadable("id"))?;
-        let Some(secret) = text(created, &["secret"]) else {
+        let Some(secret) = string_member(created, &["secret"]) else {
             let id = subscription.id;
             let inactive = self.deactivate(&id).await.is_ok();
-            return Err(Error::WithoutSecret { id, inactive });
+            return Err(Error::MissingSecret { id, inactive });
         };
         Ok(NewSubscription {
             subscription,
@@ -204,70 +217,72 @@ impl Titanx {
         })
     }
 
-    /// Asks once, or again after a 429, which made nothing.
-    async fn create(&self, body: String) -> Result<Answer, Error> {
+    /// Sends the creation request. Retries only after a 429, since that created nothing.
+    async fn post_subscription(&self, body: String) -> Result<HttpResponse, Error> {
         for attempt in 1.. {
-            self.wait_for_window("POST /webhooks").await?;
-            let answer = match self.ask("POST", "/webhooks", body.clone()).await {
-                Ok(answer) if answer.status >= 500 => {
-                    let answered = format!("it answered {}", answer.status);
-                    return Err(Error::Uncertain(answered.into()));
+            self.wait_for_rate_limit("POST /webhooks").await?;
+            let response = match self.send("POST", "/webhooks", body.clone()).await {
+                Ok(response) if response.status >= 500 => {
+                    let answered = format!("TitanX answered {}", response.status);
+                    return Err(Error::UnknownOutcome(answered.into()));
                 }
-                Ok(answer) => answer,
-                Err(no_answer) => return Err(Error::Uncertain(no_answer.into())),
+                Ok(response) => response,
+                Err(no_response) => return Err(Error::UnknownOutcome(no_response.into())),
             };
-            if answer.status != 429 || attempt == ATTEMPTS {
-                return Ok(answer);
+            if response.status != 429 || attempt == MAX_ATTEMPTS {
+                return Ok(response);
             }
-            self.wait("POST /webhooks", &answer, attempt).await?;
+            self.wait_before_retry("POST /webhooks", &response, attempt)
+                .await?;
         }
         unreachable!("the last attempt returns")
     }
 
-    /// Every subscription.
+    /// Lists all subscriptions.
     ///
     /// # Errors
     ///
-    /// [`Error::NotSupported`] among others: this call is said to exist, and documented nowhere.
+    /// [`Error::NotSupported`] among others: TitanX mentions this request but does not document it.
     pub(crate) async fn subscriptions(&self) -> Result<Vec<Subscription>, Error> {
-        let mut reading = Reading::new("/webhooks");
-        while !reading.ended() {
-            self.read_page(&mut reading, &Paging::default()).await?;
+        let mut list = PagedList::new("/webhooks");
+        while !list.is_at_end() {
+            self.read_page(&mut list, &PagingParameters::default())
+                .await?;
         }
-        let items = reading.items.iter();
+        let items = list.items.iter();
         Ok(items
             .filter_map(|item| Subscription::read(&serde_json::from_str(item.get()).ok()?))
             .collect())
     }
 
-    /// Lets a subscription's events be delivered.
+    /// Activates a subscription: TitanX delivers its events.
     ///
     /// # Errors
     ///
-    /// Whatever TitanX answers but a 2xx.
+    /// Any response other than a 2xx.
     pub(crate) async fn activate(&self, id: &str) -> Result<(), Error> {
-        self.change("POST", &format!("/webhooks/{}/active", segment(id)))
+        self.modify("POST", &format!("/webhooks/{}/active", path_segment(id)))
             .await
     }
 
-    /// Whether a subscription is not there any more, after a call about it was answered with
-    /// `refusal`: as the list says, else because the call is a documented one and the answer 404.
-    pub(crate) async fn is_gone(&self, id: &str, refusal: &Error) -> bool {
-        match (refusal, self.subscriptions().await) {
+    /// Whether a subscription was deleted, after a request about it failed with `error`. The list
+    /// of subscriptions decides. Without a list, a 404 to the documented request does.
+    pub(crate) async fn is_deleted(&self, id: &str, error: &Error) -> bool {
+        match (error, self.subscriptions().await) {
             (Error::NotSupported { .. }, Ok(all)) => all.iter().all(|it| it.id != id),
             (Error::NotSupported { status, .. }, Err(Error::NotSupported { .. })) => *status == 404,
             _ => false,
         }
     }
 
-    /// Stops the delivery of a subscription's events. Those that happen meanwhile are presumably
-    /// lost.
+    /// Deactivates a subscription: TitanX does not deliver its events. TitanX presumably drops the
+    /// events of that time.
     ///
     /// # Errors
     ///
-    /// Whatever TitanX answers but a 2xx.
+    /// Any response other than a 2xx.
     pub(crate) async fn deactivate(&self, id: &str) -> Result<(), Error> {
-        self.change("POST", &format!("/webhooks/{}/inactive", segment(id)))
+        self.modify("POST", &format!("/webhooks/{}/inactive", path_segment(id)))
             .await
     }
 
@@ -275,60 +290,66 @@ impl Titanx {
     ///
     /// # Errors
     ///
-    /// Whatever TitanX answers but a 2xx.
+    /// Any response other than a 2xx.
     pub(crate) async fn delete(&self, id: &str) -> Result<(), Error> {
-        self.change("DELETE", &format!("/webhooks/{}", segment(id)))
+        self.modify("DELETE", &format!("/webhooks/{}", path_segment(id)))
             .await
     }
 
-    /// One job, as TitanX describes it.
+    /// Reads a job.
     ///
     /// # Errors
     ///
-    /// Whatever TitanX answers but a 2xx with JSON.
+    /// Any response other than a 2xx with JSON.
     pub(crate) async fn job(&self, id: &str) -> Result<Value, Error> {
-        let path = format!("/jobs/{}", segment(id));
-        let answer = self.repeatedly("GET", &path).await?;
-        let job: Value = serde_json::from_slice(&answer.body).map_err(|_| Error::Unreadable {
-            call: format!("GET {path}"),
+        let path = format!("/jobs/{}", path_segment(id));
+        let response = self.send_with_retries("GET", &path).await?;
+        let job: Value = serde_json::from_slice(&response.body).map_err(|_| Error::Unreadable {
+            request: format!("GET {path}"),
             missing: "JSON",
         })?;
-        Ok(unwrapped(&job).clone())
+        Ok(unwrap_payload(&job).clone())
     }
 
-    /// Begins to read the contacts of a job.
+    /// The list of a job's contacts, of which no page has been read yet.
     #[must_use]
-    pub(crate) fn contacts(job_id: &str) -> Reading {
-        Reading::new(&format!("/jobs/{}/contacts", segment(job_id)))
+    pub(crate) fn contacts(job_id: &str) -> PagedList {
+        PagedList::new(&format!("/jobs/{}/contacts", path_segment(job_id)))
     }
 
-    async fn change(&self, method: &str, path: &str) -> Result<(), Error> {
-        self.repeatedly(method, path).await.map(|_| ())
+    async fn modify(&self, method: &str, path: &str) -> Result<(), Error> {
+        self.send_with_retries(method, path).await.map(|_| ())
     }
 
-    /// Makes a call that is safe to repeat, until it is answered with other than 429 or 5xx.
-    async fn repeatedly(&self, method: &str, path: &str) -> Result<Answer, Error> {
-        let call = format!("{method} {path}");
+    /// Sends a request that is safe to repeat, and retries it after no response, a 429 or a 5xx.
+    async fn send_with_retries(&self, method: &str, path: &str) -> Result<HttpResponse, Error> {
+        let request = format!("{method} {path}");
         for attempt in 1.. {
-            self.wait_for_window(&call).await?;
-            let answer = self.ask(method, path, String::new()).await;
-            let last = attempt == ATTEMPTS;
-            match answer {
-                Ok(answer) if !last && (answer.status == 429 || answer.status >= 500) => {
-                    self.wait(&call, &answer, attempt).await?;
+            self.wait_for_rate_limit(&request).await?;
+            let sent = self.send(method, path, String::new()).await;
+            let is_last = attempt == MAX_ATTEMPTS;
+            match sent {
+                Ok(response) if !is_last && (response.status == 429 || response.status >= 500) => {
+                    self.wait_before_retry(&request, &response, attempt).await?;
                 }
-                Ok(answer) => {
-                    self.checked(method, path, &answer)?;
-                    return Ok(answer);
+                Ok(response) => {
+                    self.check_status(method, path, &response)?;
+                    return Ok(response);
                 }
-                Err(no_answer) if last => return Err(no_answer.into()),
+                Err(no_response) if is_last => return Err(no_response.into()),
                 Err(_) => tokio::time::sleep(backoff(attempt)).await,
             }
         }
         unreachable!("the last attempt returns")
     }
 
-    async fn ask(&self, method: &str, path: &str, body: String) -> Result<Answer, NoAnswer> {
+    /// Sends one request.
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: String,
+    ) -> Result<HttpResponse, NoResponse> {
         let authorization = format!("Bearer {}", self.api_key);
         let mut headers = vec![
             ("authorization", authorization.as_str()),
@@ -337,45 +358,52 @@ impl Titanx {
         if !body.is_empty() {
             headers.push(("content-type", "application/json"));
         }
-        let url = format!("{}{path}", self.base);
-        let answer = self.http.call(method, &url, &headers, body).await?;
-        *self.used_up_until() = window_end(&answer, true);
-        Ok(answer)
+        let url = format!("{}{path}", self.base_url);
+        let response = self.http.call(method, &url, &headers, body).await?;
+        *self.rate_limited_until() = rate_limit_reset(&response, true);
+        Ok(response)
     }
 
-    fn used_up_until(&self) -> std::sync::MutexGuard<'_, Option<SystemTime>> {
-        let until = self.used_up_until.lock();
+    fn rate_limited_until(&self) -> std::sync::MutexGuard<'_, Option<SystemTime>> {
+        let until = self.rate_limited_until.lock();
         until.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Failed calls count too, so none is made that is known to fail.
-    async fn wait_for_window(&self, call: &str) -> Result<(), Error> {
-        let until = *self.used_up_until();
+    /// Waits until no rate limit is known to be exhausted. TitanX also counts refused requests, so
+    /// none is sent that is known to be refused.
+    async fn wait_for_rate_limit(&self, request: &str) -> Result<(), Error> {
+        let until = *self.rate_limited_until();
         match until.and_then(|until| until.duration_since(SystemTime::now()).ok()) {
-            Some(wait) => self.sleep(call, wait).await,
+            Some(wait) => self.wait(request, wait).await,
             None => Ok(()),
         }
     }
 
-    /// Waits before the next attempt: for the latest reset, else as long as `Retry-After` says,
-    /// else a while that grows.
-    async fn wait(&self, call: &str, answer: &Answer, attempt: u32) -> Result<(), Error> {
-        let reset = || window_end(answer, true).or_else(|| window_end(answer, false));
-        let reset = (answer.status == 429).then(reset).flatten();
+    /// Waits before the next attempt: until the latest reset of the rate limits, else for the time
+    /// in `Retry-After`, else for the backoff.
+    async fn wait_before_retry(
+        &self,
+        request: &str,
+        response: &HttpResponse,
+        attempt: u32,
+    ) -> Result<(), Error> {
+        let reset =
+            || rate_limit_reset(response, true).or_else(|| rate_limit_reset(response, false));
+        let reset = (response.status == 429).then(reset).flatten();
         let reset = reset.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
         let retry_after = || {
-            let seconds = answer.headers.get("retry-after")?.trim().parse().ok()?;
+            let seconds = response.headers.get("retry-after")?.trim().parse().ok()?;
             Some(Duration::from_secs(seconds))
         };
         let wait = reset.or_else(retry_after);
-        self.sleep(call, wait.unwrap_or_else(|| backoff(attempt)))
+        self.wait(request, wait.unwrap_or_else(|| backoff(attempt)))
             .await
     }
 
-    async fn sleep(&self, call: &str, wait: Duration) -> Result<(), Error> {
-        if wait > self.patience {
+    async fn wait(&self, request: &str, wait: Duration) -> Result<(), Error> {
+        if wait > self.max_wait {
             return Err(Error::RateLimited {
-                call: call.to_owned(),
+                request: request.to_owned(),
                 wait,
             });
         }
@@ -383,15 +411,15 @@ impl Titanx {
         Ok(())
     }
 
-    fn checked(&self, method: &str, path: &str, answer: &Answer) -> Result<(), Error> {
-        let call = format!("{method} {path}");
-        match answer.status {
+    fn check_status(&self, method: &str, path: &str, response: &HttpResponse) -> Result<(), Error> {
+        let request = format!("{method} {path}");
+        match response.status {
             200..300 => Ok(()),
-            status @ (404 | 405) => Err(Error::NotSupported { call, status }),
+            status @ (404 | 405) => Err(Error::NotSupported { request, status }),
             status => Err(Error::Refused {
-                call,
+                request,
                 status,
-                message: message(&answer.body).replace(&self.api_key, "[REDACTED]"),
+                message: error_message(&response.body).replace(&self.api_key, "[REDACTED]"),
             }),
         }
     }
@@ -403,35 +431,37 @@ impl Subscription {
         let events = events.iter().find_map(|name| value.get(name)?.as_array());
         let events = events.into_iter().flatten();
         Some(Self {
-            id: text(value, &["id"])?,
-            name: text(value, &["name"]),
-            url: text(value, &["url"]),
+            id: string_member(value, &["id"])?,
+            name: string_member(value, &["name"]),
+            url: string_member(value, &["url"]),
             events: events
                 .filter_map(|it| it.as_str())
                 .map(str::to_owned)
                 .collect(),
-            status: text(value, &["status"]),
+            status: string_member(value, &["status"]),
         })
     }
 
-    /// Whether TitanX says that it is active.
+    /// Whether TitanX reports the subscription as active.
     #[must_use]
     pub(crate) fn is_active(&self) -> bool {
         self.status.as_deref() == Some("active")
     }
 
-    /// The event types of `asked` that TitanX did not grant.
+    /// The event types in `requested` that the subscription does not have.
     pub(crate) fn not_granted<'a>(
         &'a self,
-        asked: &'a [String],
+        requested: &'a [String],
     ) -> impl Iterator<Item = &'a String> {
-        asked.iter().filter(|event| !self.events.contains(event))
+        requested
+            .iter()
+            .filter(|event| !self.events.contains(event))
     }
 }
 
-/// The first of the members `names` that is a text, or a number as text.
+/// The first of the members `names` that is a nonempty string, or a number as a string.
 #[must_use]
-pub(crate) fn text(value: &Value, names: &[&str]) -> Option<String> {
+pub(crate) fn string_member(value: &Value, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| match value.get(name)? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -439,53 +469,55 @@ pub(crate) fn text(value: &Value, names: &[&str]) -> Option<String> {
     })
 }
 
-/// What an answer is about: its `payload`, its `data`, or all of it.
-fn unwrapped(value: &Value) -> &Value {
+/// The content of a response: its `payload` or `data` member, or the whole value.
+fn unwrap_payload(value: &Value) -> &Value {
     let wrapped = ["payload", "data"].iter().find_map(|name| value.get(name));
     wrapped.filter(|value| !value.is_null()).unwrap_or(value)
 }
 
-/// Whether a refusal of a new subscription is about the member that holds the event types.
-fn names_event_types(answer: &Answer) -> bool {
-    let body = String::from_utf8_lossy(&answer.body);
-    matches!(answer.status, 400 | 422)
+/// Whether the refusal of a new subscription mentions the member for the event types.
+fn mentions_event_types(response: &HttpResponse) -> bool {
+    let body = String::from_utf8_lossy(&response.body);
+    matches!(response.status, 400 | 422)
         && ["events", "eventTypes"]
             .iter()
             .any(|name| body.contains(name))
 }
 
-/// What a refusal says, shortened.
-fn message(body: &[u8]) -> String {
-    const LENGTH: usize = 300;
+/// The error message in a response body, shortened and after a colon.
+fn error_message(body: &[u8]) -> String {
+    const MAX_CHARS: usize = 300;
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let error = value.get("error").unwrap_or(&value);
-    let said = text(&value, &["message", "error", "detail"]).or_else(|| text(error, &["message"]));
-    said.map_or_else(String::new, |said| {
-        format!(": {}", said.chars().take(LENGTH).collect::<String>())
+    let message = string_member(&value, &["message", "error", "detail"])
+        .or_else(|| string_member(error, &["message"]));
+    message.map_or_else(String::new, |message| {
+        format!(": {}", message.chars().take(MAX_CHARS).collect::<String>())
     })
 }
 
-/// An id as one segment of a path.
-fn segment(id: &str) -> String {
-    paging::percent_encoded(id)
+/// An id as one segment of a URL path.
+fn path_segment(id: &str) -> String {
+    paging::percent_encode(id)
 }
 
-/// When the latest of the rate limits' windows ends: of those used up, or of all.
-fn window_end(answer: &Answer, used_up: bool) -> Option<SystemTime> {
+/// The latest reset of the rate limits in the response's headers: of the exhausted ones only, or of
+/// all.
+fn rate_limit_reset(response: &HttpResponse, exhausted_only: bool) -> Option<SystemTime> {
     let header = |kind: &str, window: &str| -> Option<u64> {
         let name = format!("x-ratelimit-{kind}-{window}");
-        answer.headers.get(name)?.trim().parse().ok()
+        response.headers.get(name)?.trim().parse().ok()
     };
     let windows = ["second", "minute", "day"].into_iter();
     windows
-        .filter(|window| !used_up || header("remaining", window) == Some(0))
+        .filter(|window| !exhausted_only || header("remaining", window) == Some(0))
         .filter_map(|window| header("reset", window))
         .max()
         .map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-/// Twice as long each time, and never quite the same for two who failed together.
+/// Exponential backoff with jitter.
 fn backoff(attempt: u32) -> Duration {
-    let longest = LONGEST_BACKOFF.min(FIRST_BACKOFF * 2_u32.saturating_pow(attempt - 1));
+    let longest = MAX_BACKOFF.min(FIRST_BACKOFF * 2_u32.saturating_pow(attempt - 1));
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

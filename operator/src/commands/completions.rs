@@ -3,27 +3,27 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use crate::{Cli, commands::Outcome, screen::written};
+use crate::{Cli, commands::CommandStatus, screen::check_written};
 
-/// Print completions for a shell
+/// Print the completion script for a shell
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator completions bash > ~/.local/share/bash-completion/completions/operator
   operator completions zsh > ~/.zfunc/_operator
   operator completions fish > ~/.config/fish/completions/operator.fish
-  source <(operator completions bash)    for this shell alone")]
+  source <(operator completions bash)    for the current shell only")]
 pub(crate) struct Completions {
-    /// The shell to print them for
+    /// The shell
     shell: Shell,
 }
 
 impl Completions {
-    pub(crate) fn run(&self) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(&self) -> anyhow::Result<CommandStatus> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "operator", &mut script);
-        say!("{}", String::from_utf8(script)?.trim_end());
-        written()?;
-        Ok(Outcome::Done)
+        print_line!("{}", String::from_utf8(script)?.trim_end());
+        check_written()?;
+        Ok(CommandStatus::Success)
     }
 }

@@ -1,6 +1,6 @@
 //! `operator doctor`
 
-mod deployed;
+mod resources;
 mod secret;
 
 use anyhow::Context;
@@ -10,18 +10,18 @@ use serde::Serialize;
 use titanx_receiver::budget::now_ms;
 
 use crate::{
-    commands::Outcome,
-    deployment::{Cloud, Deployment},
-    http::Http,
+    commands::CommandStatus,
+    http::HttpClient,
     screen::{BAD, GOOD, NOTICE, Screen, styled},
-    store::Place,
+    secret_store::SecretSource,
+    stack::{Stack, StackOptions},
 };
 
-/// Examine the deployed system and this machine's settings
+/// Check the stack and this machine's clock for problems
 ///
-/// Reads, and changes nothing. Checks the function's time-out, environment and permissions, the
-/// tables' keys and expiry, the queues' types, retention and dead-letter queues, the form of the
-/// stored secret, the alarms, and this machine's clock. What may not be read here is a finding too.
+/// Checks the function's timeout, environment and permissions, the tables' keys and TTL, the
+/// queues' types, retention and dead-letter queues, the format of the stored secret, the alarms,
+/// and this machine's clock. Changes nothing. Whatever cannot be read is reported as unknown.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -29,25 +29,27 @@ Examples:
   operator doctor --stack titanx-receiver --json | jq '.[] | select(.verdict == \"problem\")'")]
 pub(crate) struct Doctor {
     #[command(flatten)]
-    place: Place,
+    secret: SecretSource,
     #[command(flatten)]
-    deployment: Deployment,
+    stack: StackOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
     Fine,
-    /// Could not be found out.
+    /// The check could not be made.
     Unknown,
     Problem,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
+    /// The resource that was checked.
     subject: &'static str,
     verdict: Verdict,
+    /// What was found.
     found: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,18 +81,20 @@ impl Finding {
             subject,
             verdict: Verdict::Unknown,
             found: titanx_receiver::error::Chain(error.as_ref()).to_string(),
-            advice: Some("give this machine's credentials the permission to read it, or name it"),
+            advice: Some(
+                "give your credentials permission to read it, or name the resource with its option",
+            ),
         }
     }
 
-    /// Fine if it `holds`, else a problem.
+    /// [`Self::fine`] if the check has `passed`, else [`Self::problem`].
     fn check(
-        holds: bool,
+        passed: bool,
         subject: &'static str,
         found: impl Into<String>,
         advice: &'static str,
     ) -> Self {
-        if holds {
+        if passed {
             Self::fine(subject, found)
         } else {
             Self::problem(subject, found, advice)
@@ -98,34 +102,34 @@ impl Finding {
     }
 }
 
-/// What was found out about a subject, or that it could not be.
-fn findings(subject: &'static str, found: anyhow::Result<Vec<Finding>>) -> Vec<Finding> {
-    found.unwrap_or_else(|error| vec![Finding::unknown(subject, &error)])
+/// The findings about a subject. An error becomes one finding with the verdict unknown.
+fn or_unknown(subject: &'static str, findings: anyhow::Result<Vec<Finding>>) -> Vec<Finding> {
+    findings.unwrap_or_else(|error| vec![Finding::unknown(subject, &error)])
 }
 
 impl Doctor {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
-        let cloud = self.deployment.connect().await?;
-        // Without it nothing has a name, and every finding would say the same.
-        cloud.stack().await?;
-        let secret = async { secret::form(&self.place.open(&self.deployment).await?).await };
-        let all = [
-            findings("secret", secret.await),
-            findings("function", deployed::function(&cloud).await),
-            findings("permissions", deployed::permissions(&cloud).await),
-            findings("deliveries table", deployed::deliveries(&cloud).await),
-            findings("jobs table", deployed::jobs(&cloud).await),
-            findings("contacts queue", deployed::contacts(&cloud).await),
-            findings("quarantine queue", deployed::quarantine(&cloud).await),
-            findings("alarms", deployed::alarms(&cloud).await),
-            findings("clock", clock(&cloud).await),
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
+        let stack = self.stack.connect().await?;
+        // If the stack cannot be read, every check would fail with the same error.
+        stack.values().await?;
+        let secret = async { secret::check(&self.secret.open(&self.stack).await?).await };
+        let findings = [
+            or_unknown("secret", secret.await),
+            or_unknown("function", resources::function(&stack).await),
+            or_unknown("permissions", resources::permissions(&stack).await),
+            or_unknown("deliveries table", resources::deliveries(&stack).await),
+            or_unknown("jobs table", resources::jobs(&stack).await),
+            or_unknown("contacts queue", resources::contacts(&stack).await),
+            or_unknown("quarantine queue", resources::quarantine(&stack).await),
+            or_unknown("alarms", resources::alarms(&stack).await),
+            or_unknown("clock", clock(&stack).await),
         ]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>();
-        screen.result(&all, || all.iter().for_each(Finding::print))?;
-        Ok(Outcome::findings_if(
-            all.iter().any(|it| it.verdict != Verdict::Fine),
+        screen.result(&findings, || findings.iter().for_each(Finding::print))?;
+        Ok(CommandStatus::action_needed_if(
+            findings.iter().any(|it| it.verdict != Verdict::Fine),
         ))
     }
 }
@@ -138,44 +142,48 @@ impl Finding {
             Verdict::Unknown => styled(NOTICE, "unknown"),
             Verdict::Problem => styled(BAD, "problem"),
         };
-        say!("{verdict}  {subject}: {found}");
+        print_line!("{verdict}  {subject}: {found}");
         if let Some(advice) = self.advice {
-            say!("         → {advice}");
+            print_line!("         → {advice}");
         }
     }
 }
 
-/// Compares this machine's clock with the gateway's: leases, and what is too old, go by the clock.
-async fn clock(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
+/// Compares this machine's clock with the gateway's. `operator reconcile --yes` takes leases, whose
+/// end depends on the clock.
+async fn clock(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
     const SUBJECT: &str = "clock";
     const TOLERANCE_MS: i64 = 2_000;
-    let url = cloud.url().await?;
+    let url = stack.url().await?;
     let sent = now_ms();
-    // The gateway answers this itself; the webhook takes POST only.
-    let answer = match Http::new().call("GET", &url, &[], "").await {
-        Ok(answer) => answer,
+    // The gateway answers a GET itself: its only route is a POST.
+    let response = match HttpClient::new().call("GET", &url, &[], "").await {
+        Ok(response) => response,
         Err(error) => {
-            let advice = Some("let this machine reach the webhook's URL, or correct --url");
+            let advice =
+                Some("check that this machine can reach the webhook URL, or correct --url");
             let unknown = Finding::unknown(SUBJECT, &error.into());
             return Ok(vec![Finding { advice, ..unknown }]);
         }
     };
     let received = now_ms();
-    let date = answer
+    let date = response
         .headers
         .get("date")
-        .context("the gateway's answer has no date")?;
-    let theirs = DateTime::from_str(date, Format::HttpDate)?.to_millis()?;
+        .context("the gateway's response has no Date header")?;
+    let gateway_ms = DateTime::from_str(date, Format::HttpDate)?.to_millis()?;
     // The header is in whole seconds.
-    let off = (theirs - received).max(sent - theirs - 1_000).max(0);
+    let offset_ms = (gateway_ms - received)
+        .max(sent - gateway_ms - 1_000)
+        .max(0);
     Ok(vec![Finding::check(
-        off <= TOLERANCE_MS,
+        offset_ms <= TOLERANCE_MS,
         SUBJECT,
-        if off == 0 {
+        if offset_ms == 0 {
             "agrees with AWS".to_owned()
         } else {
-            format!("is off by {off} ms")
+            format!("is off by {offset_ms} ms")
         },
-        "let this machine set its clock by NTP",
+        "synchronise this machine's clock with NTP",
     )])
 }

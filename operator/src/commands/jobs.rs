@@ -9,13 +9,13 @@ use serde::Serialize;
 use titanx_receiver::jobs::{COMPLETED_AT, JOB_ID, MODIFIED_AT, NAME, STATUS, TYPE};
 
 use crate::{
-    commands::Outcome,
-    deployment::{Cloud, Deployment},
-    records,
-    screen::{Screen, moment, table},
+    commands::CommandStatus,
+    delivery_records,
+    screen::{Screen, format_time, table},
+    stack::{Stack, StackOptions},
 };
 
-/// Show which jobs are finished
+/// List the completed jobs
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -23,23 +23,23 @@ Examples:
   operator jobs --stack titanx-receiver --count 11111111-2222-4333-8444-555555555555
   operator jobs --stack titanx-receiver --json | jq -r '.[].job_id'")]
 pub(crate) struct Jobs {
-    /// Show this job only
+    /// Show only this job
     id: Option<String>,
-    /// Count the contacts received of each job
+    /// Count the received contacts of each job
     ///
-    /// Reads the whole table of deliveries, which holds those of the last DELIVERY_RETENTION_DAYS
-    /// days: under 2 US cents for a million deliveries. Contacts that name no job cannot be
+    /// Scans the whole deliveries table, which costs less than 2 US cents for a million records.
+    /// The table keeps a record for DELIVERY_RETENTION_DAYS days. Contacts without a job id are not
     /// counted.
     #[arg(long)]
     count: bool,
     #[command(flatten)]
-    deployment: Deployment,
+    stack: StackOptions,
 }
 
 #[derive(Serialize)]
 #[expect(
     clippy::struct_field_names,
-    reason = "named as the table's attributes are"
+    reason = "the names of the table's attributes"
 )]
 struct Job {
     job_id: String,
@@ -49,16 +49,16 @@ struct Job {
     modified_at: Option<String>,
     /// Unix milliseconds.
     completed_at: Option<i64>,
-    /// Contacts of the job among the deliveries that are remembered, if they were counted.
+    /// The number of received contacts, if they were counted.
     contacts: Option<usize>,
 }
 
 impl Jobs {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
-        let cloud = self.deployment.connect().await?;
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
+        let stack = self.stack.connect().await?;
         let mut jobs = match &self.id {
-            Some(id) => vec![one(&cloud, id).await?],
-            None => all(&cloud).await?,
+            Some(id) => vec![get_job(&stack, id).await?],
+            None => all_jobs(&stack).await?,
         };
         jobs.sort_by(|a, b| {
             b.completed_at
@@ -66,52 +66,52 @@ impl Jobs {
                 .then(a.job_id.cmp(&b.job_id))
         });
         if self.count {
-            count(&cloud, &mut jobs, screen).await?;
+            count_contacts(&stack, &mut jobs, screen).await?;
         }
         screen.result(&jobs, || print(&jobs, self.count))?;
-        Ok(Outcome::Done)
+        Ok(CommandStatus::Success)
     }
 }
 
-async fn one(cloud: &Cloud<'_>, id: &str) -> anyhow::Result<Job> {
-    let job = find(cloud, id).await?;
-    job.with_context(|| format!("job {id} is not known to be finished"))
+async fn get_job(stack: &Stack<'_>, id: &str) -> anyhow::Result<Job> {
+    let job = find_job(stack, id).await?;
+    job.with_context(|| format!("job {id} is not completed: no job.completed event was received"))
 }
 
-/// When a job was finished, in Unix milliseconds, if its `job.completed` was received.
-pub(crate) async fn completed_at(cloud: &Cloud<'_>, id: &str) -> anyhow::Result<Option<i64>> {
-    Ok(find(cloud, id).await?.and_then(|job| job.completed_at))
+/// When a job was completed, in Unix milliseconds, if its `job.completed` event was received.
+pub(crate) async fn completed_at(stack: &Stack<'_>, id: &str) -> anyhow::Result<Option<i64>> {
+    Ok(find_job(stack, id).await?.and_then(|job| job.completed_at))
 }
 
-async fn find(cloud: &Cloud<'_>, id: &str) -> anyhow::Result<Option<Job>> {
-    let table = cloud.jobs_table().await?;
+async fn find_job(stack: &Stack<'_>, id: &str) -> anyhow::Result<Option<Job>> {
+    let table = stack.jobs_table().await?;
     let key = AttributeValue::S(id.to_owned());
-    let get = cloud
+    let get = stack
         .dynamodb()
         .get_item()
         .table_name(&table)
         .key(JOB_ID, key);
     let got = get.send().await;
-    let got = got.with_context(|| format!("cannot read the table {table}"))?;
+    let got = got.with_context(|| format!("cannot read job {id} from the table {table}"))?;
     Ok(got.item.as_ref().map(Job::read))
 }
 
-async fn all(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Job>> {
-    let table = cloud.jobs_table().await?;
-    let scan = cloud.dynamodb().scan().table_name(&table);
+async fn all_jobs(stack: &Stack<'_>) -> anyhow::Result<Vec<Job>> {
+    let table = stack.jobs_table().await?;
+    let scan = stack.dynamodb().scan().table_name(&table);
     let mut items = scan.into_paginator().items().send();
     let mut jobs = Vec::new();
     while let Some(item) = items.next().await {
-        let item = item.with_context(|| format!("cannot read the table {table}"))?;
+        let item = item.with_context(|| format!("cannot scan the table {table}"))?;
         jobs.push(Job::read(&item));
     }
     Ok(jobs)
 }
 
-async fn count(cloud: &Cloud<'_>, jobs: &mut [Job], screen: Screen) -> anyhow::Result<()> {
+async fn count_contacts(stack: &Stack<'_>, jobs: &mut [Job], screen: Screen) -> anyhow::Result<()> {
     let ids: Vec<_> = jobs.iter().map(|job| job.job_id.clone()).collect();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for record in records::of_jobs(cloud, &ids, screen).await? {
+    for record in delivery_records::scan(stack, &ids, screen).await? {
         if let Some(job_id) = record.job_id {
             *counts.entry(job_id).or_default() += 1;
         }
@@ -126,11 +126,11 @@ fn print(jobs: &[Job], counted: bool) {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let rows = jobs.iter().map(|job| {
         let contacts = job.contacts.map(|contacts| contacts.to_string());
-        let done = job.completed_at.map(moment);
+        let completed = job.completed_at.map(format_time);
         [
             job.job_id.clone(),
             or_dash(&job.status),
-            or_dash(&done),
+            or_dash(&completed),
             if counted {
                 or_dash(&contacts)
             } else {
@@ -139,7 +139,7 @@ fn print(jobs: &[Job], counted: bool) {
             or_dash(&job.name),
         ]
     });
-    table(["JOB", "STATE", "DONE", "CONTACTS", "NAME"], rows);
+    table(["JOB", "STATUS", "COMPLETED", "CONTACTS", "NAME"], rows);
 }
 
 impl Job {

@@ -16,16 +16,17 @@ use titanx_receiver::{
 };
 
 use crate::{
-    commands::Outcome,
-    deployment::{Cloud, Deployment},
-    http::{Http, private},
-    screen::{BAD, GOOD, NOTICE, Screen, moment, styled, table},
-    store::Place,
+    commands::CommandStatus,
+    http::{HttpClient, require_secure},
+    screen::{BAD, GOOD, NOTICE, Screen, format_time, styled, table},
+    secret_store::SecretSource,
+    stack::{Stack, StackOptions},
 };
 
-/// Look into the quarantine queue, and send what is in it through the receiver again
+/// List, show or redrive deliveries in the quarantine queue
 ///
-/// It holds deliveries that were signed, but not understood. Personal data is shown only by --reveal.
+/// The queue contains deliveries that TitanX signed but the receiver did not understand. Personal
+/// data is shown only with --reveal.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -43,7 +44,7 @@ enum Action {
     Redrive(Redrive),
 }
 
-/// List what is in quarantine, and why
+/// List the deliveries in the quarantine queue, with the reason of each
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -51,160 +52,165 @@ Examples:
   operator quarantine list --stack titanx-receiver --json | jq -r '.[].reason' | sort | uniq -c")]
 struct List {
     #[command(flatten)]
-    deployment: Deployment,
+    stack: StackOptions,
 }
 
-/// Show one delivery in quarantine
+/// Show one delivery in the quarantine queue
 ///
-/// Shows its form: the names of its members and the types of their values, but no value of the
-/// payload unless --reveal is said.
+/// Shows the names of the JSON members and the types of their values. The values themselves are
+/// shown only with --reveal.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator quarantine show --stack titanx-receiver 5fea7756-0ea4-451a-a703-a558b933e274
   operator quarantine show --stack titanx-receiver --reveal 5fea7756-0ea4-451a-a703-a558b933e274")]
 struct Show {
-    /// Id of the message, as `list` shows it
+    /// Message id, as `operator quarantine list` shows it
     id: String,
-    /// Show the body as it was signed, personal data and all
+    /// Show the whole body, including personal data
     #[arg(long)]
     reveal: bool,
     #[command(flatten)]
-    deployment: Deployment,
+    stack: StackOptions,
 }
 
-/// Send deliveries in quarantine through the receiver again
+/// Redrive deliveries from the quarantine queue to the receiver
 ///
-/// Each is signed with the live secret and posted to the webhook's URL, and leaves the quarantine
-/// queue only after the receiver answered 2xx. If it is still not understood, the receiver parks it
-/// anew and the old message goes. Safe to run again.
+/// Signs each delivery with a live secret, posts it to the webhook URL, and deletes it from the
+/// quarantine queue only after the receiver answered 2xx. If the receiver still does not understand
+/// a delivery, it quarantines it again as a new message. It is safe to run this command again.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator quarantine redrive --stack titanx-receiver 5fea7756-0ea4-451a-a703-a558b933e274
   operator quarantine redrive --stack titanx-receiver --all")]
 struct Redrive {
-    /// Ids of the messages, as `list` shows them
+    /// Message ids, as `operator quarantine list` shows them
     #[arg(value_name = "ID", required_unless_present = "all")]
     ids: Vec<String>,
-    /// Send all that is there now
+    /// Redrive all deliveries that are in the queue now
     #[arg(long, conflicts_with = "ids")]
     all: bool,
     #[command(flatten)]
-    place: Place,
+    secret: SecretSource,
     #[command(flatten)]
-    deployment: Deployment,
+    stack: StackOptions,
 }
 
-/// Seconds for which what is looked at is hidden from others who look.
-const LOOK: i32 = 60;
-/// What SQS hands out at once.
-const BATCH: i32 = 10;
+/// Visibility timeout of a received message, in seconds.
+const VISIBILITY_TIMEOUT_S: i32 = 60;
+/// The maximum number of messages that SQS returns for one request.
+const BATCH_SIZE: i32 = 10;
 
-/// A message of the quarantine queue.
+/// A message in the quarantine queue.
 #[derive(Serialize)]
-struct Parked {
+struct QuarantinedMessage {
+    /// The message id.
     id: String,
     reason: String,
     delivery_id: Option<String>,
-    /// Unix milliseconds.
+    /// When the receiver sent the message, in Unix milliseconds.
     since: Option<i64>,
+    /// The size of the body.
     bytes: usize,
     #[serde(skip)]
     body: Vec<u8>,
     #[serde(skip)]
-    receipt: String,
+    receipt_handle: String,
 }
 
 impl Quarantine {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
         match self.action {
-            Action::List(it) => it.run(screen).await,
-            Action::Show(it) => it.run(screen).await,
-            Action::Redrive(it) => it.run(screen).await,
+            Action::List(action) => action.run(screen).await,
+            Action::Show(action) => action.run(screen).await,
+            Action::Redrive(action) => action.run(screen).await,
         }
     }
 }
 
 impl List {
-    async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
-        let cloud = self.deployment.connect().await?;
-        let queue = Looking::at(&cloud).await?;
-        let parked = queue.all().await?;
-        queue.give_back(&parked).await;
-        screen.result(&parked, || {
-            let rows = parked.iter().map(|it| {
+    async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
+        let stack = self.stack.connect().await?;
+        let queue = QuarantineQueue::open(&stack).await?;
+        let messages = queue.receive_all().await?;
+        queue.make_visible(&messages).await;
+        screen.result(&messages, || {
+            let rows = messages.iter().map(|it| {
                 [
                     it.id.clone(),
                     it.reason.clone(),
-                    it.since.map_or_else(|| "-".to_owned(), moment),
+                    it.since.map_or_else(|| "-".to_owned(), format_time),
                     it.bytes.to_string(),
                     it.delivery_id.clone().unwrap_or_else(|| "-".to_owned()),
                 ]
             });
-            table(["ID", "REASON", "PARKED", "BYTES", "DELIVERY"], rows);
+            table(["ID", "REASON", "QUARANTINED", "BYTES", "DELIVERY"], rows);
         })?;
-        Ok(Outcome::Done)
+        Ok(CommandStatus::Success)
     }
 }
 
 impl Show {
-    async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
-        let cloud = self.deployment.connect().await?;
-        let queue = Looking::at(&cloud).await?;
-        let parked = queue.all().await?;
-        queue.give_back(&parked).await;
-        let found = parked.iter().find(|it| it.id == self.id);
-        let found = found.with_context(|| format!("{} is not in quarantine now", self.id))?;
-        let shown = Shown {
-            parked: found,
-            form: serde_json::from_slice(&found.body)
+    async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
+        let stack = self.stack.connect().await?;
+        let queue = QuarantineQueue::open(&stack).await?;
+        let messages = queue.receive_all().await?;
+        queue.make_visible(&messages).await;
+        let message = messages.iter().find(|it| it.id == self.id);
+        let message = message
+            .with_context(|| format!("the message {} is not in the quarantine queue", self.id))?;
+        let details = MessageDetails {
+            message,
+            form: serde_json::from_slice(&message.body)
                 .ok()
                 .map(|body| form(&body)),
             body: self
                 .reveal
-                .then(|| String::from_utf8_lossy(&found.body).into_owned()),
+                .then(|| String::from_utf8_lossy(&message.body).into_owned()),
         };
-        screen.result(&shown, || shown.print())?;
-        Ok(Outcome::Done)
+        screen.result(&details, || details.print())?;
+        Ok(CommandStatus::Success)
     }
 }
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct MessageDetails<'a> {
     #[serde(flatten)]
-    parked: &'a Parked,
-    /// The body's members with the types of their values; none when it is not JSON.
+    message: &'a QuarantinedMessage,
+    /// The members of the body with the types of their values, if the body is JSON.
     form: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
 }
 
-impl Shown<'_> {
+impl MessageDetails<'_> {
     fn print(&self) {
-        let Parked {
+        let QuarantinedMessage {
             id,
             reason,
             delivery_id,
             since,
             bytes,
             ..
-        } = self.parked;
-        say!("id        {id}");
-        say!("reason    {reason}");
-        say!("delivery  {}", delivery_id.as_deref().unwrap_or("-"));
-        say!("parked    {}", since.map_or_else(|| "-".to_owned(), moment));
-        say!("bytes     {bytes}");
+        } = self.message;
+        let delivery_id = delivery_id.as_deref().unwrap_or("-");
+        let since = since.map_or_else(|| "-".to_owned(), format_time);
+        print_line!("id           {id}");
+        print_line!("reason       {reason}");
+        print_line!("delivery     {delivery_id}");
+        print_line!("quarantined  {since}");
+        print_line!("bytes        {bytes}");
         match (&self.body, &self.form) {
-            (Some(body), _) => say!("\n{body}"),
-            (None, Some(form)) => say!("\n{form:#}"),
-            (None, None) => say!("\nnot JSON"),
+            (Some(body), _) => print_line!("\n{body}"),
+            (None, Some(form)) => print_line!("\n{form:#}"),
+            (None, None) => print_line!("\nthe body is not JSON"),
         }
     }
 }
 
-/// A JSON value without its data: names and types. The members of an envelope that say what it is
-/// are no personal data, and are shown.
+/// A body with each value replaced by its type. Three members of the envelope keep their values,
+/// which are not personal data.
 fn form(value: &serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     const SHOWN: [&str; 3] = ["eventType", "apiVersion", "timestamp"];
@@ -213,145 +219,150 @@ fn form(value: &serde_json::Value) -> serde_json::Value {
             members
                 .iter()
                 .map(|(name, value)| {
-                    let plain = value.is_string() || value.is_number();
-                    let shown = SHOWN.contains(&name.as_str()) && plain;
+                    let scalar = value.is_string() || value.is_number();
+                    let shown = SHOWN.contains(&name.as_str()) && scalar;
                     (
                         name.clone(),
-                        if shown { value.clone() } else { nested(value) },
+                        if shown { value.clone() } else { types(value) },
                     )
                 })
                 .collect(),
         ),
-        other => nested(other),
+        other => types(other),
     }
 }
 
-fn nested(value: &serde_json::Value) -> serde_json::Value {
+/// A JSON value with each scalar replaced by its type.
+fn types(value: &serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
         Value::Null => "null".into(),
         Value::Bool(_) => "boolean".into(),
         Value::Number(_) => "number".into(),
         Value::String(text) => format!("string of {}", text.chars().count()).into(),
-        Value::Array(items) => items.iter().map(nested).collect(),
+        Value::Array(items) => items.iter().map(types).collect(),
         Value::Object(members) => {
             let members = members.iter();
             members
-                .map(|(name, value)| (name.clone(), nested(value)))
+                .map(|(name, value)| (name.clone(), types(value)))
                 .collect()
         }
     }
 }
 
-/// What became of a redriven delivery.
+/// The result of redriving one message.
 #[derive(Serialize)]
-struct Redriven {
+struct RedriveResult {
+    /// The message id.
     id: String,
-    /// The status code, if there was an answer.
+    /// The receiver's status code, if there was a response.
     status: Option<u16>,
-    /// Whether the receiver did not understand it again.
+    /// Whether the receiver quarantined the delivery again.
     quarantined_again: bool,
-    /// Whether the message left the queue.
+    /// Whether the message was deleted from the queue.
     removed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
 impl Redrive {
-    async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
-        let secret = self.place.signing_secret(&self.deployment).await?;
-        let cloud = self.deployment.connect().await?;
-        let url = cloud.url().await?;
-        private(&url)?;
-        let queue = Looking::at(&cloud).await?;
-        let (chosen, others): (Vec<_>, Vec<_>) = queue
-            .all()
+    async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
+        let secret = self.secret.signing_secret(&self.stack).await?;
+        let stack = self.stack.connect().await?;
+        let url = stack.url().await?;
+        require_secure(&url)?;
+        let queue = QuarantineQueue::open(&stack).await?;
+        let (selected, others): (Vec<_>, Vec<_>) = queue
+            .receive_all()
             .await?
             .into_iter()
             .partition(|it| self.all || self.ids.contains(&it.id));
-        queue.give_back(&others).await;
-        let here = |id: &&String| !chosen.iter().any(|it| it.id == **id);
-        let absent: Vec<_> = self.ids.iter().filter(here).cloned().collect();
-        let bar = screen.progress("redriving", chosen.len() as u64);
-        let http = Http::new();
-        let mut redriven = Vec::new();
-        for parked in &chosen {
-            redriven.push(queue.redrive(&http, &url, &secret, parked).await);
+        queue.make_visible(&others).await;
+        let is_absent = |id: &&String| !selected.iter().any(|it| it.id == **id);
+        let absent: Vec<_> = self.ids.iter().filter(is_absent).cloned().collect();
+        let bar = screen.progress("redriving", selected.len() as u64);
+        let http = HttpClient::new();
+        let mut results = Vec::new();
+        for message in &selected {
+            results.push(queue.redrive(&http, &url, &secret, message).await);
             bar.inc(1);
         }
         bar.finish_and_clear();
-        screen.result(&redriven, || redriven.iter().for_each(Redriven::print))?;
+        screen.result(&results, || results.iter().for_each(RedriveResult::print))?;
         if !absent.is_empty() {
-            bail!("not in quarantine now: {}", absent.join(", "));
+            bail!(
+                "not in the quarantine queue: {}; `operator quarantine list` shows the message ids",
+                absent.join(", ")
+            );
         }
-        let kept = redriven.iter().filter(|it| !it.removed).count();
+        let kept = results.iter().filter(|it| !it.removed).count();
         if kept > 0 {
-            bail!("{kept} stay in quarantine; run this command again");
+            bail!("{kept} messages are still in the quarantine queue: run this command again");
         }
-        Ok(Outcome::findings_if(
-            redriven.iter().any(|it| it.quarantined_again),
+        Ok(CommandStatus::action_needed_if(
+            results.iter().any(|it| it.quarantined_again),
         ))
     }
 }
 
-impl Redriven {
+impl RedriveResult {
     fn print(&self) {
         let Self { id, error, .. } = self;
         let status = self
             .status
-            .map_or_else(|| "no answer".to_owned(), |it| it.to_string());
-        let became = match (self.quarantined_again, self.removed) {
+            .map_or_else(|| "no response".to_owned(), |it| it.to_string());
+        let result = match (self.quarantined_again, self.removed) {
             (false, true) => styled(GOOD, "received"),
-            (true, _) => styled(NOTICE, "not understood again, parked anew"),
-            (false, false) => styled(BAD, "kept"),
+            (true, _) => styled(NOTICE, "quarantined again"),
+            (false, false) => styled(BAD, "kept in quarantine"),
         };
-        let why = error
+        let error = error
             .as_ref()
             .map_or_else(String::new, |error| format!(" ({error})"));
-        say!("{id}  {status}  {became}{why}");
+        print_line!("{id}  {status}  {result}{error}");
     }
 }
 
-/// The quarantine queue, seen by somebody who looks and leaves all as it was.
-struct Looking {
+/// The quarantine queue.
+struct QuarantineQueue {
     client: Client,
     url: String,
 }
 
-impl Looking {
-    async fn at(cloud: &Cloud<'_>) -> anyhow::Result<Self> {
+impl QuarantineQueue {
+    async fn open(stack: &Stack<'_>) -> anyhow::Result<Self> {
         Ok(Self {
-            client: cloud.sqs(),
-            url: cloud.quarantine_queue_url().await?,
+            client: stack.sqs(),
+            url: stack.quarantine_queue_url().await?,
         })
     }
 
-    /// All that is there, hidden from others for a minute.
-    async fn all(&self) -> anyhow::Result<Vec<Parked>> {
-        let mut all: HashMap<String, Parked> = HashMap::new();
+    /// Receives all visible messages. They stay in flight for [`VISIBILITY_TIMEOUT_S`].
+    async fn receive_all(&self) -> anyhow::Result<Vec<QuarantinedMessage>> {
+        let mut all: HashMap<String, QuarantinedMessage> = HashMap::new();
         loop {
             let received = self
                 .client
                 .receive_message()
                 .queue_url(&self.url)
-                .max_number_of_messages(BATCH)
-                .visibility_timeout(LOOK)
-                // Long enough that SQS asks all its servers.
+                .max_number_of_messages(BATCH_SIZE)
+                .visibility_timeout(VISIBILITY_TIMEOUT_S)
+                // Long polling queries all of SQS's servers.
                 .wait_time_seconds(1)
                 .message_attribute_names("All")
                 .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
                 .send()
                 .await
-                .with_context(|| format!("cannot read the queue {}", self.url))?;
+                .with_context(|| format!("cannot receive messages from the queue {}", self.url))?;
             let messages = received.messages();
             let seen = all.len();
             all.extend(
                 messages
                     .iter()
-                    .filter_map(Parked::read)
+                    .filter_map(QuarantinedMessage::read)
                     .map(|it| (it.id.clone(), it)),
             );
-            // Nothing new: it is empty, or the first ones come round again.
+            // No new message: the queue is empty, or earlier messages became visible again.
             if all.len() == seen {
                 let mut all: Vec<_> = all.into_values().collect();
                 all.sort_by(|a, b| a.since.cmp(&b.since).then(a.id.cmp(&b.id)));
@@ -360,67 +371,75 @@ impl Looking {
         }
     }
 
-    /// Lets others see the messages again at once. Best effort: in a minute they will anyway.
-    async fn give_back(&self, parked: &[Parked]) {
-        for it in parked {
-            let _seen_later = self
+    /// Makes the messages visible again. Failures are ignored: the visibility timeout does the same
+    /// later.
+    async fn make_visible(&self, messages: &[QuarantinedMessage]) {
+        for message in messages {
+            let _ignored = self
                 .client
                 .change_message_visibility()
                 .queue_url(&self.url)
-                .receipt_handle(&it.receipt)
+                .receipt_handle(&message.receipt_handle)
                 .visibility_timeout(0)
                 .send()
                 .await;
         }
     }
 
-    /// Posts a delivery as TitanX would, and removes it from the queue if it was received.
-    async fn redrive(&self, http: &Http, url: &str, secret: &str, parked: &Parked) -> Redriven {
-        let signature = sign(secret, &parked.body);
+    /// Posts a delivery as TitanX does, and deletes the message after a 2xx.
+    async fn redrive(
+        &self,
+        http: &HttpClient,
+        url: &str,
+        secret: &str,
+        message: &QuarantinedMessage,
+    ) -> RedriveResult {
+        let signature = sign(secret, &message.body);
         let headers = [
             ("content-type", "application/json"),
             (SIGNATURE_HEADER, signature.as_str()),
         ];
-        let mut redriven = Redriven {
-            id: parked.id.clone(),
+        let mut result = RedriveResult {
+            id: message.id.clone(),
             status: None,
             quarantined_again: false,
             removed: false,
             error: None,
         };
-        match http.call("POST", url, &headers, parked.body.clone()).await {
-            Err(error) => redriven.error = Some(Chain(&error).to_string()),
-            Ok(answer) => {
-                redriven.status = Some(answer.status);
-                if (200..300).contains(&answer.status) {
-                    redriven.quarantined_again = says_quarantined(&answer.body);
-                    let removed = self.remove(parked).await;
-                    redriven.removed = removed.is_ok();
-                    redriven.error = removed.err();
+        match http.call("POST", url, &headers, message.body.clone()).await {
+            Err(error) => result.error = Some(Chain(&error).to_string()),
+            Ok(response) => {
+                result.status = Some(response.status);
+                if (200..300).contains(&response.status) {
+                    result.quarantined_again = is_quarantined(&response.body);
+                    let deleted = self.delete(message).await;
+                    result.removed = deleted.is_ok();
+                    result.error = deleted.err();
                 }
             }
         }
-        if !redriven.removed {
-            self.give_back(std::slice::from_ref(parked)).await;
+        if !result.removed {
+            self.make_visible(std::slice::from_ref(message)).await;
         }
-        redriven
+        result
     }
 
-    async fn remove(&self, parked: &Parked) -> Result<(), String> {
+    async fn delete(&self, message: &QuarantinedMessage) -> Result<(), String> {
         let delete = self.client.delete_message().queue_url(&self.url);
-        let delete = delete.receipt_handle(&parked.receipt).send().await;
+        let delete = delete.receipt_handle(&message.receipt_handle).send().await;
         delete
             .map(|_| ())
             .map_err(|error| Chain(&error).to_string())
     }
 }
 
-fn says_quarantined(body: &[u8]) -> bool {
+/// Whether the receiver's answer says that it quarantined the delivery.
+fn is_quarantined(body: &[u8]) -> bool {
     let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     answer["quarantined"] == true
 }
 
-impl Parked {
+impl QuarantinedMessage {
     fn read(message: &Message) -> Option<Self> {
         let attribute = |name: &str| {
             let attributes = message.message_attributes()?;
@@ -443,7 +462,7 @@ impl Parked {
             since: sent,
             bytes: body.len(),
             body,
-            receipt: message.receipt_handle()?.to_owned(),
+            receipt_handle: message.receipt_handle()?.to_owned(),
         })
     }
 }

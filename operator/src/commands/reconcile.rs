@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! contacts at TitanX ─┐
-//!                     ├─ match, each record for one contact ─▶ missing ─claim─▶ send ─complete─▶
-//! records of receipt ─┘
+//!                     ├─ match, one record per contact ─▶ missing ─claim─▶ send ─complete─▶
+//! delivery records ───┘
 //! ```
 
 mod backfill;
@@ -18,268 +18,282 @@ use clap::Args;
 use serde::Serialize;
 use titanx_receiver::{budget::now_ms, contact::KEY_KINDS};
 
-use self::{backfill::Backfilled, checkpoint::Checkpoint, matching::Matched};
+use self::{backfill::BackfillResult, checkpoint::Checkpoint, matching::MatchResult};
 use crate::{
-    commands::Outcome,
+    commands::CommandStatus,
     commands::jobs::completed_at,
-    deployment::{Cloud, Deployment},
-    records,
-    screen::{BAD, GOOD, NOTICE, Screen, moment, styled},
-    titanx::{Completeness, Paging, Reading, Titanx, text},
-    vendor::Vendor,
+    delivery_records,
+    screen::{BAD, GOOD, NOTICE, Screen, format_time, styled},
+    stack::{Stack, StackOptions},
+    titanx::{
+        Completeness, PagedList, PagingParameters, TitanxClient, TitanxOptions, string_member,
+    },
 };
 
-/// Compare jobs with what was received, and queue what is missing
+/// Find the missing contacts of jobs, and backfill them
 ///
-/// Reads the contacts of each job from TitanX, and the records of what was received from the table
-/// of deliveries, and tells what is missing. With --yes, the missing contacts are queued as
-/// deliveries of their own, through the receiver's own claim, with the attribute source=backfill;
-/// a second run finds them received and queues nothing.
+/// Reads the contacts of each job from TitanX and the records of received contacts from the
+/// deliveries table, and reports which contacts are missing. With --yes, it backfills them: it
+/// sends each missing contact to the contacts queue under its own delivery id, with the message
+/// attribute source=backfill. A backfill claims its deliveries as the receiver does, so a second
+/// run finds the contacts received and sends nothing.
 ///
-/// A contact is recognised by the strongest id that it and a record both have, else by a digest of
-/// name, e-mail, company, LinkedIn and phone numbers; two like contacts in a job need two
-/// deliveries. Records of other jobs do not count; records that name no job may.
+/// A contact matches a record by the strongest id that both have, else by a digest of name,
+/// e-mail, company, LinkedIn and phone numbers. Each record matches one contact, so two equal
+/// contacts in a job need two records. A record of another job never matches. A record without a
+/// job id can match.
 ///
-/// Reading a million records costs under 2 US cents. Records are forgotten after
-/// DELIVERY_RETENTION_DAYS; for an older job everything would look missing, so nothing is queued
-/// unless --despite-doubts is said.
+/// Scanning a million records costs less than 2 US cents. The deliveries table keeps a record for
+/// DELIVERY_RETENTION_DAYS days. All contacts of an older job look missing, so --yes backfills
+/// nothing when there is such a doubt, unless you add --despite-doubts.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator reconcile --stack titanx-receiver 11111111-2222-4333-8444-555555555555
   operator reconcile --stack titanx-receiver --yes JOB1 JOB2
-  operator reconcile --stack titanx-receiver --checkpoint job.json JOB    may be interrupted")]
+  operator reconcile --stack titanx-receiver --checkpoint job.json JOB    can be interrupted")]
 pub(crate) struct Reconcile {
-    /// Ids of the jobs
+    /// Job ids
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<String>,
-    /// Queue what is missing
+    /// Backfill the missing contacts
     #[arg(long)]
     yes: bool,
-    /// Queue although more may have been received than is known
+    /// With --yes, backfill although some missing contacts may have been received
     #[arg(long)]
     despite_doubts: bool,
-    /// Compare by these only
+    /// Keys to match contacts by, separated by commas [default: all]
     #[arg(long, value_name = "KEY", value_delimiter = ',', value_parser = KEY_KINDS)]
     match_by: Vec<String>,
-    /// Keep what was read from TitanX in this file (mode 600, personal data) until all is done, and
-    /// go on from there
+    /// File that saves the contacts read from TitanX, to resume an interrupted run
+    ///
+    /// The file (mode 600) contains personal data. It is deleted when the command succeeds.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
-    pages: Pages,
+    paging: PagingOptions,
     #[command(flatten)]
-    vendor: Vendor,
+    titanx: TitanxOptions,
     #[command(flatten)]
-    deployment: Deployment,
+    stack: StackOptions,
 }
 
-// TitanX documents none of it.
+// Not a doc comment: clap would use it as the description of the command that flattens this.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Paging, undocumented by TitanX")]
-struct Pages {
-    /// Query parameter for the number of a page
+#[command(next_help_heading = "Paging (not documented by TitanX)")]
+struct PagingOptions {
+    /// Query parameter for the page number
     #[arg(long, value_name = "NAME", default_value = "page")]
     page_parameter: String,
-    /// Query parameter for a cursor
+    /// Query parameter for the cursor
     #[arg(long, value_name = "NAME", default_value = "cursor")]
     cursor_parameter: String,
-    /// Query parameter for the size of a page
+    /// Query parameter for the page size
     #[arg(long, value_name = "NAME", default_value = "limit")]
     size_parameter: String,
-    /// Contacts on a page [default: as many as TitanX gives]
+    /// Contacts per page [default: TitanX's default]
     #[arg(long, value_name = "N")]
     page_size: Option<u32>,
-    /// Pages to read at most, of each job
-    #[arg(long = "max-pages", value_name = "N", default_value_t = 1_000)]
-    at_most: u32,
+    /// Maximum number of pages to read for each job
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    max_pages: u32,
 }
 
-/// What became of a job.
+/// The result of reconciling one job.
 #[derive(Serialize)]
-struct Report {
+struct JobReport {
     job_id: String,
-    /// Contacts that TitanX has.
+    /// Contacts at TitanX.
     contacts: usize,
-    /// Those of them that were received.
+    /// Contacts that match a record.
     received: usize,
-    /// Those that were recognised in records which name no job.
+    /// Contacts that match a record without a job id.
     received_without_job: usize,
+    /// Contacts that match no record.
     missing: usize,
-    /// Missing ones that are queued now.
+    /// Missing contacts that this run queued.
     queued: usize,
-    /// Missing ones that a backfill of earlier or elsewhere had queued.
+    /// Missing contacts that another backfill had queued.
     queued_before: usize,
+    /// Missing contacts that this run could not queue.
     failed: usize,
     completeness: Completeness,
-    /// Why more may have been received than is known.
+    /// Why some missing contacts may have been received.
     doubts: Vec<String>,
 }
 
 impl Reconcile {
-    pub(crate) async fn run(mut self, screen: Screen) -> anyhow::Result<Outcome> {
-        // A job named twice would find its records taken, and all of its contacts missing.
-        let mut named = HashSet::new();
-        self.jobs.retain(|job| named.insert(job.clone()));
-        let titanx = self.vendor.connect()?;
-        let cloud = self.deployment.connect().await?;
+    pub(crate) async fn run(mut self, screen: Screen) -> anyhow::Result<CommandStatus> {
+        // For the second of two equal job ids, all records would be matched and all contacts missing.
+        let mut seen = HashSet::new();
+        self.jobs.retain(|job| seen.insert(job.clone()));
+        let titanx = self.titanx.connect()?;
+        let stack = self.stack.connect().await?;
         let mut checkpoint = Checkpoint::open(self.checkpoint.as_deref())?;
-        let mut readings = Vec::new();
+        let mut lists = Vec::new();
         for job in &self.jobs {
-            readings.push(self.read(&titanx, job, &mut checkpoint, screen).await?);
+            let list = self.read_contacts(&titanx, job, &mut checkpoint, screen);
+            lists.push(list.await?);
         }
-        // Read after the contacts, lest one look missing that was received meanwhile.
-        let records = records::of_jobs(&cloud, &self.jobs, screen).await?;
-        let mut pool = matching::Pool::new(records, &self.match_by);
+        // Read after the contacts, so that a contact received in the meantime is not missing.
+        let records = delivery_records::scan(&stack, &self.jobs, screen).await?;
+        let mut pool = matching::RecordPool::new(records, &self.match_by);
         let mut reports = Vec::new();
-        for (job, reading) in self.jobs.iter().zip(&readings) {
+        for (job, list) in self.jobs.iter().zip(&lists) {
             reports.push(
-                self.reconcile(&titanx, &cloud, job, reading, &mut pool, screen)
+                self.reconcile_job(&titanx, &stack, job, list, &mut pool, screen)
                     .await?,
             );
         }
         let failed: usize = reports.iter().map(|report| report.failed).sum();
         if failed == 0 {
-            checkpoint.remove()?;
+            checkpoint.delete()?;
         }
-        screen.result(&reports, || reports.iter().for_each(Report::print))?;
+        screen.result(&reports, || reports.iter().for_each(JobReport::print))?;
         if failed > 0 {
-            bail!("{failed} contacts could not be queued; run this command again");
+            bail!("{failed} contacts could not be queued: run this command again");
         }
-        let open = |it: &Report| it.is_open();
-        Ok(Outcome::findings_if(reports.iter().any(open)))
+        Ok(CommandStatus::action_needed_if(
+            reports.iter().any(JobReport::needs_action),
+        ))
     }
 
-    /// Reads a job's contacts, page by page.
-    async fn read(
+    /// Reads the contacts of a job, page by page.
+    async fn read_contacts(
         &self,
-        titanx: &Titanx,
+        titanx: &TitanxClient,
         job: &str,
         checkpoint: &mut Checkpoint<'_>,
         screen: Screen,
-    ) -> anyhow::Result<Reading> {
-        let begun = checkpoint.reading(job)?;
-        let mut reading = begun.unwrap_or_else(|| Titanx::contacts(job));
-        let bar = screen.progress("reading contacts", reading.total.unwrap_or(0));
-        while !reading.ended() {
-            let page = titanx.read_page(&mut reading, &self.pages.paging()).await;
-            page.with_context(|| format!("job {job}"))?;
-            if let Some(total) = reading.total {
+    ) -> anyhow::Result<PagedList> {
+        let saved = checkpoint.list(job)?;
+        let mut list = saved.unwrap_or_else(|| TitanxClient::contacts(job));
+        let bar = screen.progress("reading contacts", list.total.unwrap_or(0));
+        while !list.is_at_end() {
+            let page = titanx.read_page(&mut list, &self.paging.parameters()).await;
+            page.with_context(|| format!("cannot read the contacts of job {job} from TitanX"))?;
+            if let Some(total) = list.total {
                 bar.set_length(total);
             }
-            bar.set_position(reading.items.len() as u64);
-            checkpoint.keep(job, &reading)?;
+            bar.set_position(list.items.len() as u64);
+            checkpoint.save(job, &list)?;
         }
         bar.finish_and_clear();
-        Ok(reading)
+        Ok(list)
     }
 
-    async fn reconcile(
+    async fn reconcile_job(
         &self,
-        titanx: &Titanx,
-        cloud: &Cloud<'_>,
+        titanx: &TitanxClient,
+        stack: &Stack<'_>,
         job: &str,
-        reading: &Reading,
-        pool: &mut matching::Pool,
+        list: &PagedList,
+        pool: &mut matching::RecordPool,
         screen: Screen,
-    ) -> anyhow::Result<Report> {
-        let matched = pool.take(job, &reading.items);
-        let mut report = Report {
+    ) -> anyhow::Result<JobReport> {
+        let result = pool.match_job(job, &list.items);
+        let mut report = JobReport {
             job_id: job.to_owned(),
-            contacts: reading.items.len(),
-            received: reading.items.len() - matched.missing.len(),
-            received_without_job: matched.without_job,
-            missing: matched.missing.len(),
+            contacts: list.items.len(),
+            received: list.items.len() - result.missing.len(),
+            received_without_job: result.without_job,
+            missing: result.missing.len(),
             queued: 0,
             queued_before: 0,
             failed: 0,
-            completeness: reading.completeness(),
+            completeness: list.completeness(),
             doubts: Vec::new(),
         };
         if report.missing == 0 {
             return Ok(report);
         }
-        report.doubts = doubts(titanx, cloud, job, &matched).await?;
+        report.doubts = doubts(titanx, stack, job, &result).await?;
         if self.yes && (report.doubts.is_empty() || self.despite_doubts) {
-            let intake = cloud.intake().await?;
-            let bar = screen.progress("queueing", report.missing as u64);
-            let done = backfill::queue(&intake, job, &matched.missing, &bar, screen).await;
+            let intake = stack.intake().await?;
+            let bar = screen.progress("backfilling", report.missing as u64);
+            let results = backfill::run(&intake, job, &result.missing, &bar, screen).await;
             bar.finish_and_clear();
-            let of = |what| done.iter().filter(|it| **it == what).count();
-            report.queued = of(Backfilled::Queued);
-            report.queued_before = of(Backfilled::Before);
-            report.failed = of(Backfilled::Failed);
+            let count = |result| results.iter().filter(|it| **it == result).count();
+            report.queued = count(BackfillResult::Queued);
+            report.queued_before = count(BackfillResult::AlreadyQueued);
+            report.failed = count(BackfillResult::Failed);
         }
         Ok(report)
     }
 }
 
-impl Pages {
-    fn paging(&self) -> Paging {
-        Paging {
+impl PagingOptions {
+    fn parameters(&self) -> PagingParameters {
+        PagingParameters {
             page_parameter: self.page_parameter.clone(),
             cursor_parameter: self.cursor_parameter.clone(),
             size: self
                 .page_size
                 .map(|size| (self.size_parameter.clone(), size)),
-            max_pages: self.at_most,
+            max_pages: self.max_pages,
         }
     }
 }
 
-/// Why more of a job may have been received than the records tell.
+/// Why some missing contacts of a job may have been received.
 async fn doubts(
-    titanx: &Titanx,
-    cloud: &Cloud<'_>,
+    titanx: &TitanxClient,
+    stack: &Stack<'_>,
     job: &str,
-    matched: &Matched<'_>,
+    result: &MatchResult<'_>,
 ) -> anyhow::Result<Vec<String>> {
     let mut doubts = Vec::new();
-    let retention = cloud.retention().await?;
+    let retention = stack.retention().await?;
     let days = retention.as_secs() / (24 * 60 * 60);
-    let kept = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-    match finished_at(titanx, cloud, job).await? {
-        Some(at) if at < now_ms().saturating_sub(kept) => doubts.push(format!(
-            "the job was finished at {}, and what was received is forgotten after {days} days: \
-             whatever looks missing may have been received",
-            moment(at)
+    let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    match job_completed_at(titanx, stack, job).await? {
+        Some(at) if at < now_ms().saturating_sub(retention_ms) => doubts.push(format!(
+            "the job was completed at {}, and the deliveries table keeps records for {days} days: \
+             the contacts may have been received",
+            format_time(at)
         )),
         Some(_) => {}
         None => doubts.push(format!(
-            "it is not known when the job was finished; what was received is forgotten after \
-             {days} days"
+            "the completion time of the job is unknown, and the deliveries table keeps records \
+             for {days} days: the contacts may have been received"
         )),
     }
-    if matched.unrecognised > 0 {
+    if result.unmatched_records > 0 {
         doubts.push(format!(
-            "{} records of this job fit none of its contacts at TitanX: the ids there may differ \
-             from those in deliveries (see --match-by), or contacts were changed since",
-            matched.unrecognised
+            "{} records of this job match none of its contacts at TitanX: TitanX's API may use \
+             other ids than deliveries (see --match-by), or the contacts have changed",
+            result.unmatched_records
         ));
     }
     Ok(doubts)
 }
 
-/// When a job was finished, in Unix milliseconds: as was received, else as TitanX tells.
-async fn finished_at(titanx: &Titanx, cloud: &Cloud<'_>, job: &str) -> anyhow::Result<Option<i64>> {
+/// When a job was completed, in Unix milliseconds: from the jobs table, else from TitanX.
+async fn job_completed_at(
+    titanx: &TitanxClient,
+    stack: &Stack<'_>,
+    job: &str,
+) -> anyhow::Result<Option<i64>> {
     const MEMBERS: [&str; 4] = ["completedAt", "modifiedAt", "updatedAt", "createdAt"];
-    if let Some(at) = completed_at(cloud, job).await? {
+    if let Some(at) = completed_at(stack, job).await? {
         return Ok(Some(at));
     }
-    // TitanX need not support this call; nothing else depends on it.
+    // TitanX may not support this request. Then the time is unknown.
     let Ok(job) = titanx.job(job).await else {
         return Ok(None);
     };
-    let mut moments = MEMBERS.iter().filter_map(|member| text(&job, &[member]));
-    Ok(moments.find_map(|moment| {
-        let moment = DateTime::from_str(&moment, Format::DateTimeWithOffset).ok()?;
-        moment.to_millis().ok()
+    let mut times = MEMBERS
+        .iter()
+        .filter_map(|member| string_member(&job, &[member]));
+    Ok(times.find_map(|time| {
+        let time = DateTime::from_str(&time, Format::DateTimeWithOffset).ok()?;
+        time.to_millis().ok()
     }))
 }
 
-impl Report {
-    /// Whether something is left to do or to know.
-    fn is_open(&self) -> bool {
+impl JobReport {
+    /// Whether contacts are still missing, or the list of contacts may be incomplete.
+    fn needs_action(&self) -> bool {
         let handled = self.queued + self.queued_before;
         handled < self.missing || self.completeness == Completeness::NotProven
     }
@@ -292,22 +306,22 @@ impl Report {
             missing,
             ..
         } = self;
-        say!("job {job_id}: {contacts} contacts at TitanX, {received} received");
+        print_line!("job {job_id}: {contacts} contacts at TitanX, {received} received");
         if self.received_without_job > 0 {
             let count = self.received_without_job;
-            say!("  {count} of them recognised in deliveries that name no job");
+            print_line!("  {count} of them match records without a job id");
         }
         let handled = self.queued + self.queued_before + self.failed;
         if *missing == 0 {
-            say!("  {}", styled(GOOD, "nothing is missing"));
+            print_line!("  {}", styled(GOOD, "nothing is missing"));
         } else if handled == 0 {
-            let how = if self.doubts.is_empty() {
+            let options = if self.doubts.is_empty() {
                 "--yes"
             } else {
                 "--yes --despite-doubts"
             };
-            say!(
-                "  {}; {how} queues them",
+            print_line!(
+                "  {}: re-run with {options} to backfill them",
                 styled(BAD, format!("{missing} missing"))
             );
         } else {
@@ -317,17 +331,17 @@ impl Report {
                 failed,
                 ..
             } = self;
-            say!(
+            print_line!(
                 "  {missing} missing: {}, {queued_before} queued before, {failed} failed",
                 styled(GOOD, format!("{queued} queued"))
             );
         }
         for doubt in &self.doubts {
-            say!("  {}: {doubt}", styled(NOTICE, "doubt"));
+            print_line!("  {}: {doubt}", styled(NOTICE, "doubt"));
         }
         if self.completeness == Completeness::NotProven {
-            say!(
-                "  {}: TitanX does not say that these were all of the job's contacts",
+            print_line!(
+                "  {}: TitanX's responses do not state that these are all contacts of the job",
                 styled(NOTICE, "completeness not proven")
             );
         }

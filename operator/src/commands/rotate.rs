@@ -1,12 +1,12 @@
 //! `operator rotate`
 //!
 //! ```text
-//! create inactive ─▶ store both secrets ─▶ remember ─▶ let the function take the new one
-//!     ─▶ activate new ─▶ deactivate old ─▶ grace ─▶ forget the old secrets
+//! create inactive ─▶ store both secrets ─▶ write the ledger ─▶ wait for the receiver
+//!     ─▶ activate new ─▶ deactivate old ─▶ grace period ─▶ remove the old secrets
 //! ```
 //!
-//! Each step is remembered when it is done, and does no harm when it is done twice; so a run goes
-//! on wherever the last one stopped.
+//! The ledger records each completed step, and every step is idempotent, so that a run resumes where
+//! the previous one stopped.
 
 use std::time::Duration;
 
@@ -16,65 +16,75 @@ use serde::Serialize;
 use titanx_receiver::budget::now_ms;
 
 use crate::{
-    commands::Outcome,
-    deployment::Deployment,
-    http::private,
-    provisioning::{Settling, all_if_none, keep, overwritten, remember, still_stored},
-    screen::{GOOD, Screen, moment, styled},
-    store::{Known, Ledger, Place, Rotation, Store, fingerprint},
-    titanx::{Error, Subscription, Titanx},
-    vendor::Vendor,
+    commands::CommandStatus,
+    http::require_secure,
+    provisioning::{
+        SettleOptions, check_still_stored, or_all_event_types, overwritten_error, save_ledger,
+        store_secret,
+    },
+    screen::{GOOD, Screen, format_time, styled},
+    secret_store::{KnownSubscription, Ledger, Rotation, SecretSource, SecretStore, fingerprint},
+    stack::StackOptions,
+    titanx::{Error, Subscription, TitanxClient, TitanxOptions},
 };
 
-/// Replace the signing secret without losing an event
+/// Replace the signing secret without losing events
 ///
-/// TitanX cannot change the secret of a subscription, so a second subscription takes over: it is
-/// made inactive, its secret is stored beside the old one, then it is activated and the old one
-/// deactivated. What TitanX still retries from before is signed with the old secret, which
-/// therefore stays live for a grace; run this command again after it to remove the old secret.
-/// For a moment both subscriptions are active, so an event may come under two ids.
+/// TitanX cannot change the secret of a subscription, so this command replaces the subscription. It
+/// creates a new, inactive subscription, stores its secret beside the old one, activates the new
+/// subscription and deactivates the old one. TitanX may still retry deliveries that it signed with
+/// the old secret, so the old secret stays live for a grace period. Run this command again after
+/// the grace period to remove the old secret. Both subscriptions are active for a short time, so
+/// TitanX may deliver an event twice with two delivery ids.
 ///
-/// Safe to run again after a failure at any step: it goes on where it stopped.
+/// It is safe to run this command again after a failure: it resumes where it stopped.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator rotate --stack titanx-receiver
-  operator rotate --stack titanx-receiver --old 6f1c…        where it is not known which to replace
-  operator rotate --stack titanx-receiver --grace 0 --yes    the secret leaked")]
+  operator rotate --stack titanx-receiver --old 6f1c…        if TitanX cannot list subscriptions
+  operator rotate --stack titanx-receiver --grace 0 --yes    if the secret leaked")]
 pub(crate) struct Rotate {
-    /// Subscription to replace [default: those that this command or `subscribe` made for the URL,
-    /// and all others that are active for it]
+    /// Subscription to replace; repeatable [default: all that the operator created for the URL, and
+    /// all others that are active for it]
     #[arg(long, value_name = "ID")]
     old: Vec<String>,
-    /// Name of the new subscription, where TitanX keeps one
+    /// Name of the new subscription, if TitanX stores one
     #[arg(long, default_value = "titanx-receiver")]
     name: String,
-    /// Hours for which the old secret stays live after its subscription was deactivated: TitanX
-    /// retries for 72
+    /// Grace period: hours for which the old secret stays live after its subscription was
+    /// deactivated
+    ///
+    /// TitanX retries for 72 hours.
     #[arg(long, value_name = "HOURS", default_value_t = 96)]
     grace: u32,
-    /// Do it although something is lost: what TitanX still retries, when the old secret goes in less
-    /// than 72 hours; event types that it does not grant any more
+    /// Rotate even if events are lost
+    ///
+    /// Events are lost if the grace period is shorter than 72 hours, since TitanX may still retry
+    /// deliveries signed with the old secret, and if TitanX does not grant the new subscription all
+    /// event types of the old one.
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    settling: Settling,
+    settle: SettleOptions,
     #[command(flatten)]
-    place: Place,
+    secret: SecretSource,
     #[command(flatten)]
-    vendor: Vendor,
+    titanx: TitanxOptions,
     #[command(flatten)]
-    deployment: Deployment,
+    stack: StackOptions,
 }
 
-const AGAIN: &str = "run this command again to go on from here";
-/// For how long TitanX may retry what it signed with the old secret.
-const RETRIES: Duration = Duration::from_hours(72);
+const RESUME: &str = "the rotation is not complete; run this command again to resume it";
+/// For how long TitanX retries a delivery.
+const RETRY_WINDOW: Duration = Duration::from_hours(72);
 
-/// How far the rotation is.
+/// The progress of a rotation.
 #[derive(Serialize)]
 struct Progress {
+    /// The id of the new subscription.
     new: String,
+    /// The ids of the subscriptions that it replaces.
     old: Vec<String>,
     finished: bool,
     /// When the old secret may be removed, in Unix milliseconds.
@@ -83,89 +93,92 @@ struct Progress {
 }
 
 impl Rotate {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
-        if self.grace() < RETRIES && !self.yes {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
+        if self.grace() < RETRY_WINDOW && !self.yes {
             bail!(
-                "a grace of under 72 hours loses what TitanX still retries under the old secret \
-                 (reconcile finds it again): say --yes if that is meant"
+                "a grace period shorter than 72 hours loses the deliveries that TitanX still \
+                 retries with the old secret (`operator reconcile` recovers their contacts): \
+                 re-run with --yes to accept this"
             );
         }
-        let titanx = self.vendor.connect()?;
-        let store = self.place.open(&self.deployment).await?;
+        let titanx = self.titanx.connect()?;
+        let store = self.secret.open(&self.stack).await?;
         let mut ledger = store.ledger().await?;
         let (mut rotation, not_granted) = match ledger.rotation.clone() {
             Some(rotation) => {
-                screen.note(format!(
-                    "Going on with the rotation to {} …",
+                screen.info(format!(
+                    "Resuming the rotation to the subscription {} …",
                     rotation.new.id
                 ));
                 (rotation, Vec::new())
             }
             None => self.begin(&titanx, &store, &mut ledger, screen).await?,
         };
-        self.take_over(&titanx, &store, &mut ledger, &mut rotation, screen)
+        self.switch_over(&titanx, &store, &mut ledger, &mut rotation, screen)
             .await?;
         self.finish(&store, ledger, rotation, screen).await?;
-        Ok(Outcome::findings_if(!not_granted.is_empty()))
+        Ok(CommandStatus::action_needed_if(!not_granted.is_empty()))
     }
 
     fn grace(&self) -> Duration {
         Duration::from_hours(self.grace.into())
     }
 
-    /// Makes the new subscription and stores its secret beside the old one. Also tells what TitanX
-    /// did not grant it.
+    /// Creates the new subscription and stores its secret beside the old one. Also returns the event
+    /// types that TitanX did not grant.
     async fn begin(
         &self,
-        titanx: &Titanx,
-        store: &Store,
+        titanx: &TitanxClient,
+        store: &SecretStore,
         ledger: &mut Ledger,
         screen: Screen,
     ) -> anyhow::Result<(Rotation, Vec<String>)> {
         let live = store.secrets().await?;
         if live.is_empty() {
             bail!(
-                "there is no secret to rotate in {}: subscribe first",
+                "no secret is stored in {}: run `operator subscribe` first",
                 store.name()
             );
         }
         let url = self.url(ledger).await?;
-        private(&url)?;
+        require_secure(&url)?;
         let listed = match titanx.subscriptions().await {
             Ok(listed) => Some(listed),
             Err(Error::NotSupported { .. }) => None,
             Err(error) => return Err(error.into()),
         };
         if let Some(listed) = &listed {
-            // What was deleted since signs nothing more.
-            let exists = |known: &Known| listed.iter().any(|it| it.id == known.id);
+            // TitanX signs nothing with the secret of a deleted subscription.
+            let exists = |known: &KnownSubscription| listed.iter().any(|it| it.id == known.id);
             ledger.subscriptions.retain(exists);
         }
-        let replaced = self.replaced(ledger, &url, listed.as_deref().unwrap_or_default())?;
+        let replaced = self.to_replace(ledger, &url, listed.as_deref().unwrap_or_default())?;
         let mut events: Vec<String> = Vec::new();
         for event in replaced.iter().flat_map(|it| &it.events) {
             if !events.contains(event) {
                 events.push(event.clone());
             }
         }
-        let had = events.clone();
-        let events = all_if_none(&events);
-        screen.note("Making the new subscription …");
+        let old_events = events.clone();
+        let events = or_all_event_types(&events);
+        screen.info("Creating the new subscription …");
         let new = titanx
-            .subscribe(&self.name, &url, &events, "inactive")
+            .create_subscription(&self.name, &url, &events, "inactive")
             .await?;
         let not_granted: Vec<_> = new.subscription.not_granted(&events).cloned().collect();
         for event in &not_granted {
-            screen.warn(format!("TitanX did not grant {event}"));
+            screen.warn(format!("TitanX did not grant the event type {event}"));
         }
-        if had.iter().any(|event| not_granted.contains(event)) && !self.yes {
+        if old_events.iter().any(|event| not_granted.contains(event)) && !self.yes {
             let id = &new.subscription.id;
             bail!(
-                "the new subscription lacks what the old one has, so nothing was replaced; it is \
-                 inactive: `operator delete {id}` removes it. Ask TitanX, or say --yes to lose it"
+                "nothing was replaced, because TitanX did not grant the new subscription {id} all \
+                 event types of the old one: ask TitanX to grant them, or re-run with --yes to \
+                 lose their events; `operator delete {id} --yes` deletes the new subscription, \
+                 which is inactive"
             );
         }
-        let known = keep(titanx, store, &new, &url, &live).await?;
+        let known = store_secret(titanx, store, &new, &url, &live).await?;
         let id = known.id.clone();
         let rotation = Rotation {
             new: known,
@@ -174,21 +187,21 @@ impl Rotate {
             deactivated_ms: None,
         };
         ledger.rotation = Some(rotation.clone());
-        remember(store, ledger, &id).await?;
+        save_ledger(store, ledger, &id).await?;
         Ok((rotation, not_granted))
     }
 
     async fn url(&self, ledger: &Ledger) -> anyhow::Result<String> {
-        match (&self.deployment.url, &ledger.subscriptions[..]) {
+        match (&self.stack.url, &ledger.subscriptions[..]) {
             (None, [known, more @ ..]) if more.iter().all(|it| it.url == known.url) => {
                 Ok(known.url.clone())
             }
-            _ => self.deployment.webhook_url().await,
+            _ => self.stack.webhook_url().await,
         }
     }
 
-    /// The subscriptions that the new one takes over from: nothing is begun before they are known.
-    fn replaced(
+    /// The subscriptions to replace. They are determined before anything is created.
+    fn to_replace(
         &self,
         ledger: &Ledger,
         url: &str,
@@ -197,7 +210,7 @@ impl Rotate {
         let ids: Vec<String> = if self.old.is_empty() {
             let known = ledger.subscriptions.iter().filter(|it| it.url == url);
             let known: Vec<_> = known.map(|known| known.id.clone()).collect();
-            // The others too: no secret but the new one's stays for this URL.
+            // Others are replaced too, because only the new secret stays live for this URL.
             let others = listed.iter().filter(|it| {
                 it.is_active() && it.url.as_deref() == Some(url) && !known.contains(&it.id)
             });
@@ -214,63 +227,64 @@ impl Rotate {
             status: None,
         };
         let find = |id: &String| listed.iter().find(|it| it.id == *id).cloned();
-        let replaced: Vec<_> = ids
+        let to_replace: Vec<_> = ids
             .iter()
             .map(|id| find(id).unwrap_or_else(|| unlisted(id)))
             .collect();
-        if replaced.is_empty() {
-            bail!("it is not known which subscription is to be replaced: say --old ID");
+        if to_replace.is_empty() {
+            bail!("no subscription for {url} is known to replace: re-run with --old ID");
         }
-        Ok(replaced)
+        Ok(to_replace)
     }
 
-    /// Activates the new subscription once its secret is known, and deactivates the old ones.
-    async fn take_over(
+    /// Activates the new subscription once the receiver accepts its secret, and deactivates the old
+    /// ones.
+    async fn switch_over(
         &self,
-        titanx: &Titanx,
-        store: &Store,
+        titanx: &TitanxClient,
+        store: &SecretStore,
         ledger: &mut Ledger,
         rotation: &mut Rotation,
         screen: Screen,
     ) -> anyhow::Result<()> {
         if !rotation.activated {
-            self.settling.wait(rotation.new.stored_ms, screen).await;
-            if !is_under_way(store, &rotation.new.id).await? {
-                return Err(overwritten(titanx, &rotation.new.id).await);
+            self.settle.wait(rotation.new.stored_ms, screen).await;
+            if !is_in_ledger(store, &rotation.new.id).await? {
+                return Err(overwritten_error(titanx, &rotation.new.id).await);
             }
-            if let Err(error) = still_stored(titanx, store, &rotation.new).await {
-                give_up(store, &rotation.new.id).await?;
+            if let Err(error) = check_still_stored(titanx, store, &rotation.new).await {
+                abandon(store, &rotation.new.id).await?;
                 return Err(error);
             }
-            screen.note(format!("Activating {} …", rotation.new.id));
+            screen.info(format!("Activating the subscription {} …", rotation.new.id));
             if let Err(error) = titanx.activate(&rotation.new.id).await {
-                return Err(not_activated(titanx, store, &rotation.new.id, error).await);
+                return Err(activation_error(titanx, store, &rotation.new.id, error).await);
             }
             rotation.activated = true;
             ledger.rotation = Some(rotation.clone());
-            store.put_ledger(ledger).await.context(AGAIN)?;
+            store.put_ledger(ledger).await.context(RESUME)?;
         }
         if rotation.deactivated_ms.is_none() {
             for old in &rotation.old {
-                screen.note(format!("Deactivating {old} …"));
+                screen.info(format!("Deactivating the subscription {old} …"));
                 match titanx.deactivate(old).await {
-                    Err(error) if titanx.is_gone(old, &error).await => {
-                        screen.warn(format!("{old} was deleted already"));
+                    Err(error) if titanx.is_deleted(old, &error).await => {
+                        screen.warn(format!("the subscription {old} is already deleted"));
                     }
-                    done => done.context(AGAIN)?,
+                    result => result.context(RESUME)?,
                 }
             }
             rotation.deactivated_ms = Some(now_ms());
             ledger.rotation = Some(rotation.clone());
-            store.put_ledger(ledger).await.context(AGAIN)?;
+            store.put_ledger(ledger).await.context(RESUME)?;
         }
         Ok(())
     }
 
-    /// Removes the old secrets if the grace is over.
+    /// Removes the old secrets if the grace period is over.
     async fn finish(
         &self,
-        store: &Store,
+        store: &SecretStore,
         mut ledger: Ledger,
         rotation: Rotation,
         screen: Screen,
@@ -280,12 +294,12 @@ impl Rotate {
         let live = store.secrets().await?;
         let finished = now_ms() >= removable_at;
         let remaining = if finished {
-            // Those for other URLs stay as they are.
+            // Subscriptions for other URLs are kept.
             ledger
                 .subscriptions
                 .retain(|it| !rotation.old.contains(&it.id));
             ledger.subscriptions.push(rotation.new.clone());
-            let remaining = only(&ledger.subscriptions, &rotation.new, live)?;
+            let remaining = secrets_of(&ledger.subscriptions, &rotation.new, live)?;
             store.put_secrets(&remaining).await?;
             ledger.rotation = None;
             store.put_ledger(&ledger).await?;
@@ -301,24 +315,25 @@ impl Rotate {
             live_secrets: remaining.len(),
         };
         screen.result(&progress, || progress.print())?;
-        if finished && self.grace() < RETRIES {
+        if finished && self.grace() < RETRY_WINDOW {
             screen.warn(
-                "an instance of the function that has read the old secret takes it until it ends; \
-                 any change of the function's configuration replaces them all (docs/operations.md)",
+                "an instance of the function that has read the old secret accepts it until the \
+                 instance ends: change the function's configuration to replace all instances (see \
+                 docs/operations.md)",
             );
         }
         Ok(())
     }
 }
 
-/// Whether it is this rotation that is remembered, and not one begun at the same moment.
-async fn is_under_way(store: &Store, new: &str) -> anyhow::Result<bool> {
+/// Whether the ledger still contains this rotation. A concurrent run may have overwritten it.
+async fn is_in_ledger(store: &SecretStore, new: &str) -> anyhow::Result<bool> {
     let rotation = store.ledger().await?.rotation;
     Ok(rotation.is_some_and(|it| it.new.id == new))
 }
 
-/// Forgets a rotation that can never go on. Nothing was replaced yet.
-async fn give_up(store: &Store, new: &str) -> anyhow::Result<()> {
+/// Removes a rotation that cannot continue from the ledger. Nothing has been replaced yet.
+async fn abandon(store: &SecretStore, new: &str) -> anyhow::Result<()> {
     let mut ledger = store.ledger().await?;
     if ledger.rotation.as_ref().is_some_and(|it| it.new.id == new) {
         ledger.rotation = None;
@@ -327,27 +342,42 @@ async fn give_up(store: &Store, new: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Why the new subscription is not active. If it was deleted, the rotation is given up.
-async fn not_activated(titanx: &Titanx, store: &Store, new: &str, error: Error) -> anyhow::Error {
-    if !titanx.is_gone(new, &error).await {
-        return anyhow::Error::from(error).context(AGAIN);
+/// Describes why the new subscription could not be activated. If it was deleted, the rotation is
+/// abandoned.
+async fn activation_error(
+    titanx: &TitanxClient,
+    store: &SecretStore,
+    new: &str,
+    error: Error,
+) -> anyhow::Error {
+    if !titanx.is_deleted(new, &error).await {
+        return anyhow::Error::from(error).context(RESUME);
     }
-    match give_up(store, new).await {
+    match abandon(store, new).await {
         Ok(()) => anyhow::Error::from(error).context(format!(
-            "{new} was deleted before it took over, nothing was replaced; run this command again \
-             to begin anew"
+            "nothing was replaced, because the new subscription {new} was deleted before its \
+             activation: run this command again to start a new rotation"
         )),
-        Err(error) => error.context(AGAIN),
+        Err(error) => error.context(RESUME),
     }
 }
 
-/// The secrets of `known` alone; the new one must be there, or nothing could be verified any more.
-fn only(known: &[Known], new: &Known, live: Vec<String>) -> anyhow::Result<Vec<String>> {
-    let is_known = |secret: &String| known.iter().any(|it| it.secret == fingerprint(secret));
+/// The secrets in `live` that belong to `known` subscriptions. The secret of `new` must be among
+/// them: without it, no delivery could be verified.
+fn secrets_of(
+    known: &[KnownSubscription],
+    new: &KnownSubscription,
+    live: Vec<String>,
+) -> anyhow::Result<Vec<String>> {
+    let is_known = |secret: &String| known.iter().any(|it| it.fingerprint == fingerprint(secret));
     let remaining: Vec<_> = live.into_iter().filter(is_known).collect();
-    if !remaining.iter().any(|it| fingerprint(it) == new.secret) {
+    if !remaining
+        .iter()
+        .any(|it| fingerprint(it) == new.fingerprint)
+    {
         bail!(
-            "the secret of {} is not stored any more; nothing was removed",
+            "no secret was removed, because the secret of the new subscription {} is no longer \
+             stored",
             new.id
         );
     }
@@ -360,18 +390,24 @@ impl Progress {
         let old = self.old.join(", ");
         match self.old_secret_removable_at {
             None => {
-                say!("{} {new} took over from {old}", styled(GOOD, "rotated"));
-                say!("the old secret is removed");
+                print_line!(
+                    "{}: the subscription {new} replaced {old}",
+                    styled(GOOD, "rotation complete")
+                );
+                print_line!("the old secret was removed");
                 for old in &self.old {
-                    say!("`operator delete {old}` removes the old subscription");
+                    print_line!("`operator delete {old} --yes` deletes the old subscription");
                 }
             }
             Some(removable_at) => {
-                say!("{} {new} took over from {old}", styled(GOOD, "active"));
-                say!(
-                    "the old secret stays live for what TitanX retries; run `operator rotate` \
-                     again after {} to remove it",
-                    moment(removable_at)
+                print_line!(
+                    "{}: the subscription {new} replaced {old}",
+                    styled(GOOD, "new secret active")
+                );
+                print_line!(
+                    "the old secret stays live for TitanX's retries: run `operator rotate` again \
+                     after {} to remove it",
+                    format_time(removable_at)
                 );
             }
         }

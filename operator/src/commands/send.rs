@@ -16,17 +16,17 @@ use titanx_receiver::{
 use uuid::Uuid;
 
 use crate::{
-    commands::Outcome,
-    deployment::Deployment,
-    http::{Http, private},
-    screen::{BAD, GOOD, Screen, plain, styled, written},
-    store::Place,
+    commands::CommandStatus,
+    http::{HttpClient, require_secure},
+    screen::{BAD, GOOD, Screen, check_written, escape_control, styled},
+    secret_store::SecretSource,
+    stack::StackOptions,
 };
 
-/// Sign bodies and post them as TitanX would
+/// Send signed deliveries to the receiver, as TitanX does
 ///
-/// Bodies are files, exactly as they are, or made-up contacts of nobody. The secret is taken from
-/// --secret-file, else from TITANX_WEBHOOK_SECRET, else from where the deployed system keeps it.
+/// The request bodies are the contents of FILEs, or synthetic deliveries with --count. The secret
+/// comes from --secret-file, else from TITANX_WEBHOOK_SECRET, else from the stack's secret.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -36,40 +36,41 @@ Examples:
   cargo lambda invoke receiver --data-file event.json
   operator send --as apigw-v2 body.json | sam local invoke ReceiverFunction --event -")]
 pub(crate) struct Send {
-    /// Files with one body each
+    /// Files that contain one request body each
     #[arg(value_name = "FILE", required_unless_present = "count", conflicts_with_all = ["count", "event"])]
     files: Vec<PathBuf>,
-    /// Make up this many bodies
+    /// Number of synthetic deliveries to send
     #[arg(long, value_name = "N")]
     count: Option<u32>,
-    /// What the made-up bodies tell
+    /// Event type of the synthetic deliveries
     #[arg(long, value_name = "TYPE", default_value = CONTACT_SCORED, value_parser = [CONTACT_SCORED, JOB_COMPLETED])]
     event: String,
-    /// Job of the made-up bodies [default: a new one]
+    /// Job id of the synthetic deliveries [default: a random id]
     #[arg(long, value_name = "ID")]
     job: Option<String>,
-    /// Print the gateway's event instead of posting, one a line
+    /// Print the gateway's event for each delivery, one per line, instead of sending it
     #[arg(long = "as", value_name = "GATEWAY")]
     gateway: Option<Gateway>,
     #[command(flatten)]
-    place: Place,
+    secret: SecretSource,
     #[command(flatten)]
-    deployment: Deployment,
+    stack: StackOptions,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Gateway {
-    /// API Gateway's HTTP API
+    /// API Gateway HTTP API
     ApigwV2,
-    /// API Gateway's REST API
+    /// API Gateway REST API
     ApigwV1,
-    /// Function URL
+    /// Lambda function URL
     Url,
 }
 
-/// What a body was answered.
+/// The result of sending one delivery.
 #[derive(Serialize)]
-struct Sent {
+struct SendResult {
+    /// The file, or the delivery id of a synthetic delivery.
     body: String,
     status: Option<u16>,
     answer: Option<String>,
@@ -77,35 +78,38 @@ struct Sent {
 }
 
 impl Send {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
         let bodies = self.bodies()?;
-        let secret = self.place.signing_secret(&self.deployment).await?;
+        let secret = self.secret.signing_secret(&self.stack).await?;
         if let Some(gateway) = self.gateway {
             for (_, body) in &bodies {
-                say!("{}", gateway.event(body, &sign(&secret, body)));
+                print_line!("{}", gateway.event(body, &sign(&secret, body)));
             }
-            written()?;
-            return Ok(Outcome::Done);
+            check_written()?;
+            return Ok(CommandStatus::Success);
         }
-        let url = self.deployment.webhook_url().await?;
-        private(&url)?;
-        let http = Http::new();
+        let url = self.stack.webhook_url().await?;
+        require_secure(&url)?;
+        let http = HttpClient::new();
         let bar = screen.progress("sending", bodies.len() as u64);
-        let mut sent = Vec::new();
+        let mut results = Vec::new();
         for (name, body) in bodies {
-            sent.push(post(&http, &url, &secret, name, body).await);
+            results.push(post(&http, &url, &secret, name, body).await);
             bar.inc(1);
         }
         bar.finish_and_clear();
-        screen.result(&sent, || sent.iter().for_each(Sent::print))?;
-        let refused = sent.iter().filter(|it| !it.was_received()).count();
-        if refused > 0 {
-            bail!("{refused} of {} were not received", sent.len());
+        screen.result(&results, || results.iter().for_each(SendResult::print))?;
+        let failed = results.iter().filter(|it| !it.was_received()).count();
+        if failed > 0 {
+            bail!(
+                "{failed} of {} deliveries were not answered with 2xx: see their statuses above",
+                results.len()
+            );
         }
-        Ok(Outcome::Done)
+        Ok(CommandStatus::Success)
     }
 
-    /// The bodies and what to call them.
+    /// The request bodies, each with its file name or delivery id.
     fn bodies(&self) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         if let Some(count) = self.count {
             let job = self
@@ -113,7 +117,7 @@ impl Send {
                 .clone()
                 .unwrap_or_else(|| Uuid::new_v4().to_string());
             return Ok((1..=count)
-                .map(|number| made_up(&self.event, &job, number))
+                .map(|number| synthetic_delivery(&self.event, &job, number))
                 .collect());
         }
         let read = |path: &PathBuf| {
@@ -125,24 +129,30 @@ impl Send {
     }
 }
 
-async fn post(http: &Http, url: &str, secret: &str, name: String, body: Vec<u8>) -> Sent {
+async fn post(
+    http: &HttpClient,
+    url: &str,
+    secret: &str,
+    name: String,
+    body: Vec<u8>,
+) -> SendResult {
     let signature = sign(secret, &body);
     let headers = [
         ("content-type", "application/json"),
         ("user-agent", "TitanX-Webhooks/1.0"),
         (SIGNATURE_HEADER, signature.as_str()),
     ];
-    let begun = Instant::now();
-    let answer = http.call("POST", url, &headers, body).await;
-    let milliseconds = begun.elapsed().as_millis();
-    let (status, answer) = match answer {
-        Ok(answer) => {
-            let body = String::from_utf8_lossy(&answer.body).into_owned();
-            (Some(answer.status), Some(body))
+    let started = Instant::now();
+    let response = http.call("POST", url, &headers, body).await;
+    let milliseconds = started.elapsed().as_millis();
+    let (status, answer) = match response {
+        Ok(response) => {
+            let body = String::from_utf8_lossy(&response.body).into_owned();
+            (Some(response.status), Some(body))
         }
         Err(error) => (None, Some(Chain(&error).to_string())),
     };
-    Sent {
+    SendResult {
         body: name,
         status,
         answer,
@@ -150,7 +160,7 @@ async fn post(http: &Http, url: &str, secret: &str, name: String, body: Vec<u8>)
     }
 }
 
-impl Sent {
+impl SendResult {
     fn was_received(&self) -> bool {
         self.status
             .is_some_and(|status| (200..300).contains(&status))
@@ -161,19 +171,19 @@ impl Sent {
         let status = self
             .status
             .map_or_else(|| "---".to_owned(), |status| status.to_string());
-        let answer = plain(self.answer.as_deref().unwrap_or_default());
+        let answer = escape_control(self.answer.as_deref().unwrap_or_default());
         let Self {
             body, milliseconds, ..
         } = self;
-        say!(
+        print_line!(
             "{}  {body}  {answer}  {milliseconds} ms",
             styled(style, status)
         );
     }
 }
 
-/// A body about nobody, and its delivery id.
-fn made_up(event: &str, job: &str, number: u32) -> (String, Vec<u8>) {
+/// The delivery id and the body of a synthetic delivery, which contains no real person's data.
+fn synthetic_delivery(event: &str, job: &str, number: u32) -> (String, Vec<u8>) {
     let id = Uuid::new_v4().to_string();
     let payload = if event == JOB_COMPLETED {
         json!({
@@ -181,7 +191,7 @@ fn made_up(event: &str, job: &str, number: u32) -> (String, Vec<u8>) {
             "jobType": "scoring",
             "jobName": "Synthetic batch",
             "jobStatus": "Finalized",
-            "modifiedAt": crate::screen::moment(now_ms()),
+            "modifiedAt": crate::screen::format_time(now_ms()),
         })
     } else {
         json!({
@@ -208,7 +218,7 @@ fn made_up(event: &str, job: &str, number: u32) -> (String, Vec<u8>) {
 }
 
 impl Gateway {
-    /// The event that the gateway hands to the function for a request with this body.
+    /// The event with which the gateway invokes the function for a request with this body.
     fn event(self, body: &[u8], signature: &str) -> Value {
         let (body, is_base64) = match std::str::from_utf8(body) {
             Ok(text) => (text.to_owned(), false),
@@ -230,7 +240,7 @@ impl Gateway {
     }
 }
 
-/// Payload format 2.0: HTTP APIs and function URLs.
+/// An event in payload format 2.0, for HTTP APIs and function URLs.
 fn http_event(route: &str, path: &str, headers: &Value, body: &str, is_base64: bool) -> Value {
     json!({
         "version": "2.0",
@@ -261,7 +271,7 @@ fn http_event(route: &str, path: &str, headers: &Value, body: &str, is_base64: b
     })
 }
 
-/// Payload format 1.0: REST APIs.
+/// An event in payload format 1.0, for REST APIs.
 fn rest_event(headers: &Value, body: &str, is_base64: bool) -> Value {
     let lists: serde_json::Map<_, _> = headers
         .as_object()

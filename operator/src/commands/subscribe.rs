@@ -1,8 +1,8 @@
 //! `operator subscribe`
 //!
 //! ```text
-//! create inactive ─▶ store the secret ─▶ remember ─▶ let the function take it ─▶ activate
-//!                       └ fails: deactivate, tell the id
+//! create inactive ─▶ store the secret ─▶ write the ledger ─▶ wait for the receiver ─▶ activate
+//!                       └ fails: deactivate, report the id
 //! ```
 
 use anyhow::bail;
@@ -10,23 +10,25 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    commands::Outcome,
-    deployment::Deployment,
-    http::private,
-    provisioning::{Settling, all_if_none, keep, remember, still_stored},
+    commands::CommandStatus,
+    http::require_secure,
+    provisioning::{
+        SettleOptions, check_still_stored, or_all_event_types, save_ledger, store_secret,
+    },
     screen::{GOOD, Screen, styled},
-    store::{Known, Ledger, Place, Store, fingerprint},
-    titanx::{EVENT_TYPES, Error, Subscription, Titanx},
-    vendor::Vendor,
+    secret_store::{KnownSubscription, Ledger, SecretSource, SecretStore, fingerprint},
+    stack::StackOptions,
+    titanx::{EVENT_TYPES, Error, Subscription, TitanxClient, TitanxOptions},
 };
 
-/// Subscribe to TitanX's events and store the signing secret
+/// Create a subscription at TitanX and store its signing secret
 ///
-/// The subscription is made inactive, its secret is stored, and only then it is activated, so that
-/// no event is ever signed with a secret that the receiver does not know. The secret is never
-/// printed. Secrets that are stored already stay live beside it.
+/// Creates an inactive subscription, stores its secret, and then activates it, so that TitanX never
+/// signs an event with a secret that the receiver does not know. The secret is never printed.
+/// Secrets that are already stored stay live.
 ///
-/// Safe to run again: what was begun is gone on with, and there is one subscription for a URL.
+/// It is safe to run this command again: it resumes where it stopped, and does not create a second
+/// subscription for the same URL.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -34,28 +36,30 @@ Examples:
   operator subscribe --url https://example.com/webhooks/titanx --secret-file webhook-secret
   operator subscribe --stack titanx-receiver --event job.completed")]
 pub(crate) struct Subscribe {
-    /// Event type to subscribe to, once for each [default: all there are]
+    /// Event type to subscribe to; repeatable [default: all event types]
     #[arg(long = "event", value_name = "TYPE", value_parser = EVENT_TYPES)]
     events: Vec<String>,
-    /// Name of the subscription, where TitanX keeps one
+    /// Name of the subscription, if TitanX stores one
     #[arg(long, default_value = "titanx-receiver")]
     name: String,
-    /// Subscribe although there is an active subscription for the URL: every event then comes twice
+    /// Create a subscription even if an active one for the URL exists
+    ///
+    /// TitanX then delivers every event twice, with two delivery ids.
     #[arg(long)]
     another: bool,
     #[command(flatten)]
-    settling: Settling,
+    settle: SettleOptions,
     #[command(flatten)]
-    place: Place,
+    secret: SecretSource,
     #[command(flatten)]
-    vendor: Vendor,
+    titanx: TitanxOptions,
     #[command(flatten)]
-    deployment: Deployment,
+    stack: StackOptions,
 }
 
-/// What was subscribed.
+/// The result of the command.
 #[derive(Serialize)]
-struct Subscribed {
+struct SubscribeResult {
     id: String,
     url: String,
     events: Vec<String>,
@@ -65,126 +69,150 @@ struct Subscribed {
 }
 
 impl Subscribe {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
-        let titanx = self.vendor.connect()?;
-        let url = self.deployment.webhook_url().await?;
-        private(&url)?;
-        let store = self.place.open(&self.deployment).await?;
-        let asked = all_if_none(&self.events);
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
+        let titanx = self.titanx.connect()?;
+        let url = self.stack.webhook_url().await?;
+        require_secure(&url)?;
+        let store = self.secret.open(&self.stack).await?;
+        let requested = or_all_event_types(&self.events);
         let live = store.secrets().await?;
         let mut ledger = store.ledger().await?;
-        let listed = listed(&titanx, screen).await?;
-        let begun = self.begun(&ledger, &live, &url, listed.as_deref());
-        let (known, granted) = if let Some(known) = begun {
-            screen.note(format!("{} was made for this URL before.", known.id));
+        let listed = list_subscriptions(&titanx, screen).await?;
+        let earlier = self.earlier_subscription(&ledger, &live, &url, listed.as_deref());
+        let (known, granted) = if let Some(known) = earlier {
+            screen.info(format!(
+                "An earlier run created the subscription {} for this URL.",
+                known.id
+            ));
             let listed = listed.into_iter().flatten().find(|it| it.id == known.id);
             (known, listed.filter(|it| !it.events.is_empty()))
         } else {
             if !self.another {
-                refuse_another(listed.as_deref().unwrap_or_default(), &url, screen)?;
+                check_not_subscribed(listed.as_deref().unwrap_or_default(), &url, screen)?;
             }
             let new = titanx
-                .subscribe(&self.name, &url, &asked, "inactive")
+                .create_subscription(&self.name, &url, &requested, "inactive")
                 .await?;
-            let known = keep(&titanx, &store, &new, &url, &live).await?;
+            let known = store_secret(&titanx, &store, &new, &url, &live).await?;
             ledger.subscriptions.push(known.clone());
-            remember(&store, &ledger, &known.id).await?;
+            save_ledger(&store, &ledger, &known.id).await?;
             (known, Some(new.subscription))
         };
         if !live.is_empty() {
-            self.settling.wait(known.stored_ms, screen).await;
+            self.settle.wait(known.stored_ms, screen).await;
         }
-        still_stored(&titanx, &store, &known).await?;
-        let Known { id, .. } = known;
+        check_still_stored(&titanx, &store, &known).await?;
+        let KnownSubscription { id, .. } = known;
         let is_active = granted.as_ref().is_some_and(Subscription::is_active);
         if !is_active {
             activate(&titanx, &id).await?;
         }
-        self.tell(id, url, &asked, granted, &store, screen).await
+        report(id, url, &requested, granted, &store, screen).await
     }
 
-    /// The subscription that an earlier run made for this URL, unless it was deleted since.
-    fn begun(
+    /// The subscription that an earlier run created for this URL, unless it has been deleted.
+    fn earlier_subscription(
         &self,
         ledger: &Ledger,
         live: &[String],
         url: &str,
         listed: Option<&[Subscription]>,
-    ) -> Option<Known> {
+    ) -> Option<KnownSubscription> {
         if self.another {
             return None;
         }
-        let is_live = |known: &Known| live.iter().any(|it| fingerprint(it) == known.secret);
-        let exists =
-            |known: &Known| listed.is_none_or(|all| all.iter().any(|it| it.id == known.id));
-        let known = ledger.subscriptions.iter();
-        let mut begun = known.filter(|it| it.url == url && is_live(it) && exists(it));
-        begun.next().cloned()
-    }
-
-    async fn tell(
-        &self,
-        id: String,
-        url: String,
-        asked: &[String],
-        granted: Option<Subscription>,
-        store: &Store,
-        screen: Screen,
-    ) -> anyhow::Result<Outcome> {
-        let not_granted = granted.iter().flat_map(|it| it.not_granted(asked)).cloned();
-        let subscribed = Subscribed {
-            id,
-            url,
-            not_granted: not_granted.collect(),
-            events: granted.map_or_else(Vec::new, |granted| granted.events),
-            secret_stored_in: store.name(),
-            live_secrets: store.secrets().await?.len(),
+        let is_live =
+            |known: &KnownSubscription| live.iter().any(|it| fingerprint(it) == known.fingerprint);
+        let exists = |known: &KnownSubscription| {
+            listed.is_none_or(|all| all.iter().any(|it| it.id == known.id))
         };
-        screen.result(&subscribed, || subscribed.print())?;
-        for event in &subscribed.not_granted {
-            screen.warn(format!("TitanX did not grant {event}"));
-        }
-        Ok(Outcome::findings_if(!subscribed.not_granted.is_empty()))
+        let known = ledger.subscriptions.iter();
+        let mut earlier = known.filter(|it| it.url == url && is_live(it) && exists(it));
+        earlier.next().cloned()
     }
 }
 
-impl Subscribed {
+async fn report(
+    id: String,
+    url: String,
+    requested: &[String],
+    granted: Option<Subscription>,
+    store: &SecretStore,
+    screen: Screen,
+) -> anyhow::Result<CommandStatus> {
+    let not_granted = granted
+        .iter()
+        .flat_map(|it| it.not_granted(requested))
+        .cloned();
+    let result = SubscribeResult {
+        id,
+        url,
+        not_granted: not_granted.collect(),
+        events: granted.map_or_else(Vec::new, |granted| granted.events),
+        secret_stored_in: store.name(),
+        live_secrets: store.secrets().await?.len(),
+    };
+    screen.result(&result, || result.print())?;
+    for event in &result.not_granted {
+        screen.warn(format!("TitanX did not grant the event type {event}"));
+    }
+    Ok(CommandStatus::action_needed_if(
+        !result.not_granted.is_empty(),
+    ))
+}
+
+impl SubscribeResult {
     fn print(&self) {
-        say!("{} {} → {}", styled(GOOD, "subscribed"), self.id, self.url);
-        say!("the signing secret is stored in {}", self.secret_stored_in);
+        let Self { id, url, .. } = self;
+        print_line!(
+            "{}: the subscription {id} posts to {url}",
+            styled(GOOD, "subscribed")
+        );
+        print_line!("the signing secret is stored in {}", self.secret_stored_in);
         if self.live_secrets > 1 {
-            say!("{} secrets are live there", self.live_secrets);
+            print_line!("{} secrets are live", self.live_secrets);
         }
     }
 }
 
-async fn activate(titanx: &Titanx, id: &str) -> anyhow::Result<()> {
+async fn activate(titanx: &TitanxClient, id: &str) -> anyhow::Result<()> {
     let Err(error) = titanx.activate(id).await else {
         return Ok(());
     };
-    let advice = if titanx.is_gone(id, &error).await {
-        format!("{id} was deleted; say --another to make a new one")
+    let advice = if titanx.is_deleted(id, &error).await {
+        format!(
+            "the subscription {id} was deleted: re-run with --another to create a new subscription"
+        )
     } else {
-        format!("{id} is not active yet, its secret is stored; run this command again")
+        format!(
+            "the secret of the subscription {id} is stored, but the subscription could not be \
+             activated: run this command again"
+        )
     };
     Err(anyhow::Error::from(error).context(advice))
 }
 
-/// Every subscription there is, where TitanX tells.
-async fn listed(titanx: &Titanx, screen: Screen) -> anyhow::Result<Option<Vec<Subscription>>> {
+/// All subscriptions, or `None` if TitanX does not list them.
+async fn list_subscriptions(
+    titanx: &TitanxClient,
+    screen: Screen,
+) -> anyhow::Result<Option<Vec<Subscription>>> {
     match titanx.subscriptions().await {
         Ok(subscriptions) => Ok(Some(subscriptions)),
         Err(Error::NotSupported { .. }) => {
-            screen
-                .warn("TitanX does not list subscriptions: whether there are others is not known");
+            screen.warn(
+                "TitanX does not list subscriptions, so it is unknown whether others exist for \
+                 this URL",
+            );
             Ok(None)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Two active subscriptions for one URL would deliver every event twice, under two ids.
-fn refuse_another(listed: &[Subscription], url: &str, screen: Screen) -> anyhow::Result<()> {
+/// Returns an error if an active subscription for the URL exists. With two, TitanX would deliver
+/// every event twice, with two delivery ids.
+fn check_not_subscribed(listed: &[Subscription], url: &str, screen: Screen) -> anyhow::Result<()> {
     for subscription in listed {
         if subscription.url.as_deref() != Some(url) {
             continue;
@@ -192,13 +220,13 @@ fn refuse_another(listed: &[Subscription], url: &str, screen: Screen) -> anyhow:
         let id = &subscription.id;
         if subscription.is_active() {
             bail!(
-                "{id} is subscribed to this URL already; rotate its secret with `operator rotate`, \
-                 or say --another"
+                "the active subscription {id} already posts to this URL: replace its secret with \
+                 `operator rotate`, or re-run with --another"
             );
         }
         screen.warn(format!(
-            "{id} is an inactive subscription for this URL, maybe left by a failure; \
-             `operator delete {id}` removes it"
+            "the subscription {id} for this URL is inactive, possibly because an earlier run \
+             failed: `operator delete {id} --yes` deletes it"
         ));
     }
     Ok(())

@@ -4,82 +4,83 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    commands::Outcome,
+    commands::CommandStatus,
     screen::{GOOD, NOTICE, Screen, styled, table},
-    vendor::Vendor,
+    titanx::TitanxOptions,
 };
 
-/// List TitanX's webhook subscriptions
+/// List the webhook subscriptions at TitanX
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator subscriptions
   operator subscriptions --json | jq -r '.[] | select(.status == \"active\") | .id'")]
-pub(crate) struct List {
+pub(crate) struct Subscriptions {
     #[command(flatten)]
-    vendor: Vendor,
+    titanx: TitanxOptions,
 }
 
-/// Deactivate a subscription for a while
+/// Deactivate a subscription temporarily
 ///
-/// TitanX keeps it, and presumably drops what happens meanwhile: `operator reconcile` finds the
-/// contacts again, job by job.
+/// The subscription stays at TitanX, but TitanX presumably drops the events of an inactive
+/// subscription. Use `operator reconcile` to recover the contacts of the affected jobs.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator pause 6f1c… --yes")]
 pub(crate) struct Pause {
     #[command(flatten)]
-    which: Which,
-    /// Do it: events are lost meanwhile
+    target: TargetSubscription,
+    /// Deactivate it, although TitanX drops events until it is resumed
     #[arg(long)]
     yes: bool,
 }
 
-/// Activate a subscription
+/// Activate a paused subscription
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator resume 6f1c…")]
 pub(crate) struct Resume {
     #[command(flatten)]
-    which: Which,
+    target: TargetSubscription,
 }
 
 /// Delete a subscription
 ///
-/// Its secret stays stored until `operator rotate` removes it.
+/// Its secret stays in Secrets Manager until `operator rotate` removes it.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator delete 6f1c… --yes")]
 pub(crate) struct Delete {
     #[command(flatten)]
-    which: Which,
-    /// Do it: a deleted subscription and its secret cannot be had again
+    target: TargetSubscription,
+    /// Delete it, although it cannot be restored
     #[arg(long)]
     yes: bool,
 }
 
 #[derive(Debug, Args)]
-struct Which {
-    /// Id of the subscription
+struct TargetSubscription {
+    /// Subscription id
     id: String,
     #[command(flatten)]
-    vendor: Vendor,
+    titanx: TitanxOptions,
 }
 
+/// A change of a subscription, made or only described.
 #[derive(Serialize)]
-struct Changed<'a> {
+struct Change<'a> {
     id: &'a str,
-    /// What was done, or would be with `--yes`.
     action: &'a str,
+    /// Whether the change was made. Without `--yes` it is only described.
     done: bool,
 }
 
-impl List {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
-        let subscriptions = self.vendor.connect()?.subscriptions().await?;
+impl Subscriptions {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
+        let subscriptions = self.titanx.connect()?.subscriptions().await?;
         screen.result(&subscriptions, || {
             let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
             let rows = subscriptions.iter().map(|it| {
@@ -94,69 +95,72 @@ impl List {
             });
             table(["ID", "STATUS", "EVENTS", "URL", "NAME"], rows);
         })?;
-        Ok(Outcome::Done)
+        Ok(CommandStatus::Success)
     }
 }
 
 impl Pause {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
         if !self.yes {
-            return self.which.would(screen, "pause");
+            return self.target.report_dry_run(screen, "pause");
         }
-        self.which
-            .vendor
-            .connect()?
-            .deactivate(&self.which.id)
-            .await?;
-        self.which.did(screen, "pause", "paused")
+        let titanx = self.target.titanx.connect()?;
+        titanx.deactivate(&self.target.id).await?;
+        self.target.report_change(screen, "pause", "paused")
     }
 }
 
 impl Resume {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
-        self.which
-            .vendor
-            .connect()?
-            .activate(&self.which.id)
-            .await?;
-        self.which.did(screen, "resume", "resumed")
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
+        let titanx = self.target.titanx.connect()?;
+        titanx.activate(&self.target.id).await?;
+        self.target.report_change(screen, "resume", "resumed")
     }
 }
 
 impl Delete {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
         if !self.yes {
-            return self.which.would(screen, "delete");
+            return self.target.report_dry_run(screen, "delete");
         }
-        self.which.vendor.connect()?.delete(&self.which.id).await?;
-        self.which.did(screen, "delete", "deleted")
+        let titanx = self.target.titanx.connect()?;
+        titanx.delete(&self.target.id).await?;
+        self.target.report_change(screen, "delete", "deleted")
     }
 }
 
-impl Which {
-    fn would(&self, screen: Screen, action: &str) -> anyhow::Result<Outcome> {
+impl TargetSubscription {
+    fn report_dry_run(&self, screen: Screen, action: &str) -> anyhow::Result<CommandStatus> {
         let Self { id, .. } = self;
-        let changed = Changed {
+        let change = Change {
             id,
             action,
             done: false,
         };
-        screen.result(&changed, || {
-            say!("{} {action} {id}: say --yes", styled(NOTICE, "would"));
+        screen.result(&change, || {
+            print_line!(
+                "{} {action} the subscription {id}: re-run with --yes",
+                styled(NOTICE, "would")
+            );
         })?;
-        Ok(Outcome::Findings)
+        Ok(CommandStatus::ActionNeeded)
     }
 
-    fn did(&self, screen: Screen, action: &str, did: &str) -> anyhow::Result<Outcome> {
+    fn report_change(
+        &self,
+        screen: Screen,
+        action: &str,
+        past_tense: &str,
+    ) -> anyhow::Result<CommandStatus> {
         let Self { id, .. } = self;
-        let changed = Changed {
+        let change = Change {
             id,
             action,
             done: true,
         };
-        screen.result(&changed, || {
-            say!("{} {id}", styled(GOOD, did));
+        screen.result(&change, || {
+            print_line!("{} the subscription {id}", styled(GOOD, past_tense));
         })?;
-        Ok(Outcome::Done)
+        Ok(CommandStatus::Success)
     }
 }

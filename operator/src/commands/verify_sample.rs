@@ -12,83 +12,85 @@ use serde::Serialize;
 use titanx_receiver::signature::sign_with_key;
 
 use crate::{
-    commands::Outcome,
-    deployment::Deployment,
+    commands::CommandStatus,
     screen::{BAD, GOOD, NOTICE, Screen, styled},
-    store::Place,
+    secret_store::SecretSource,
+    stack::StackOptions,
 };
 
-/// Find out which key rule a captured request was signed by
+/// Find out which key a captured request was signed with
 ///
-/// The receiver takes the whole secret as the key, as TitanX's formula says. Other senders strip a
-/// prefix, or decode the rest as Base64 besides. Works offline with TITANX_WEBHOOK_SECRET or
-/// --secret-file.
+/// The receiver uses the whole secret as the HMAC key, as TitanX documents. Other senders strip a
+/// prefix from the secret, or strip it and decode the rest as Base64. This command tries all three.
+/// It works offline with TITANX_WEBHOOK_SECRET or --secret-file.
 ///
-/// Exit status 0: the receiver accepts this request. 3: another rule fits, or the body was captured
-/// with a newline too many. 1: no rule fits.
+/// Exit status 0: the receiver accepts this request. 3: another key matches, or the captured body
+/// has an extra newline at its end. 1: no key matches.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator verify-sample --body captured.json --signature YzzZ…MI= --secret-file webhook-secret
   TITANX_WEBHOOK_SECRET=wh_sk_… operator verify-sample --body captured.json --signature YzzZ…MI=")]
 pub(crate) struct VerifySample {
-    /// File with the exact bytes of the body
+    /// File that contains the exact bytes of the request body
     #[arg(long, value_name = "FILE")]
     body: PathBuf,
-    /// Value of the header X-TitanX-Signature
+    /// Value of the X-TitanX-Signature header
     #[arg(long, value_name = "BASE64")]
     signature: String,
     #[command(flatten)]
-    place: Place,
+    secret: SecretSource,
     #[command(flatten)]
-    deployment: Deployment,
+    stack: StackOptions,
 }
 
-/// How a key is made of a secret.
+/// How the HMAC key is derived from a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Rule {
+enum KeyRule {
     WholeSecret,
     PrefixStripped,
     PrefixStrippedBase64Decoded,
 }
 
+/// The key that matches the signature, if one does.
 #[derive(Serialize)]
-struct Verdict {
-    rule: Option<Rule>,
-    /// Which of the secrets, counted from 1.
+struct SampleResult {
+    rule: Option<KeyRule>,
+    /// The position of the secret among the live secrets, from 1.
     secret: Option<usize>,
-    /// Whether the body fits only without the newline at its end.
+    /// Whether the signature matches only without the whitespace at the end of the body.
     newline_at_end: bool,
 }
 
 impl VerifySample {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<Outcome> {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
         let body = fs::read(&self.body);
         let body = body.with_context(|| format!("cannot read {}", self.body.display()))?;
-        let secrets = self.place.live_secrets(&self.deployment).await?;
+        let secrets = self.secret.live_secrets(&self.stack).await?;
         let signature = self.signature.trim();
-        let verdict = verdict(&secrets, &body, signature);
-        screen.result(&verdict, || verdict.print())?;
-        if verdict.rule.is_none() {
+        let result = find_key(&secrets, &body, signature);
+        screen.result(&result, || result.print())?;
+        if result.rule.is_none() {
             anyhow::bail!(
-                "no rule fits: another secret, other bytes (was the body parsed and written \
-                 again?), or a signature that was cut"
+                "no key matches the signature: check that the secret is TitanX's, that the body \
+                 was captured byte for byte (not parsed and serialised again), and that the \
+                 signature is complete"
             );
         }
-        let accepted = verdict.rule == Some(Rule::WholeSecret) && !verdict.newline_at_end;
-        Ok(Outcome::findings_if(!accepted))
+        let accepted = result.rule == Some(KeyRule::WholeSecret) && !result.newline_at_end;
+        Ok(CommandStatus::action_needed_if(!accepted))
     }
 }
 
-fn verdict(secrets: &[String], body: &[u8], signature: &str) -> Verdict {
+fn find_key(secrets: &[String], body: &[u8], signature: &str) -> SampleResult {
     let trimmed = body.trim_ascii_end();
     let bodies = [(body, false), (trimmed, true)];
     for (body, newline_at_end) in bodies {
         for (index, secret) in secrets.iter().enumerate() {
             let mut keys = keys(secret).into_iter();
             if let Some((rule, _)) = keys.find(|(_, key)| sign_with_key(key, body) == signature) {
-                return Verdict {
+                return SampleResult {
                     rule: Some(rule),
                     secret: Some(index + 1),
                     newline_at_end,
@@ -96,54 +98,54 @@ fn verdict(secrets: &[String], body: &[u8], signature: &str) -> Verdict {
             }
         }
     }
-    Verdict {
+    SampleResult {
         rule: None,
         secret: None,
         newline_at_end: false,
     }
 }
 
-/// Every key that a sender might make of a secret, TitanX's documented one first.
-fn keys(secret: &str) -> Vec<(Rule, Vec<u8>)> {
+/// Every key that a sender might derive from a secret. The key that TitanX documents comes first.
+fn keys(secret: &str) -> Vec<(KeyRule, Vec<u8>)> {
     const PREFIXES: [&str; 2] = ["whsec_", "wh_sk_"];
-    let mut keys = vec![(Rule::WholeSecret, secret.as_bytes().to_vec())];
+    let mut keys = vec![(KeyRule::WholeSecret, secret.as_bytes().to_vec())];
     for rest in PREFIXES
         .iter()
         .filter_map(|prefix| secret.strip_prefix(prefix))
     {
-        keys.push((Rule::PrefixStripped, rest.as_bytes().to_vec()));
+        keys.push((KeyRule::PrefixStripped, rest.as_bytes().to_vec()));
         let decoded = [
             BASE64_STANDARD.decode(rest),
             BASE64_STANDARD_NO_PAD.decode(rest),
             BASE64_URL_SAFE_NO_PAD.decode(rest),
         ];
         let decoded = decoded.into_iter().flatten().next();
-        keys.extend(decoded.map(|key| (Rule::PrefixStrippedBase64Decoded, key)));
+        keys.extend(decoded.map(|key| (KeyRule::PrefixStrippedBase64Decoded, key)));
     }
     keys
 }
 
-impl Verdict {
+impl SampleResult {
     fn print(&self) {
-        let fits = match self.rule {
-            None => styled(BAD, "no rule fits"),
-            Some(Rule::WholeSecret) => styled(GOOD, "the whole secret is the key"),
-            Some(Rule::PrefixStripped) => styled(
+        let matching = match self.rule {
+            None => styled(BAD, "no key matches the signature"),
+            Some(KeyRule::WholeSecret) => styled(GOOD, "the key is the whole secret"),
+            Some(KeyRule::PrefixStripped) => styled(
                 NOTICE,
-                "the secret without its prefix is the key; the receiver refuses this",
+                "the key is the secret without its prefix; the receiver refuses this signature",
             ),
-            Some(Rule::PrefixStrippedBase64Decoded) => styled(
+            Some(KeyRule::PrefixStrippedBase64Decoded) => styled(
                 NOTICE,
-                "the secret without its prefix, Base64-decoded, is the key; the receiver refuses \
-                 this",
+                "the key is the secret without its prefix, decoded as Base64; the receiver refuses \
+                 this signature",
             ),
         };
-        say!("{fits}");
+        print_line!("{matching}");
         if let Some(secret) = self.secret.filter(|secret| *secret > 1) {
-            say!("it is secret number {secret} of those stored");
+            print_line!("the secret is number {secret} of the live secrets");
         }
         if self.newline_at_end {
-            say!("but only without the blank or newline at the end of the file");
+            print_line!("the signature matches only without the whitespace at the end of the body");
         }
     }
 }

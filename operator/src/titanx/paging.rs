@@ -1,4 +1,4 @@
-//! Lists that come in pages, of which TitanX documents neither form nor end.
+//! Paged lists. TitanX documents neither how to request a page nor how to recognise the last one.
 
 use std::{collections::HashMap, fmt::Write};
 
@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 
-use super::{Error, Titanx};
-use crate::http::{Answer, origin};
+use super::{Error, TitanxClient};
+use crate::http::{HttpResponse, origin};
 
-/// How pages are asked for. None of it is documented, so all of it can be set.
+/// The query parameters of a page request. TitanX does not document them, so each can be set.
 #[derive(Debug, Clone)]
-pub(crate) struct Paging {
-    /// The query parameter for the number of a page, which counts from 1.
+pub(crate) struct PagingParameters {
+    /// The query parameter for the page number, which starts at 1.
     pub(crate) page_parameter: String,
-    /// The query parameter for a cursor.
+    /// The query parameter for the cursor.
     pub(crate) cursor_parameter: String,
-    /// A query parameter for the size of a page, and the size.
+    /// The query parameter for the page size, and the page size.
     pub(crate) size: Option<(String, u32)>,
-    /// No more pages than these are read.
+    /// The maximum number of pages to read.
     pub(crate) max_pages: u32,
 }
 
-impl Default for Paging {
+impl Default for PagingParameters {
     fn default() -> Self {
         Self {
             page_parameter: "page".to_owned(),
@@ -33,75 +33,78 @@ impl Default for Paging {
     }
 }
 
-/// Whether all of a list was read.
+/// Whether the whole list was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Completeness {
-    /// TitanX itself says that nothing is left: by a total, or by the end of its links or cursors.
+    /// TitanX's responses state it: by a total, or by the end of the links or cursors.
     Proven,
-    /// There was no mark of paging, or it contradicts what came.
+    /// The responses had no paging metadata, or it contradicts the items.
     NotProven,
 }
 
-/// A list, as far as it has been read. It can be kept, and gone on with later.
+/// The part of a list that has been read so far. Serialize it to resume later.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Reading {
-    /// The items so far, exactly as they came.
+pub(crate) struct PagedList {
+    /// The items, byte for byte.
     pub(crate) items: Vec<Box<RawValue>>,
-    /// The pages so far.
+    /// The number of pages read.
     pub(crate) pages: u32,
-    /// How many items there are, where TitanX says so.
+    /// The number of items in the whole list, if TitanX states it.
     pub(crate) total: Option<u64>,
     path: String,
-    next: Next,
+    next: NextPage,
+    /// Digest of the last page.
     last_page: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum Next {
+enum NextPage {
     Page(u32),
     Cursor(String),
     Link(String),
     End(Completeness),
 }
 
-impl Reading {
+impl PagedList {
     pub(super) fn new(path: &str) -> Self {
         Self {
             items: Vec::new(),
             pages: 0,
             total: None,
             path: path.to_owned(),
-            next: Next::Page(1),
+            next: NextPage::Page(1),
             last_page: None,
         }
     }
 
     /// Whether there is no further page to read.
     #[must_use]
-    pub(crate) fn ended(&self) -> bool {
-        matches!(self.next, Next::End(_))
+    pub(crate) fn is_at_end(&self) -> bool {
+        matches!(self.next, NextPage::End(_))
     }
 
-    /// Whether all was read.
+    /// Whether the whole list was read.
     #[must_use]
     pub(crate) fn completeness(&self) -> Completeness {
         match self.next {
-            Next::End(completeness) => completeness,
+            NextPage::End(completeness) => completeness,
             _ => Completeness::NotProven,
         }
     }
 
-    fn query(&self, paging: &Paging) -> String {
+    fn query(&self, paging: &PagingParameters) -> String {
         let mut query = Vec::new();
         if let Some((parameter, size)) = &paging.size {
             query.push((parameter, size.to_string()));
         }
         match &self.next {
-            // The first page is asked for as plainly as can be.
-            Next::Page(1) | Next::Link(_) | Next::End(_) => {}
-            Next::Page(page) => query.push((&paging.page_parameter, page.to_string())),
-            Next::Cursor(cursor) => query.push((&paging.cursor_parameter, percent_encoded(cursor))),
+            // The first page is requested without an undocumented parameter.
+            NextPage::Page(1) | NextPage::Link(_) | NextPage::End(_) => {}
+            NextPage::Page(page) => query.push((&paging.page_parameter, page.to_string())),
+            NextPage::Cursor(cursor) => {
+                query.push((&paging.cursor_parameter, percent_encode(cursor)));
+            }
         }
         let query: Vec<_> = query
             .iter()
@@ -113,14 +116,19 @@ impl Reading {
         format!("?{}", query.join("&"))
     }
 
-    /// Takes a page in, and finds out where the next one is.
-    fn take(&mut self, page: Vec<Box<RawValue>>, marks: Marks, paging: &Paging) {
+    /// Adds a page, and determines the next one.
+    fn add_page(
+        &mut self,
+        page: Vec<Box<RawValue>>,
+        metadata: PageMetadata,
+        paging: &PagingParameters,
+    ) {
         let digest = digest(&page);
         let repeated = self.last_page.as_ref() == Some(&digest);
-        // A page that repeats the one before, or is empty, leads nowhere.
-        let goes_on = !repeated && !page.is_empty();
-        let read = if let Next::Page(page) = self.next {
-            page
+        // After a repeated or empty page, a further request would return the same again.
+        let has_new_items = !repeated && !page.is_empty();
+        let page_number = if let NextPage::Page(number) = self.next {
+            number
         } else {
             1
         };
@@ -129,58 +137,59 @@ impl Reading {
             self.items.extend(page);
             self.last_page = Some(digest);
         }
-        self.total = marks.total.or(self.total);
+        self.total = metadata.total.or(self.total);
         let items = self.items.len() as u64;
-        let short_of_total = self.total.is_some_and(|total| items < total);
-        self.next = match marks.next {
-            Some(Mark::Next(next)) if goes_on => next,
-            Some(Mark::More) if goes_on => Next::Page(read + 1),
-            Some(Mark::Last) if !short_of_total => Next::End(Completeness::Proven),
-            None if goes_on && short_of_total => Next::Page(read + 1),
-            None if self.total.is_some() && !short_of_total => Next::End(Completeness::Proven),
-            _ => Next::End(Completeness::NotProven),
+        let below_total = self.total.is_some_and(|total| items < total);
+        self.next = match metadata.next {
+            Some(NextPageHint::Next(next)) if has_new_items => next,
+            Some(NextPageHint::More) if has_new_items => NextPage::Page(page_number + 1),
+            Some(NextPageHint::Last) if !below_total => NextPage::End(Completeness::Proven),
+            None if has_new_items && below_total => NextPage::Page(page_number + 1),
+            None if self.total.is_some() && !below_total => NextPage::End(Completeness::Proven),
+            _ => NextPage::End(Completeness::NotProven),
         };
-        if !self.ended() && self.pages >= paging.max_pages {
-            self.next = Next::End(Completeness::NotProven);
+        if !self.is_at_end() && self.pages >= paging.max_pages {
+            self.next = NextPage::End(Completeness::NotProven);
         }
     }
 }
 
-impl Titanx {
+impl TitanxClient {
     /// Reads the next page of a list.
     ///
     /// # Errors
     ///
-    /// Whatever TitanX answers but a 2xx with a list; the reading stays as it was.
+    /// Any response other than a 2xx with a list. The list is then unchanged.
     pub(crate) async fn read_page(
         &self,
-        reading: &mut Reading,
-        paging: &Paging,
+        list: &mut PagedList,
+        paging: &PagingParameters,
     ) -> Result<(), Error> {
-        let path = match &reading.next {
-            Next::Link(link) => self.own_path(link, &reading.path)?,
-            _ => format!("{}{}", reading.path, reading.query(paging)),
+        let path = match &list.next {
+            NextPage::Link(link) => self.path_of_link(link, &list.path)?,
+            _ => format!("{}{}", list.path, list.query(paging)),
         };
-        let answer = self.repeatedly("GET", &path).await?;
+        let response = self.send_with_retries("GET", &path).await?;
         let unreadable = |missing| Error::Unreadable {
-            call: format!("GET {}", reading.path),
+            request: format!("GET {}", list.path),
             missing,
         };
-        let body = std::str::from_utf8(&answer.body).map_err(|_| unreadable("JSON"))?;
+        let body = std::str::from_utf8(&response.body).map_err(|_| unreadable("JSON"))?;
         let value: Value = serde_json::from_str(body).map_err(|_| unreadable("JSON"))?;
         let items = items(body).ok_or_else(|| unreadable("list"))?;
-        reading.take(items, Marks::read(&value, &answer), paging);
+        list.add_page(items, PageMetadata::read(&value, &response), paging);
         Ok(())
     }
 
-    /// The path behind a link, if it leads to TitanX: nobody else is to get the API key.
-    fn own_path(&self, link: &str, path: &str) -> Result<String, Error> {
-        let below_base = link.strip_prefix(&self.base);
+    /// The path of a link below the base URL. A link to another host is an error, since that host
+    /// must not get the API key.
+    fn path_of_link(&self, link: &str, path: &str) -> Result<String, Error> {
+        let below_base = link.strip_prefix(&self.base_url);
         if let Some(path) = below_base.filter(|path| path.starts_with(['/', '?'])) {
             return Ok(path.to_owned());
         }
-        let host = origin(&self.base);
-        let below_host = &self.base[host.len()..];
+        let host = origin(&self.base_url);
+        let below_host = &self.base_url[host.len()..];
         if link.starts_with('?') {
             return Ok(format!("{path}{link}"));
         }
@@ -190,43 +199,47 @@ impl Titanx {
             link.starts_with('/').then_some(link)
         };
         let from_root = from_root.ok_or_else(|| Error::ForeignLink(origin(link).to_owned()))?;
-        let own = from_root.strip_prefix(below_host).unwrap_or(from_root);
-        Ok(own.to_owned())
+        let below_base = from_root.strip_prefix(below_host).unwrap_or(from_root);
+        Ok(below_base.to_owned())
     }
 }
 
-/// The items of a page, wherever they stand: at the root, under `payload` or `data`, and there as
-/// they are or under a name.
+/// The items of a page. They are an array at the root, or nested in one or more members with the
+/// names below.
 fn items(json: &str) -> Option<Vec<Box<RawValue>>> {
     if let Ok(items) = serde_json::from_str(json) {
         return Some(items);
     }
     let members: HashMap<String, &RawValue> = serde_json::from_str(json).ok()?;
-    let below = [
+    let names = [
         "payload", "data", "contacts", "items", "jobs", "webhooks", "results",
     ];
-    let mut below = below.iter().filter_map(|name| members.get(*name));
-    below.find_map(|value| items(value.get()))
+    let mut nested = names.iter().filter_map(|name| members.get(*name));
+    nested.find_map(|value| items(value.get()))
 }
 
-/// What an answer says of the pages after it.
-struct Marks {
-    next: Option<Mark>,
+/// The paging metadata of a response.
+struct PageMetadata {
+    next: Option<NextPageHint>,
     total: Option<u64>,
 }
 
-enum Mark {
-    Next(Next),
+/// What a response states about the next page.
+enum NextPageHint {
+    /// How to request it.
+    Next(NextPage),
+    /// That there is one.
     More,
+    /// That there is none.
     Last,
 }
 
-impl Marks {
-    fn read(value: &Value, answer: &Answer) -> Self {
-        let places = places(value);
+impl PageMetadata {
+    fn read(value: &Value, response: &HttpResponse) -> Self {
+        let objects = metadata_objects(value);
         let find = |names: &[&str]| {
-            let mut places = places.iter();
-            places.find_map(|place| names.iter().find_map(|name| place.get(*name)))
+            let mut objects = objects.iter();
+            objects.find_map(|object| names.iter().find_map(|name| object.get(*name)))
         };
         let number = |names: &[&str]| find(names).and_then(Value::as_u64);
         let link = find(&["next", "nextUrl", "nextLink", "nextPageUrl"]).or(find(&["nextPage"]));
@@ -241,23 +254,31 @@ impl Marks {
             "totalItems",
             "total_count",
         ]);
-        let next = link_header(answer)
-            .or_else(|| link.map(following))
-            .or_else(|| cursor.filter(|_| more != Some(false)).map(cursor_mark))
-            .or_else(|| more.map(|more| if more { Mark::More } else { Mark::Last }))
+        let next = link_header(response)
+            .or_else(|| link.map(next_member))
+            .or_else(|| cursor.filter(|_| more != Some(false)).map(cursor_member))
+            .or_else(|| {
+                more.map(|more| {
+                    if more {
+                        NextPageHint::More
+                    } else {
+                        NextPageHint::Last
+                    }
+                })
+            })
             .or_else(|| {
                 Some(if page? < pages? {
-                    Mark::More
+                    NextPageHint::More
                 } else {
-                    Mark::Last
+                    NextPageHint::Last
                 })
             });
         Self { next, total }
     }
 }
 
-/// The objects in which marks of paging may stand.
-fn places(value: &Value) -> Vec<&Value> {
+/// The objects that may contain paging metadata.
+fn metadata_objects(value: &Value) -> Vec<&Value> {
     let wrappers = [Some(value), value.get("payload"), value.get("data")];
     let names = [
         "pagination",
@@ -269,48 +290,55 @@ fn places(value: &Value) -> Vec<&Value> {
     ];
     let wrappers = wrappers.into_iter().flatten();
     wrappers
-        .flat_map(|place| {
+        .flat_map(|wrapper| {
             names
                 .iter()
-                .filter_map(|name| place.get(*name))
-                .chain([place])
+                .filter_map(|name| wrapper.get(*name))
+                .chain([wrapper])
         })
         .collect()
 }
 
-/// What a member called "next" says: a link, a link in an object, a number of a page, or nothing.
-fn following(value: &Value) -> Mark {
+/// Interprets a member called `next`: a link, an object with a link, a page number or nothing.
+fn next_member(value: &Value) -> NextPageHint {
     match value {
-        Value::String(link) if is_link(link) => Mark::Next(Next::Link(link.clone())),
-        Value::String(cursor) if !cursor.is_empty() => Mark::Next(Next::Cursor(cursor.clone())),
+        Value::String(link) if is_link(link) => NextPageHint::Next(NextPage::Link(link.clone())),
+        Value::String(cursor) if !cursor.is_empty() => {
+            NextPageHint::Next(NextPage::Cursor(cursor.clone()))
+        }
         Value::Number(page) => page
             .as_u64()
             .and_then(|page| u32::try_from(page).ok())
-            .map_or(Mark::Last, |page| Mark::Next(Next::Page(page))),
-        Value::Object(object) => object.get("href").map_or(Mark::Last, following),
-        _ => Mark::Last,
+            .map_or(NextPageHint::Last, |page| {
+                NextPageHint::Next(NextPage::Page(page))
+            }),
+        Value::Object(object) => object.get("href").map_or(NextPageHint::Last, next_member),
+        _ => NextPageHint::Last,
     }
 }
 
-fn cursor_mark(value: &Value) -> Mark {
+/// Interprets a member that holds a cursor.
+fn cursor_member(value: &Value) -> NextPageHint {
     match value {
-        Value::String(cursor) if !cursor.is_empty() => Mark::Next(Next::Cursor(cursor.clone())),
-        Value::Number(cursor) => Mark::Next(Next::Cursor(cursor.to_string())),
-        _ => Mark::Last,
+        Value::String(cursor) if !cursor.is_empty() => {
+            NextPageHint::Next(NextPage::Cursor(cursor.clone()))
+        }
+        Value::Number(cursor) => NextPageHint::Next(NextPage::Cursor(cursor.to_string())),
+        _ => NextPageHint::Last,
     }
 }
 
-/// The header `Link: <…>; rel="next"`; one without it says that this is the last page.
-fn link_header(answer: &Answer) -> Option<Mark> {
-    let header = answer.headers.get("link")?;
+/// Interprets the header `Link: <…>; rel="next"`. A `Link` header without `next` marks the last page.
+fn link_header(response: &HttpResponse) -> Option<NextPageHint> {
+    let header = response.headers.get("link")?;
     let next = header.split(',').find(|link| {
         let relation = link.replace(['"', ' '], "");
         relation.contains(";rel=next")
     });
-    Some(next.map_or(Mark::Last, |link| {
+    Some(next.map_or(NextPageHint::Last, |link| {
         let link = link.trim().trim_start_matches('<');
         let link = link.split('>').next().unwrap_or_default();
-        Mark::Next(Next::Link(link.to_owned()))
+        NextPageHint::Next(NextPage::Link(link.to_owned()))
     }))
 }
 
@@ -318,7 +346,7 @@ fn is_link(text: &str) -> bool {
     text.contains("://") || text.starts_with(['/', '?'])
 }
 
-/// So that a page that repeats the one before is noticed.
+/// A digest of a page, to detect a page that repeats the previous one.
 fn digest(page: &[Box<RawValue>]) -> String {
     let hash = page
         .iter()
@@ -333,8 +361,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// `text` as part of a URL's path or query.
-pub(super) fn percent_encoded(text: &str) -> String {
+/// Percent-encodes `text` for the path or query of a URL.
+pub(super) fn percent_encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {

@@ -1,18 +1,18 @@
-//! The form of the stored secret, which is told without telling the secret.
+//! Checks the format of the stored secrets. No finding contains a secret.
 
 use titanx_receiver::secrets::parse_stored;
 
 use super::Finding;
-use crate::store::Store;
+use crate::secret_store::SecretStore;
 
 const SUBJECT: &str = "secret";
 
-pub(super) async fn form(store: &Store) -> anyhow::Result<Vec<Finding>> {
-    let Some(value) = store.raw().await? else {
+pub(super) async fn check(store: &SecretStore) -> anyhow::Result<Vec<Finding>> {
+    let Some(value) = store.raw_value().await? else {
         return Ok(vec![Finding::problem(
             SUBJECT,
-            "nothing is stored, so every delivery is answered 503",
-            "run `operator subscribe`, or store the secret that TitanX gave",
+            "no secret is stored, so the receiver answers every delivery with 503",
+            "run `operator subscribe`, or store the secret that TitanX showed",
         )]);
     };
     let secrets = match parse_stored(&value) {
@@ -21,18 +21,18 @@ pub(super) async fn form(store: &Store) -> anyhow::Result<Vec<Finding>> {
             return Ok(vec![Finding::problem(
                 SUBJECT,
                 error.to_string(),
-                "store the secret as it is, or a JSON array of all live ones",
+                "store the secret itself, or a JSON array of all live secrets",
             )]);
         }
     };
     let stored: Vec<String> = serde_json::from_str(&value).unwrap_or_else(|_| vec![value.clone()]);
     let mut findings = vec![Finding::fine(SUBJECT, count(secrets.len()))];
-    findings.extend(stored.iter().flat_map(|secret| oddities(secret)));
+    findings.extend(stored.iter().flat_map(|secret| check_format(secret)));
     if secrets.len() > 2 {
         findings.push(Finding::problem(
             SUBJECT,
             format!("{} secrets are live", secrets.len()),
-            "finish the rotation with `operator rotate` after its grace",
+            "remove the old secrets: run `operator rotate` again after its grace period",
         ));
     }
     Ok(findings)
@@ -40,40 +40,39 @@ pub(super) async fn form(store: &Store) -> anyhow::Result<Vec<Finding>> {
 
 fn count(secrets: usize) -> String {
     if secrets == 1 {
-        "one is live".to_owned()
+        "one secret is live".to_owned()
     } else {
-        format!("{secrets} are live")
+        format!("{secrets} secrets are live")
     }
 }
 
-/// What looks as if it came along by mistake.
-fn oddities(secret: &str) -> Vec<Finding> {
+/// Checks one secret for signs that it was copied with something around it.
+fn check_format(secret: &str) -> Vec<Finding> {
     const PREFIXES: [&str; 2] = ["wh_sk_", "whsec_"];
-    let mut oddities = Vec::new();
+    let mut findings = Vec::new();
     let trimmed = secret.trim();
     if trimmed.len() != secret.len() {
-        oddities.push(Finding::problem(
+        findings.push(Finding::problem(
             SUBJECT,
-            "a newline or blank stands around it; the receiver trims it",
-            "store it without: consoles and shells add them",
+            "has whitespace around it, which the receiver trims",
+            "store it without whitespace; consoles and shells may add a newline",
         ));
     }
     if trimmed.starts_with(['"', '\'']) || trimmed.starts_with('{') {
-        oddities.push(Finding::problem(
+        findings.push(Finding::problem(
             SUBJECT,
-            "it begins with a quote or a brace, which would be part of the key",
-            "store the bare secret, not JSON around it",
+            "starts with a quote or a brace, which would be part of the key",
+            "store the secret alone, without quotes or JSON around it",
         ));
     }
     if !PREFIXES.iter().any(|prefix| trimmed.starts_with(prefix)) {
-        // TitanX promises no form, so this is no fault.
-        oddities.push(Finding {
-            advice: Some("if requests are refused, try a captured one: `operator verify-sample`"),
-            ..Finding::fine(
-                SUBJECT,
-                "has neither of the prefixes known, wh_sk_ and whsec_",
-            )
+        // Not a problem: TitanX does not specify the format.
+        findings.push(Finding {
+            advice: Some(
+                "if requests are refused, check a captured one with `operator verify-sample`",
+            ),
+            ..Finding::fine(SUBJECT, "has neither known prefix (wh_sk_, whsec_)")
         });
     }
-    oddities
+    findings
 }

@@ -1,4 +1,4 @@
-//! Queues what is missing on the way that a delivery takes.
+//! Sends missing contacts to the contacts queue through the receiver's intake.
 
 use std::time::Duration;
 
@@ -15,77 +15,87 @@ use titanx_receiver::{
     queue::Source,
 };
 
-use super::matching::Missing;
+use super::matching::MissingContact;
 use crate::screen::Screen;
 
-/// Contacts that are queued at once.
-const AT_ONCE: usize = 8;
-/// What one contact may take, as it may in the function.
+/// Contacts that are sent concurrently.
+const CONCURRENCY: usize = 8;
+/// Time limit for one attempt, as for an invocation of the function.
 const INVOCATION_MS: u64 = 8_000;
-const ATTEMPTS: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 
-/// What became of a missing contact.
+/// The result of backfilling one contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Backfilled {
-    /// It is queued now.
+pub(super) enum BackfillResult {
+    /// This run queued the contact.
     Queued,
-    /// Somebody's backfill had queued it.
-    Before,
+    /// Another backfill had queued the contact.
+    AlreadyQueued,
     Failed,
 }
 
-/// Queues the missing contacts of a job.
-pub(super) async fn queue(
+/// Backfills the missing contacts of a job.
+pub(super) async fn run(
     intake: &Intake,
     job: &str,
-    missing: &[Missing<'_>],
+    missing: &[MissingContact<'_>],
     bar: &ProgressBar,
     screen: Screen,
-) -> Vec<Backfilled> {
+) -> Vec<BackfillResult> {
     let each = missing.iter().map(async |missing| {
-        let done = one(intake, job, missing).await;
+        let result = backfill_contact(intake, job, missing).await;
         bar.inc(1);
-        done.unwrap_or_else(|why| {
+        result.unwrap_or_else(|error| {
             screen.warn(format!(
-                "{} could not be queued: {why}",
+                "the contact with delivery id {} could not be queued: {error}",
                 delivery_id(job, missing)
             ));
-            Backfilled::Failed
+            BackfillResult::Failed
         })
     });
-    stream::iter(each).buffer_unordered(AT_ONCE).collect().await
+    stream::iter(each)
+        .buffer_unordered(CONCURRENCY)
+        .collect()
+        .await
 }
 
-async fn one(intake: &Intake, job: &str, missing: &Missing<'_>) -> Result<Backfilled, String> {
+async fn backfill_contact(
+    intake: &Intake,
+    job: &str,
+    missing: &MissingContact<'_>,
+) -> Result<BackfillResult, String> {
     let envelope = envelope(job, missing);
     let event = Event::backfilled(&envelope, job);
-    let event = event.map_err(|it| format!("it is no contact ({})", it.reason.as_str()))?;
-    for _ in 1..ATTEMPTS {
+    let event = event.map_err(|it| {
+        let reason = it.reason.as_str();
+        format!("TitanX's value is not a contact ({reason})")
+    })?;
+    for _ in 1..MAX_ATTEMPTS {
         match accept(intake, &event).await {
-            // Whoever held it may have failed: its lease ends soon, and then it is ours.
+            // The holder may have failed. When its lease ends, the next attempt can claim.
             Err(Error::InFlight { lease_ends_ms }) => {
                 let left = u64::try_from(lease_ends_ms.saturating_sub(now_ms())).unwrap_or(0);
                 tokio::time::sleep(Duration::from_millis(left) + Duration::from_secs(1)).await;
             }
             Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_secs(1)).await,
-            outcome => return told(outcome),
+            result => return result.map_err(|error| describe(&error)),
         }
     }
-    told(accept(intake, &event).await)
+    let result = accept(intake, &event).await;
+    result.map_err(|error| describe(&error))
 }
 
-/// Accepts one contact, and waits for its completion mark: nobody is answered meanwhile, and the
-/// next run is to find what this one did.
-async fn accept(intake: &Intake, event: &Event<'_>) -> Result<Backfilled, Error> {
+/// Accepts one contact and writes its completion mark, so that the next run finds the record.
+async fn accept(intake: &Intake, event: &Event<'_>) -> Result<BackfillResult, Error> {
     let budget = budget();
     let log = Log::default();
     match intake.accept(event, Source::Backfill, budget, &log).await? {
         Acceptance::New(completion) => {
             intake.complete(completion, budget, &log).await;
-            Ok(Backfilled::Queued)
+            Ok(BackfillResult::Queued)
         }
-        // A reused id: the contact was changed at TitanX since the earlier backfill.
-        Acceptance::Duplicate | Acceptance::IdReused => Ok(Backfilled::Before),
+        // The id is reused if the contact has changed at TitanX since an earlier backfill.
+        Acceptance::Duplicate | Acceptance::IdReused => Ok(BackfillResult::AlreadyQueued),
     }
 }
 
@@ -93,12 +103,12 @@ fn budget() -> Budget {
     Budget::begin(u64::try_from(now_ms()).unwrap_or(0) + INVOCATION_MS)
 }
 
-fn told(outcome: Result<Backfilled, Error>) -> Result<Backfilled, String> {
-    outcome.map_err(|error| Chain(&error).to_string())
+fn describe(error: &Error) -> String {
+    Chain(error).to_string()
 }
 
-/// The envelope that TitanX would have sent, under an id of our own.
-fn envelope(job: &str, missing: &Missing<'_>) -> String {
+/// The envelope of the contact as TitanX would have sent it, but with a backfill's delivery id.
+fn envelope(job: &str, missing: &MissingContact<'_>) -> String {
     format!(
         r#"{{"payload":{},"eventType":"{CONTACT_SCORED}","timestamp":{},"apiVersion":"{API_VERSION}","id":"{}"}}"#,
         missing.contact.get(),
@@ -107,8 +117,9 @@ fn envelope(job: &str, missing: &Missing<'_>) -> String {
     )
 }
 
-/// The same for the same contact of the same job in every run, so that no two runs queue it twice.
-fn delivery_id(job: &str, missing: &Missing<'_>) -> String {
+/// The delivery id of a backfilled contact. It depends only on the job and the contact, so that no
+/// two runs queue the same contact twice.
+fn delivery_id(job: &str, missing: &MissingContact<'_>) -> String {
     let hash = Sha256::new().chain_update(job).chain_update([0]);
     let hash = if missing.keys.is_empty() {
         hash.chain_update(missing.contact.get())

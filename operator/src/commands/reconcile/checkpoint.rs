@@ -1,4 +1,4 @@
-//! What was read from TitanX, kept in a file, so that an interrupted reading can be gone on with.
+//! Saves what has been read from TitanX to a file, so that an interrupted run can resume.
 
 use std::{
     collections::BTreeMap,
@@ -10,59 +10,64 @@ use std::{
 use anyhow::Context;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::titanx::Reading;
+use crate::titanx::PagedList;
 
-/// The file, or nothing of the kind.
+/// The checkpoint file, if one is named.
 pub(super) struct Checkpoint<'a> {
     path: Option<&'a Path>,
-    /// What was read, by job.
-    kept: BTreeMap<String, Box<RawValue>>,
+    /// The contacts that have been read, by job.
+    lists: BTreeMap<String, Box<RawValue>>,
 }
 
 impl<'a> Checkpoint<'a> {
     pub(super) fn open(path: Option<&'a Path>) -> anyhow::Result<Self> {
-        let mut kept = BTreeMap::new();
+        let mut lists = BTreeMap::new();
         if let Some(path) = path {
-            let name = || format!("the checkpoint {}", path.display());
+            let context = || format!("cannot read the checkpoint {}", path.display());
             match fs::read(path) {
-                Ok(json) => kept = serde_json::from_slice(&json).with_context(name)?,
+                Ok(json) => lists = serde_json::from_slice(&json).with_context(context)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error).with_context(name),
+                Err(error) => return Err(error).with_context(context),
             }
         }
-        Ok(Self { path, kept })
+        Ok(Self { path, lists })
     }
 
-    /// What was read of a job before, if anything was.
-    pub(super) fn reading(&self, job: &str) -> anyhow::Result<Option<Reading>> {
-        let kept = self.kept.get(job);
-        let kept = kept
-            .map(|kept| serde_json::from_str(kept.get()))
+    /// The contacts of a job that an earlier run has read, if any.
+    pub(super) fn list(&self, job: &str) -> anyhow::Result<Option<PagedList>> {
+        let list = self.lists.get(job);
+        let list = list
+            .map(|list| serde_json::from_str(list.get()))
             .transpose();
-        kept.context("the checkpoint was written by another version; delete it")
+        list.context(
+            "another version of this command wrote the checkpoint: delete the file and run this \
+             command again",
+        )
     }
 
-    /// Keeps how far the reading of a job is.
-    pub(super) fn keep(&mut self, job: &str, reading: &Reading) -> anyhow::Result<()> {
+    /// Saves the contacts of a job that have been read so far.
+    pub(super) fn save(&mut self, job: &str, list: &PagedList) -> anyhow::Result<()> {
         let Some(path) = self.path else { return Ok(()) };
-        self.kept.insert(job.to_owned(), to_raw_value(reading)?);
-        let folder = path
+        self.lists.insert(job.to_owned(), to_raw_value(list)?);
+        let directory = path
             .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
+            .filter(|directory| !directory.as_os_str().is_empty());
         let write = || -> anyhow::Result<()> {
-            // Readable by its owner alone.
-            let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-            file.write_all(&serde_json::to_vec(&self.kept)?)?;
+            // Only the owner can read a temporary file (mode 600).
+            let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+            file.write_all(&serde_json::to_vec(&self.lists)?)?;
             file.persist(path)?;
             Ok(())
         };
         write().with_context(|| format!("cannot write the checkpoint {}", path.display()))
     }
 
-    /// All is done.
-    pub(super) fn remove(self) -> anyhow::Result<()> {
+    /// Deletes the file, which contains personal data.
+    pub(super) fn delete(self) -> anyhow::Result<()> {
         match self.path.map(fs::remove_file) {
-            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).context("cannot delete the checkpoint")
+            }
             _ => Ok(()),
         }
     }

@@ -1,67 +1,72 @@
-//! Which contacts were received: each record stands for one contact.
+//! Matches the contacts at TitanX with the delivery records. Each record matches one contact.
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::value::RawValue;
 use titanx_receiver::contact::{Contact, KEY_KINDS};
 
-use crate::records::Record;
+use crate::delivery_records::DeliveryRecord;
 
-/// The records that no contact has been recognised in yet.
-pub(super) struct Pool {
-    records: Vec<Record>,
-    taken: Vec<bool>,
-    /// Which records have a key.
+/// The delivery records, each either unmatched or matched to a contact.
+pub(super) struct RecordPool {
+    records: Vec<DeliveryRecord>,
+    /// Whether the record at the same index is matched.
+    matched: Vec<bool>,
+    /// The indices of the records that have a key.
     by_key: HashMap<String, Vec<usize>>,
-    /// The kinds of keys to compare by, the strongest first.
+    /// The kinds of keys to compare, the strongest first.
     kinds: Vec<&'static str>,
 }
 
-/// What came of one job.
-pub(super) struct Matched<'a> {
-    pub(super) missing: Vec<Missing<'a>>,
-    /// Contacts recognised in records that name no job.
+/// The result of matching the contacts of one job.
+pub(super) struct MatchResult<'a> {
+    pub(super) missing: Vec<MissingContact<'a>>,
+    /// The number of contacts that match a record without a job id.
     pub(super) without_job: usize,
-    /// Records of the job that fit none of its contacts.
-    pub(super) unrecognised: usize,
+    /// The number of records of the job that match none of its contacts.
+    pub(super) unmatched_records: usize,
 }
 
-/// A contact that was not received.
-pub(super) struct Missing<'a> {
+/// A contact that matches no record.
+pub(super) struct MissingContact<'a> {
     pub(super) contact: &'a RawValue,
     pub(super) keys: Vec<String>,
-    /// Of contacts with the very same keys, which one this is.
+    /// The position among the job's contacts with the same keys, from 0.
     pub(super) ordinal: usize,
 }
 
-impl Pool {
-    /// Compares by `kinds`, or by all if there are none.
-    pub(super) fn new(records: Vec<Record>, kinds: &[String]) -> Self {
-        let chosen = |kind: &&str| kinds.is_empty() || kinds.iter().any(|it| it == kind);
+impl RecordPool {
+    /// Compares the `kinds` of keys, or all kinds if none is given.
+    pub(super) fn new(records: Vec<DeliveryRecord>, kinds: &[String]) -> Self {
+        let selected = |kind: &&str| kinds.is_empty() || kinds.iter().any(|it| it == kind);
         let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, record) in records.iter().enumerate() {
             for key in &record.keys {
                 by_key.entry(key.clone()).or_default().push(index);
             }
         }
-        // Records that name their job are taken first.
+        // Records with a job id are matched first.
         for indices in by_key.values_mut() {
             indices.sort_by_key(|&index| records[index].job_id.is_none());
         }
         Self {
-            taken: vec![false; records.len()],
+            matched: vec![false; records.len()],
             records,
             by_key,
-            kinds: KEY_KINDS.into_iter().filter(chosen).collect(),
+            kinds: KEY_KINDS.into_iter().filter(selected).collect(),
         }
     }
 
-    /// Takes the records of a job's contacts.
-    pub(super) fn take<'a>(&mut self, job: &str, contacts: &'a [Box<RawValue>]) -> Matched<'a> {
-        let mut matched = Matched {
+    /// Matches the contacts of a job, and marks their records as matched.
+    pub(super) fn match_job<'a>(
+        &mut self,
+        job: &str,
+        contacts: &'a [Box<RawValue>],
+    ) -> MatchResult<'a> {
+        let mut result = MatchResult {
             missing: Vec::new(),
             without_job: 0,
-            unrecognised: 0,
+            unmatched_records: 0,
         };
         let mut ordinals: HashMap<Vec<String>, usize> = HashMap::new();
         for contact in contacts {
@@ -71,20 +76,21 @@ impl Pool {
             *next += 1;
             match self.find(job, &keys) {
                 Some(index) => {
-                    self.taken[index] = true;
-                    matched.without_job += usize::from(self.records[index].job_id.is_none());
+                    self.matched[index] = true;
+                    result.without_job += usize::from(self.records[index].job_id.is_none());
                 }
-                None => matched.missing.push(Missing {
+                None => result.missing.push(MissingContact {
                     contact,
                     keys,
                     ordinal,
                 }),
             }
         }
-        let left = self.records.iter().zip(&self.taken);
-        let of_job = left.filter(|(it, taken)| !**taken && it.job_id.as_deref() == Some(job));
-        matched.unrecognised = of_job.count();
-        matched
+        let records = self.records.iter().zip(&self.matched);
+        let unmatched =
+            records.filter(|(it, matched)| !**matched && it.job_id.as_deref() == Some(job));
+        result.unmatched_records = unmatched.count();
+        result
     }
 
     fn find(&self, job: &str, keys: &[String]) -> Option<usize> {
@@ -95,7 +101,7 @@ impl Pool {
             .collect();
         keys.iter().find_map(|key| {
             let candidates = self.by_key.get(*key)?.iter().copied();
-            let mut candidates = candidates.filter(|&index| !self.taken[index]);
+            let mut candidates = candidates.filter(|&index| !self.matched[index]);
             candidates.find(|&index| {
                 let record = &self.records[index];
                 record.job_id.as_deref().is_none_or(|it| it == job)
@@ -105,7 +111,7 @@ impl Pool {
     }
 }
 
-/// The key of the strongest kind that both have, if it is the same.
+/// The key of the strongest kind that contact and record both have, if the two keys are equal.
 fn strongest_in_common<'k>(
     keys: &'k [&'k String],
     record: &HashSet<String>,
@@ -122,7 +128,7 @@ fn of_kind<'k>(keys: &'k [String], kind: &str) -> Option<&'k String> {
     keys.iter().find(|key| key.split(':').next() == Some(kind))
 }
 
-/// A contact's keys; none for what is no object, which then is found missing.
+/// The keys of a contact. A value that is not a contact has no keys, and so is missing.
 fn keys(contact: &RawValue) -> Vec<String> {
     let contact = serde_json::from_str::<Contact>(contact.get());
     contact.map(|contact| contact.keys()).unwrap_or_default()
@@ -137,23 +143,23 @@ mod tests {
         json.iter().map(raw).collect()
     }
 
-    fn record(job_id: Option<&str>, json: &str) -> Record {
+    fn record(job_id: Option<&str>, json: &str) -> DeliveryRecord {
         let contact: Contact = serde_json::from_str(json).unwrap();
-        Record {
+        DeliveryRecord {
             job_id: job_id.map(str::to_owned),
             keys: contact.keys().into_iter().collect(),
         }
     }
 
-    /// The missing contacts of `job`, their ordinals, and the job's records that fit none.
-    fn missing(records: Vec<Record>, at_titanx: &[&str]) -> (Vec<(String, usize)>, usize) {
+    /// The missing contacts of `job` with their ordinals, and the number of unmatched records.
+    fn missing(records: Vec<DeliveryRecord>, at_titanx: &[&str]) -> (Vec<(String, usize)>, usize) {
         let contacts = contacts(at_titanx);
-        let matched = Pool::new(records, &[]).take("job", &contacts);
-        let missing = matched.missing.iter();
+        let result = RecordPool::new(records, &[]).match_job("job", &contacts);
+        let missing = result.missing.iter();
         let missing = missing
             .map(|it| (it.contact.get().to_owned(), it.ordinal))
             .collect();
-        (missing, matched.unrecognised)
+        (missing, result.unmatched_records)
     }
 
     const A: &str = r#"{"id": "a", "email": "a@example.com"}"#;
@@ -161,19 +167,19 @@ mod tests {
     const PLAIN: &str = r#"{"email": "a@example.com"}"#;
 
     #[test]
-    fn a_contact_is_recognised_by_its_id_before_its_digest() {
+    fn matches_by_id_before_digest() {
         let records = vec![record(Some("job"), A)];
         assert_eq!(missing(records, &[B, A]), (vec![(B.to_owned(), 0)], 0));
     }
 
     #[test]
-    fn the_digest_counts_where_one_side_has_no_id() {
+    fn matches_by_digest_if_one_side_has_no_id() {
         assert_eq!(missing(vec![record(Some("job"), PLAIN)], &[A]), (vec![], 0));
         assert_eq!(missing(vec![record(Some("job"), A)], &[PLAIN]), (vec![], 0));
     }
 
     #[test]
-    fn two_like_contacts_need_two_records() {
+    fn equal_contacts_need_one_record_each() {
         let one = vec![record(Some("job"), PLAIN)];
         let expected = vec![(PLAIN.to_owned(), 1), (PLAIN.to_owned(), 2)];
         assert_eq!(missing(one, &[PLAIN, PLAIN, PLAIN]), (expected, 0));
@@ -182,36 +188,36 @@ mod tests {
     }
 
     #[test]
-    fn records_of_another_job_do_not_count() {
+    fn a_record_of_another_job_does_not_match() {
         let other = vec![record(Some("other"), A)];
         assert_eq!(missing(other, &[A]), (vec![(A.to_owned(), 0)], 0));
     }
 
     #[test]
-    fn records_that_name_no_job_are_left_to_those_who_need_them() {
+    fn records_with_a_job_id_match_before_those_without() {
         let records = vec![record(None, A), record(Some("job"), A)];
         let contacts = contacts(&[A]);
-        let mut pool = Pool::new(records, &[]);
-        assert_eq!(pool.take("job", &contacts).without_job, 0);
-        assert_eq!(pool.take("other", &contacts).without_job, 1);
-        assert_eq!(pool.take("third", &contacts).missing.len(), 1);
+        let mut pool = RecordPool::new(records, &[]);
+        assert_eq!(pool.match_job("job", &contacts).without_job, 0);
+        assert_eq!(pool.match_job("other", &contacts).without_job, 1);
+        assert_eq!(pool.match_job("third", &contacts).missing.len(), 1);
     }
 
     #[test]
-    fn records_that_fit_no_contact_are_counted() {
+    fn counts_records_that_match_no_contact() {
         let records = vec![record(Some("job"), A)];
         assert_eq!(missing(records, &[B]), (vec![(B.to_owned(), 0)], 1));
     }
 
     #[test]
-    fn kinds_that_are_not_chosen_are_not_compared() {
+    fn compares_only_the_selected_kinds_of_keys() {
         let contacts = contacts(&[B]);
-        let mut pool = Pool::new(vec![record(Some("job"), A)], &["digest".to_owned()]);
-        assert!(pool.take("job", &contacts).missing.is_empty());
+        let mut pool = RecordPool::new(vec![record(Some("job"), A)], &["digest".to_owned()]);
+        assert!(pool.match_job("job", &contacts).missing.is_empty());
     }
 
     #[test]
-    fn what_is_no_contact_is_missing() {
+    fn a_value_that_is_not_a_contact_is_missing() {
         assert_eq!(missing(vec![], &["5"]), (vec![("5".to_owned(), 0)], 0));
     }
 }

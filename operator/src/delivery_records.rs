@@ -1,5 +1,6 @@
-//! The records of the deliveries table that tell of contacts, read by a scan: an index would cost a
-//! write for each delivery, and this is asked for rarely.
+//! Scans the deliveries table for contacts that were received.
+//!
+//! A scan suffices because it is rare. An index by job would cost a write for each delivery.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,33 +13,33 @@ use futures_util::future::try_join_all;
 use indicatif::ProgressBar;
 use titanx_receiver::deliveries::{CONTACT_KEYS, JOB_ID, STATUS};
 
-use crate::{deployment::Cloud, screen::Screen};
+use crate::{screen::Screen, stack::Stack};
 
-/// Parts of the table that are read at once.
+/// Segments of the table that are scanned in parallel.
 const SEGMENTS: i32 = 4;
 
-/// The record of one contact that is durable.
+/// The record of a completed delivery of a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
-    /// Its job, where the contact named one.
+pub(crate) struct DeliveryRecord {
+    /// The job id, if the contact had one.
     pub(crate) job_id: Option<String>,
-    /// By what the contact can be recognised.
+    /// The keys that identify the contact.
     pub(crate) keys: HashSet<String>,
 }
 
-/// Reads every record of a contact that belongs to one of `jobs` or names none.
-pub(crate) async fn of_jobs(
-    cloud: &Cloud<'_>,
+/// Reads the records of all contacts whose job is in `jobs`, and of those without a job id.
+pub(crate) async fn scan(
+    stack: &Stack<'_>,
     jobs: &[String],
     screen: Screen,
-) -> anyhow::Result<Vec<Record>> {
-    let client = cloud.dynamodb();
-    let table = cloud.deliveries_table().await?;
+) -> anyhow::Result<Vec<DeliveryRecord>> {
+    let client = stack.dynamodb();
+    let table = stack.deliveries_table().await?;
     let described = client.describe_table().table_name(&table).send().await;
-    let described = described.with_context(|| format!("cannot read the table {table}"))?;
+    let described = described.with_context(|| format!("cannot describe the table {table}"))?;
     let count = described.table().and_then(TableDescription::item_count);
     let bar = screen.progress("reading deliveries", count.unwrap_or(0).unsigned_abs());
-    let scan = Scan {
+    let scan = TableScan {
         client,
         table,
         jobs,
@@ -49,15 +50,15 @@ pub(crate) async fn of_jobs(
     Ok(segments.concat())
 }
 
-struct Scan<'a> {
+struct TableScan<'a> {
     client: Client,
     table: String,
     jobs: &'a [String],
     bar: ProgressBar,
 }
 
-impl Scan<'_> {
-    async fn segment(&self, segment: i32) -> anyhow::Result<Vec<Record>> {
+impl TableScan<'_> {
+    async fn segment(&self, segment: i32) -> anyhow::Result<Vec<DeliveryRecord>> {
         let mut records = Vec::new();
         let mut start = None;
         loop {
@@ -67,7 +68,7 @@ impl Scan<'_> {
                 .table_name(&self.table)
                 .segment(segment)
                 .total_segments(SEGMENTS)
-                // A record of a moment ago counts too: a contact must not be queued twice.
+                // A contact received a moment ago must not be backfilled.
                 .consistent_read(true)
                 .projection_expression("#job_id, #contact_keys")
                 .filter_expression("#status = :completed AND attribute_exists(#contact_keys)")
@@ -78,7 +79,7 @@ impl Scan<'_> {
                 .set_exclusive_start_key(start)
                 .send()
                 .await
-                .with_context(|| format!("cannot read the table {}", self.table))?;
+                .with_context(|| format!("cannot scan the table {}", self.table))?;
             self.bar.inc(u64::try_from(page.scanned_count).unwrap_or(0));
             records.extend(page.items().iter().filter_map(|item| self.record(item)));
             start = page.last_evaluated_key;
@@ -88,13 +89,13 @@ impl Scan<'_> {
         }
     }
 
-    fn record(&self, item: &HashMap<String, AttributeValue>) -> Option<Record> {
+    fn record(&self, item: &HashMap<String, AttributeValue>) -> Option<DeliveryRecord> {
         let job_id = item.get(JOB_ID).and_then(|value| value.as_s().ok());
         if job_id.is_some_and(|job_id| !self.jobs.contains(job_id)) {
             return None;
         }
         let keys = item.get(CONTACT_KEYS)?.as_ss().ok()?;
-        Some(Record {
+        Some(DeliveryRecord {
             job_id: job_id.cloned(),
             keys: keys.iter().cloned().collect(),
         })

@@ -1,4 +1,4 @@
-//! The deployed pieces.
+//! Checks the resources of the stack.
 
 use std::collections::HashMap;
 
@@ -16,46 +16,47 @@ use titanx_receiver::{
 };
 
 use super::Finding;
-use crate::deployment::Cloud;
+use crate::stack::Stack;
 
-/// The function's time-out: after its own budget of six seconds, before TitanX's ten.
+/// Accepted timeouts of the function: longer than its budget of 6 s, shorter than TitanX's 10 s.
 const TIMEOUTS_S: std::ops::RangeInclusive<i32> = 7..=9;
-/// What SQS keeps messages at most.
+/// The longest retention that SQS allows.
 const FOURTEEN_DAYS_S: i64 = 14 * 24 * 60 * 60;
 
-/// The function's time-out, and its environment as the function itself reads it.
-pub(super) async fn function(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
+/// Checks the function's timeout and memory, and parses its environment as the function does.
+pub(super) async fn function(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
     const SUBJECT: &str = "function";
-    let function = configuration(cloud).await?;
+    let function = configuration(stack).await?;
     let timeout = function.timeout().unwrap_or(0);
     let memory = function.memory_size().unwrap_or(0);
     let environment = function.environment().and_then(|it| it.variables());
     let environment = environment.cloned().unwrap_or_default();
-    // What Lambda itself adds.
-    let lambdas_own = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    // Lambda sets these itself.
+    let reserved = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
     let config = Config::from_env(|name| {
-        let own = lambdas_own.contains(&name).then(|| "lambda".to_owned());
-        environment.get(name).cloned().or(own)
+        let by_lambda = reserved.contains(&name).then(|| "lambda".to_owned());
+        environment.get(name).cloned().or(by_lambda)
     });
     let mistakes = config.err().map(|mistakes| mistakes.to_string());
     Ok(vec![
         Finding::check(
             TIMEOUTS_S.contains(&timeout),
             SUBJECT,
-            format!("is cut off after {timeout} s"),
-            "set its time-out to 8 s: after its own budget of 6 s, before TitanX gives up at 10 s",
+            format!("has a timeout of {timeout} s"),
+            "set the timeout to 8 s: longer than the function's budget of 6 s, shorter than the \
+             10 s that TitanX waits",
         ),
         Finding::check(
             memory >= 128,
             SUBJECT,
-            format!("has {memory} MB"),
-            "give it the 128 MB of the template",
+            format!("has {memory} MB of memory"),
+            "set the memory to at least 128 MB, the template's default",
         ),
         Finding::check(
             mistakes.is_none(),
             SUBJECT,
-            mistakes.unwrap_or_else(|| "its environment is complete".to_owned()),
-            "deploy the template again; the function does not start like this",
+            mistakes.unwrap_or_else(|| "has a complete environment".to_owned()),
+            "deploy the template again: the function cannot start with this environment",
         ),
     ])
 }
@@ -63,9 +64,9 @@ pub(super) async fn function(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> 
 type Configuration =
     aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 
-async fn configuration(cloud: &Cloud<'_>) -> anyhow::Result<Configuration> {
-    let name = cloud.function().await?;
-    let client = aws_sdk_lambda::Client::new(&cloud.sdk);
+async fn configuration(stack: &Stack<'_>) -> anyhow::Result<Configuration> {
+    let name = stack.function().await?;
+    let client = aws_sdk_lambda::Client::new(&stack.sdk);
     let configuration = client
         .get_function_configuration()
         .function_name(&name)
@@ -74,34 +75,34 @@ async fn configuration(cloud: &Cloud<'_>) -> anyhow::Result<Configuration> {
     configuration.with_context(|| format!("cannot read the function {name}"))
 }
 
-/// Whether the function's role may do what the function does.
-pub(super) async fn permissions(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
-    let function = configuration(cloud).await?;
+/// Checks that the function's role allows every call that the function makes.
+pub(super) async fn permissions(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
+    let function = configuration(stack).await?;
     let role = function.role().context("the function has no role")?;
     let needed = [
         (
             "dynamodb:PutItem",
-            table_arn(cloud, &cloud.deliveries_table().await?).await?,
+            table_arn(stack, &stack.deliveries_table().await?).await?,
         ),
         (
             "dynamodb:DeleteItem",
-            table_arn(cloud, &cloud.deliveries_table().await?).await?,
+            table_arn(stack, &stack.deliveries_table().await?).await?,
         ),
         (
             "dynamodb:UpdateItem",
-            table_arn(cloud, &cloud.jobs_table().await?).await?,
+            table_arn(stack, &stack.jobs_table().await?).await?,
         ),
         (
             "sqs:SendMessage",
-            queue_arn(cloud, &cloud.contacts_queue_url().await?).await?,
+            queue_arn(stack, &stack.contacts_queue_url().await?).await?,
         ),
         (
             "sqs:SendMessage",
-            queue_arn(cloud, &cloud.quarantine_queue_url().await?).await?,
+            queue_arn(stack, &stack.quarantine_queue_url().await?).await?,
         ),
-        ("secretsmanager:GetSecretValue", cloud.secret_arn().await?),
+        ("secretsmanager:GetSecretValue", stack.secret_arn().await?),
     ];
-    let client = aws_sdk_iam::Client::new(&cloud.sdk);
+    let client = aws_sdk_iam::Client::new(&stack.sdk);
     let mut findings = Vec::new();
     for (action, resource) in needed {
         findings.push(permission(&client, role, action, &resource).await?);
@@ -134,56 +135,57 @@ async fn permission(
             "{action} on {resource}: {}",
             if allowed { "allowed" } else { "denied" }
         ),
-        "deploy the template again: its role allows what the function does",
+        "deploy the template again: its role allows every call that the function makes",
     ))
 }
 
-/// The deliveries table's key, and the attribute by which records expire.
-pub(super) async fn deliveries(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
+/// Checks the deliveries table: its key, its TTL attribute and the retention.
+pub(super) async fn deliveries(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
     const SUBJECT: &str = "deliveries table";
     const DAY_S: u64 = 24 * 60 * 60;
-    let table = cloud.deliveries_table().await?;
-    let ttl = cloud
+    let table = stack.deliveries_table().await?;
+    let ttl = stack
         .dynamodb()
         .describe_time_to_live()
         .table_name(&table)
         .send()
         .await;
-    let ttl = ttl.with_context(|| format!("cannot read the expiry of {table}"))?;
+    let ttl = ttl.with_context(|| format!("cannot read the TTL setting of the table {table}"))?;
     let ttl = ttl.time_to_live_description();
-    let attribute = ttl.and_then(|it| it.attribute_name()).unwrap_or("nothing");
+    let attribute = ttl.and_then(|it| it.attribute_name()).unwrap_or_default();
     let enabled = ttl.and_then(|it| it.time_to_live_status()) == Some(&TimeToLiveStatus::Enabled);
-    let days = cloud.retention().await?.as_secs() / DAY_S;
+    let days = stack.retention().await?.as_secs() / DAY_S;
     Ok(vec![
-        key(cloud, SUBJECT, &table, DELIVERY_ID).await?,
+        key(stack, SUBJECT, &table, DELIVERY_ID).await?,
         Finding::check(
             enabled && attribute == EXPIRATION,
             SUBJECT,
-            format!(
-                "expires records by {}",
-                if enabled { attribute } else { "nothing" }
-            ),
-            "enable time to live on the attribute `expiration`, or records are kept for ever",
+            if enabled {
+                format!("has the TTL attribute {attribute}")
+            } else {
+                "has no TTL attribute".to_owned()
+            },
+            "enable TTL on the attribute `expiration`: without it, records are never deleted",
         ),
         Finding::check(
             days >= 4,
             SUBJECT,
-            format!("remembers a delivery for {days} days"),
-            "set DeliveryRetentionDays to at least 4: TitanX retries for three",
+            format!("keeps the record of a delivery for {days} days"),
+            "set DeliveryRetentionDays to at least 4: TitanX retries for 3 days",
         ),
     ])
 }
 
-/// The jobs table's key, and whether it can be put back to an earlier moment.
-pub(super) async fn jobs(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
+/// Checks the jobs table: its key, its stream and point-in-time recovery.
+pub(super) async fn jobs(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
     const SUBJECT: &str = "jobs table";
-    let table = cloud.jobs_table().await?;
-    let described = described(cloud, &table).await?;
+    let table = stack.jobs_table().await?;
+    let described = described(stack, &table).await?;
     let stream = described
         .stream_specification()
         .is_some_and(StreamSpecification::stream_enabled);
     let mut findings = vec![
-        key(cloud, SUBJECT, &table, JOB_ID).await?,
+        key(stack, SUBJECT, &table, JOB_ID).await?,
         Finding::check(
             stream,
             SUBJECT,
@@ -192,10 +194,10 @@ pub(super) async fn jobs(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
             } else {
                 "has no stream"
             },
-            "enable the stream, so that others can follow which jobs are done",
+            "enable the stream, so that other systems can follow job completions",
         ),
     ];
-    let backups = cloud
+    let backups = stack
         .dynamodb()
         .describe_continuous_backups()
         .table_name(&table)
@@ -211,10 +213,10 @@ pub(super) async fn jobs(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
                 enabled,
                 SUBJECT,
                 format!(
-                    "point-in-time recovery is {}",
-                    if enabled { "on" } else { "off" }
+                    "has point-in-time recovery {}",
+                    if enabled { "enabled" } else { "disabled" }
                 ),
-                "turn point-in-time recovery on: this table is kept",
+                "enable point-in-time recovery: the jobs table is the only record of the jobs",
             )
         }
         Err(error) => Finding::unknown(SUBJECT, &error.into()),
@@ -223,12 +225,12 @@ pub(super) async fn jobs(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
 }
 
 async fn key(
-    cloud: &Cloud<'_>,
+    stack: &Stack<'_>,
     subject: &'static str,
     table: &str,
     expected: &str,
 ) -> anyhow::Result<Finding> {
-    let table = described(cloud, table).await?;
+    let table = described(stack, table).await?;
     let key: Vec<_> = table
         .key_schema()
         .iter()
@@ -239,28 +241,28 @@ async fn key(
         key == [(expected, &KeyType::Hash)],
         subject,
         format!("has the key {}", names.join(", ")),
-        "this is another table: correct the name, or deploy the template again",
+        "correct the table name, or deploy the template again: this is another table",
     ))
 }
 
 async fn described(
-    cloud: &Cloud<'_>,
+    stack: &Stack<'_>,
     table: &str,
 ) -> anyhow::Result<aws_sdk_dynamodb::types::TableDescription> {
-    let described = cloud
+    let described = stack
         .dynamodb()
         .describe_table()
         .table_name(table)
         .send()
         .await;
-    let described = described.with_context(|| format!("cannot read the table {table}"))?;
+    let described = described.with_context(|| format!("cannot describe the table {table}"))?;
     described
         .table
         .ok_or_else(|| anyhow!("there is no table {table}"))
 }
 
-async fn table_arn(cloud: &Cloud<'_>, table: &str) -> anyhow::Result<String> {
-    let described = described(cloud, table).await?;
+async fn table_arn(stack: &Stack<'_>, table: &str) -> anyhow::Result<String> {
+    let described = described(stack, table).await?;
     described
         .table_arn
         .with_context(|| format!("the table {table} has no ARN"))
@@ -268,35 +270,35 @@ async fn table_arn(cloud: &Cloud<'_>, table: &str) -> anyhow::Result<String> {
 
 type Attributes = HashMap<Attribute, String>;
 
-async fn attributes(cloud: &Cloud<'_>, url: &str) -> anyhow::Result<Attributes> {
-    let read = cloud.sqs().get_queue_attributes().queue_url(url);
+async fn attributes(stack: &Stack<'_>, url: &str) -> anyhow::Result<Attributes> {
+    let read = stack.sqs().get_queue_attributes().queue_url(url);
     let read = read.attribute_names(Attribute::All).send().await;
     let read = read.with_context(|| format!("cannot read the queue {url}"))?;
     Ok(read.attributes.unwrap_or_default())
 }
 
-async fn queue_arn(cloud: &Cloud<'_>, url: &str) -> anyhow::Result<String> {
-    let mut attributes = attributes(cloud, url).await?;
+async fn queue_arn(stack: &Stack<'_>, url: &str) -> anyhow::Result<String> {
+    let mut attributes = attributes(stack, url).await?;
     let arn = attributes.remove(&Attribute::QueueArn);
     arn.with_context(|| format!("the queue {url} has no ARN"))
 }
 
-/// The contacts queue: what it carries, how long it keeps it, and where what fails goes.
-pub(super) async fn contacts(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
+/// Checks the contacts queue: its type, retention, message size and dead-letter queue.
+pub(super) async fn contacts(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
     const SUBJECT: &str = "contacts queue";
-    let url = cloud.contacts_queue_url().await?;
-    let attributes = attributes(cloud, &url).await?;
+    let url = stack.contacts_queue_url().await?;
+    let attributes = attributes(stack, &url).await?;
     let fifo = is_fifo(&url);
     let kind = if fifo { "FIFO" } else { "standard" };
-    let told_fifo = attributes
+    let is_fifo_queue = attributes
         .get(&Attribute::FifoQueue)
         .is_some_and(|it| it == "true");
     let by_content = attributes.get(&Attribute::ContentBasedDeduplication);
     let mut findings = vec![Finding::check(
-        fifo == told_fifo,
+        fifo == is_fifo_queue,
         SUBJECT,
-        format!("is a {kind} queue"),
-        "its name and its type contradict each other: deploy the template again",
+        format!("is named as a {kind} queue"),
+        "deploy the template again: the queue's name and type do not match",
     )];
     if fifo {
         let by_content = by_content.is_some_and(|it| it == "true");
@@ -307,18 +309,18 @@ pub(super) async fn contacts(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> 
                 "deduplicates by {}",
                 if by_content { "content" } else { "delivery id" }
             ),
-            "turn content-based deduplication off: a retry may carry another timestamp",
+            "disable content-based deduplication: a retry may have another timestamp",
         ));
     }
-    findings.extend(common(SUBJECT, &attributes));
+    findings.extend(queue_findings(SUBJECT, &attributes));
     Ok(findings)
 }
 
-/// The quarantine queue, and whether something waits in it.
-pub(super) async fn quarantine(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
+/// Checks the quarantine queue: as the contacts queue, and that it is empty.
+pub(super) async fn quarantine(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
     const SUBJECT: &str = "quarantine queue";
-    let url = cloud.quarantine_queue_url().await?;
-    let attributes = attributes(cloud, &url).await?;
+    let url = stack.quarantine_queue_url().await?;
+    let attributes = attributes(stack, &url).await?;
     let waiting = number(&attributes, &Attribute::ApproximateNumberOfMessages).unwrap_or(0);
     let mut findings = vec![
         Finding::check(
@@ -329,22 +331,23 @@ pub(super) async fn quarantine(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>
             } else {
                 "is a standard queue"
             },
-            "make it a standard queue: what is parked has no order",
+            "use a standard queue: the receiver sends no group id to it",
         ),
         Finding::check(
             waiting == 0,
             SUBJECT,
-            format!("holds about {waiting} deliveries"),
-            "look at them with `operator quarantine list`",
+            format!("holds about {waiting} messages"),
+            "list them with `operator quarantine list`",
         ),
     ];
-    findings.extend(common(SUBJECT, &attributes));
+    findings.extend(queue_findings(SUBJECT, &attributes));
     Ok(findings)
 }
 
-fn common(subject: &'static str, attributes: &Attributes) -> Vec<Finding> {
-    let kept_s = number(attributes, &Attribute::MessageRetentionPeriod).unwrap_or(0);
-    let largest = number(attributes, &Attribute::MaximumMessageSize).unwrap_or(0);
+/// The checks that apply to both queues.
+fn queue_findings(subject: &'static str, attributes: &Attributes) -> Vec<Finding> {
+    let retention_s = number(attributes, &Attribute::MessageRetentionPeriod).unwrap_or(0);
+    let max_size = number(attributes, &Attribute::MaximumMessageSize).unwrap_or(0);
     let redrive = attributes.get(&Attribute::RedrivePolicy);
     let redrive: Value = redrive
         .and_then(|policy| serde_json::from_str(policy).ok())
@@ -352,22 +355,23 @@ fn common(subject: &'static str, attributes: &Attributes) -> Vec<Finding> {
     let target = redrive["deadLetterTargetArn"].as_str();
     vec![
         Finding::check(
-            kept_s >= FOURTEEN_DAYS_S,
+            retention_s >= FOURTEEN_DAYS_S,
             subject,
-            format!("keeps messages for {} days", kept_s / (24 * 60 * 60)),
-            "keep them for 14 days: TitanX was told 200 and will not send them again",
+            format!("keeps messages for {} days", retention_s / (24 * 60 * 60)),
+            "set the retention to 14 days: TitanX will not send these events again",
         ),
         Finding::check(
-            usize::try_from(largest).is_ok_and(|largest| largest >= MAX_MESSAGE_BYTES),
+            usize::try_from(max_size).is_ok_and(|size| size >= MAX_MESSAGE_BYTES),
             subject,
-            format!("takes messages of {largest} bytes"),
-            "let it take 1 MiB: a larger contact is dropped by TitanX",
+            format!("accepts messages of up to {max_size} bytes"),
+            "set the maximum message size to 1 MiB: TitanX drops an event that is too large",
         ),
         Finding::check(
             target.is_some(),
             subject,
             format!("dead-letter queue: {}", target.unwrap_or("none")),
-            "give it a dead-letter queue, or what cannot be consumed comes round for ever",
+            "add a dead-letter queue: without one, a message that always fails is retried until \
+             it expires",
         ),
     ]
 }
@@ -376,11 +380,11 @@ fn number(attributes: &Attributes, name: &Attribute) -> Option<i64> {
     attributes.get(name)?.parse().ok()
 }
 
-/// The alarms of the stack: whether there are any, whether somebody hears them, and which ring.
-pub(super) async fn alarms(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
+/// Checks the stack's alarms: that they exist, have an enabled action and are not in state ALARM.
+pub(super) async fn alarms(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
     const SUBJECT: &str = "alarms";
-    let prefix = cloud.stack_name()?;
-    let client = aws_sdk_cloudwatch::Client::new(&cloud.sdk);
+    let prefix = stack.name()?;
+    let client = aws_sdk_cloudwatch::Client::new(&stack.sdk);
     let mut pages = client
         .describe_alarms()
         .alarm_name_prefix(format!("{prefix}-"))
@@ -394,24 +398,24 @@ pub(super) async fn alarms(cloud: &Cloud<'_>) -> anyhow::Result<Vec<Finding>> {
     let mut findings = vec![Finding::check(
         !alarms.is_empty(),
         SUBJECT,
-        format!("there are {}", alarms.len()),
-        "deploy the template again: its alarms tell what fails",
+        format!("the stack has {}", alarms.len()),
+        "deploy the template again: it defines the alarms",
     )];
     for alarm in &alarms {
         let name = alarm.alarm_name().unwrap_or_default();
         if alarm.alarm_actions().is_empty() || alarm.actions_enabled() == Some(false) {
             findings.push(Finding::problem(
                 SUBJECT,
-                format!("nobody hears {name}"),
-                "let it act on the stack's alarm topic, and enable its actions",
+                format!("{name} has no enabled action"),
+                "add the stack's alarm topic as its action, and enable its actions",
             ));
         }
         if alarm.state_value() == Some(&StateValue::Alarm) {
-            let says = alarm.alarm_description().unwrap_or_default();
+            let description = alarm.alarm_description().unwrap_or_default();
             findings.push(Finding::problem(
                 SUBJECT,
-                format!("{name} rings: {says}"),
-                "do as it says",
+                format!("{name} is in state ALARM: {description}"),
+                "follow the alarm's description",
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! The deployed system: what its pieces are called, and the clients to reach them with.
+//! The CloudFormation stack: the names of its resources, and clients for them.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
@@ -20,23 +20,29 @@ use crate::http::connector;
 
 const DEFAULT_RETENTION_DAYS: &str = "7";
 
-// No doc comment: it would stand as the description of every command with it.
+// The options that select the stack or name single resources. Not a doc comment: clap would use it
+// as the description of every command that flattens this.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Deployed system")]
-pub(crate) struct Deployment {
-    /// CloudFormation stack whose outputs name all pieces
-    #[arg(long, env = "RECEIVER_STACK", value_name = "NAME")]
-    pub(crate) stack: Option<String>,
-    /// AWS profile, instead of AWS_PROFILE
+#[command(next_help_heading = "Stack")]
+pub(crate) struct StackOptions {
+    /// CloudFormation stack of the receiver, whose outputs name the resources below
+    #[arg(
+        id = "stack",
+        long = "stack",
+        env = "RECEIVER_STACK",
+        value_name = "NAME"
+    )]
+    name: Option<String>,
+    /// AWS profile [default: AWS_PROFILE]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// AWS region, instead of AWS_REGION or the profile's
+    /// AWS region [default: AWS_REGION, or the region of the profile]
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
-    /// Where TitanX sends its events, instead of the stack's
+    /// Webhook URL that TitanX posts events to [default: from the stack]
     #[arg(long, env = "WEBHOOK_URL", value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// Table of deliveries, instead of the stack's
+    /// Deliveries table [default: from the stack]
     #[arg(
         long,
         env = "DELIVERIES_TABLE",
@@ -44,10 +50,10 @@ pub(crate) struct Deployment {
         hide_short_help = true
     )]
     deliveries_table: Option<String>,
-    /// Table of jobs, instead of the stack's
+    /// Jobs table [default: from the stack]
     #[arg(long, env = "JOBS_TABLE", value_name = "NAME", hide_short_help = true)]
     jobs_table: Option<String>,
-    /// Queue of contacts, instead of the stack's
+    /// Contacts queue [default: from the stack]
     #[arg(
         long,
         env = "CONTACTS_QUEUE_URL",
@@ -55,7 +61,7 @@ pub(crate) struct Deployment {
         hide_short_help = true
     )]
     contacts_queue_url: Option<String>,
-    /// Quarantine queue, instead of the stack's
+    /// Quarantine queue [default: from the stack]
     #[arg(
         long,
         env = "QUARANTINE_QUEUE_URL",
@@ -63,7 +69,7 @@ pub(crate) struct Deployment {
         hide_short_help = true
     )]
     quarantine_queue_url: Option<String>,
-    /// Secret in Secrets Manager, instead of the stack's
+    /// Secret in Secrets Manager [default: from the stack]
     #[arg(
         long,
         env = "TITANX_WEBHOOK_SECRET_ARN",
@@ -71,7 +77,7 @@ pub(crate) struct Deployment {
         hide_short_help = true
     )]
     secret_arn: Option<String>,
-    /// Days for which a delivery is remembered, instead of the stack's (else 7)
+    /// Days for which the deliveries table keeps a record [default: from the stack, or 7]
     #[arg(
         long,
         env = "DELIVERY_RETENTION_DAYS",
@@ -81,17 +87,17 @@ pub(crate) struct Deployment {
     delivery_retention_days: Option<String>,
 }
 
-/// The deployed system, reachable.
-pub(crate) struct Cloud<'a> {
-    deployment: &'a Deployment,
+/// A stack whose resource names are looked up when they are needed.
+pub(crate) struct Stack<'a> {
+    options: &'a StackOptions,
     connector: SharedHttpConnector,
     pub(crate) sdk: SdkConfig,
-    /// The stack's outputs and parameters.
-    stack: OnceCell<BTreeMap<String, String>>,
+    /// The stack's parameters and outputs, once they have been read.
+    values: OnceCell<BTreeMap<String, String>>,
 }
 
-impl Deployment {
-    /// Where TitanX sends its events. AWS is asked only if that was not said.
+impl StackOptions {
+    /// The URL that TitanX posts events to. Calls AWS only if no option names it.
     pub(crate) async fn webhook_url(&self) -> anyhow::Result<String> {
         match &self.url {
             Some(url) => Ok(url.clone()),
@@ -99,8 +105,9 @@ impl Deployment {
         }
     }
 
-    /// Finds credentials and region along the SDK's whole chain. Nothing is called yet.
-    pub(crate) async fn connect(&self) -> anyhow::Result<Cloud<'_>> {
+    /// Resolves region and credentials with the SDK's default provider chain. Does not call a
+    /// service of the stack yet.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Stack<'_>> {
         let ca_bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
         let ca_bundle = ca_bundle.map(fs::read).transpose();
         let ca_bundle = ca_bundle.context("cannot read the file that AWS_CA_BUNDLE names")?;
@@ -114,16 +121,16 @@ impl Deployment {
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));
         }
-        Ok(Cloud {
-            deployment: self,
+        Ok(Stack {
+            options: self,
             connector,
             sdk: loader.load().await,
-            stack: OnceCell::new(),
+            values: OnceCell::new(),
         })
     }
 }
 
-impl Cloud<'_> {
+impl Stack<'_> {
     pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         aws_sdk_dynamodb::Client::new(&self.sdk)
     }
@@ -137,62 +144,63 @@ impl Cloud<'_> {
     }
 
     pub(crate) async fn url(&self) -> anyhow::Result<String> {
-        self.piece(self.deployment.url.as_ref(), "WebhookUrl", "--url")
+        self.resource(self.options.url.as_ref(), "WebhookUrl", "--url")
             .await
     }
 
     pub(crate) async fn deliveries_table(&self) -> anyhow::Result<String> {
-        let table = self.deployment.deliveries_table.as_ref();
-        self.piece(table, "DeliveriesTable", "--deliveries-table")
+        let table = self.options.deliveries_table.as_ref();
+        self.resource(table, "DeliveriesTable", "--deliveries-table")
             .await
     }
 
     pub(crate) async fn jobs_table(&self) -> anyhow::Result<String> {
-        let table = self.deployment.jobs_table.as_ref();
-        self.piece(table, "JobsTable", "--jobs-table").await
+        let table = self.options.jobs_table.as_ref();
+        self.resource(table, "JobsTable", "--jobs-table").await
     }
 
     pub(crate) async fn contacts_queue_url(&self) -> anyhow::Result<String> {
-        let url = self.deployment.contacts_queue_url.as_ref();
-        self.piece(url, "ContactsQueueUrl", "--contacts-queue-url")
+        let url = self.options.contacts_queue_url.as_ref();
+        self.resource(url, "ContactsQueueUrl", "--contacts-queue-url")
             .await
     }
 
     pub(crate) async fn quarantine_queue_url(&self) -> anyhow::Result<String> {
-        let url = self.deployment.quarantine_queue_url.as_ref();
-        self.piece(url, "QuarantineQueueUrl", "--quarantine-queue-url")
+        let url = self.options.quarantine_queue_url.as_ref();
+        self.resource(url, "QuarantineQueueUrl", "--quarantine-queue-url")
             .await
     }
 
     pub(crate) async fn secret_arn(&self) -> anyhow::Result<String> {
-        let arn = self.deployment.secret_arn.as_ref();
-        self.piece(arn, "WebhookSecretArn", "--secret-arn").await
+        let arn = self.options.secret_arn.as_ref();
+        self.resource(arn, "WebhookSecretArn", "--secret-arn").await
     }
 
     pub(crate) async fn function(&self) -> anyhow::Result<String> {
-        self.piece(None, "ReceiverFunction", "--stack").await
+        self.resource(None, "ReceiverFunction", "--stack").await
     }
 
-    pub(crate) fn stack_name(&self) -> anyhow::Result<&str> {
-        self.deployment.stack.as_deref().context("say --stack")
+    pub(crate) fn name(&self) -> anyhow::Result<&str> {
+        let name = self.options.name.as_deref();
+        name.context("no stack: use --stack or set RECEIVER_STACK")
     }
 
     pub(crate) async fn retention(&self) -> anyhow::Result<Duration> {
-        let days = match &self.deployment.delivery_retention_days {
+        let days = match &self.options.delivery_retention_days {
             Some(days) => days,
             None => self
-                .stack()
+                .values()
                 .await?
                 .get("DeliveryRetentionDays")
                 .map_or(DEFAULT_RETENTION_DAYS, String::as_str),
         };
-        let days: u32 = days
-            .parse()
-            .with_context(|| format!("{days:?} is not a whole number of days"))?;
+        let days: u32 = days.parse().with_context(|| {
+            format!("delivery retention: {days:?} is not a whole number of days")
+        })?;
         Ok(Duration::from_secs(u64::from(days) * 24 * 60 * 60))
     }
 
-    /// The stack's intake, for contacts that come without a request.
+    /// The receiver's intake, for contacts that do not come from a webhook request.
     pub(crate) async fn intake(&self) -> anyhow::Result<Intake> {
         let aws = self.aws()?;
         let deliveries = self.deliveries_table().await?;
@@ -204,11 +212,15 @@ impl Cloud<'_> {
         })
     }
 
-    /// The services as the receiver calls them, with what the SDK found along its chain.
+    /// The receiver's own AWS clients, with the region and credentials that the SDK resolved.
     fn aws(&self) -> anyhow::Result<Aws> {
-        let region = self.sdk.region().context("no region: say --region")?;
+        let region = self
+            .sdk
+            .region()
+            .context("no AWS region: use --region or set AWS_REGION")?;
         let credentials = self.sdk.credentials_provider();
-        let credentials = credentials.context("no credentials of AWS were found")?;
+        let credentials =
+            credentials.context("no AWS credentials: use --profile or set AWS_PROFILE")?;
         let connector = self.connector.clone();
         let config = AwsConfig {
             region: region.to_string(),
@@ -224,44 +236,47 @@ impl Cloud<'_> {
         Ok(Aws::new(HttpPool::new(move || connector.clone()), &config)?)
     }
 
-    /// The endpoint that environment or profile name for a service, or for all.
+    /// The endpoint override for a service from the environment or the profile.
     fn endpoint(&self, service_id: &str) -> Option<String> {
         let key = ServiceConfigKey::builder()
             .service_id(service_id)
             .env("AWS_ENDPOINT_URL")
             .profile("endpoint_url")
             .build()
-            .expect("all is said");
+            .expect("the key is complete");
         let configured = self.sdk.service_config();
-        let own = configured.and_then(|it| it.load_config(key));
-        own.or_else(|| self.sdk.endpoint_url().map(ToOwned::to_owned))
+        let endpoint = configured.and_then(|it| it.load_config(key));
+        endpoint.or_else(|| self.sdk.endpoint_url().map(ToOwned::to_owned))
     }
 
-    /// What a piece is called: as was said, else as the stack says.
-    async fn piece(
+    /// The name of a resource: from its option, else from the stack's outputs.
+    async fn resource(
         &self,
-        said: Option<&String>,
+        named: Option<&String>,
         output: &str,
         option: &str,
     ) -> anyhow::Result<String> {
-        if let Some(said) = said {
-            return Ok(said.clone());
+        if let Some(name) = named {
+            return Ok(name.clone());
         }
-        let named = self.stack().await?.get(output).cloned();
-        named.ok_or_else(|| match &self.deployment.stack {
-            Some(stack) => anyhow!("the stack {stack} has no output {output}; say {option}"),
-            None if option == "--stack" => anyhow!("say --stack"),
-            None => anyhow!("say --stack or {option}"),
+        let name = self.values().await?.get(output).cloned();
+        name.ok_or_else(|| match &self.options.name {
+            Some(stack) if option == "--stack" => {
+                anyhow!("the stack {stack} has no output {output}: use the receiver's stack")
+            }
+            Some(stack) => anyhow!("the stack {stack} has no output {output}: use {option}"),
+            None if option == "--stack" => anyhow!("{output} is not set: use --stack"),
+            None => anyhow!("{output} is not set: use --stack or {option}"),
         })
     }
 
-    /// Outputs and parameters of the stack; none without a stack.
-    pub(crate) async fn stack(&self) -> anyhow::Result<&BTreeMap<String, String>> {
-        self.stack.get_or_try_init(|| self.read_stack()).await
+    /// The stack's parameters and outputs. Empty if no stack is named.
+    pub(crate) async fn values(&self) -> anyhow::Result<&BTreeMap<String, String>> {
+        self.values.get_or_try_init(|| self.read_values()).await
     }
 
-    async fn read_stack(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let Some(name) = &self.deployment.stack else {
+    async fn read_values(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let Some(name) = &self.options.name else {
             return Ok(BTreeMap::new());
         };
         let client = aws_sdk_cloudformation::Client::new(&self.sdk);

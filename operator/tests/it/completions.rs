@@ -1,7 +1,7 @@
 use crate::operator::Operator;
 
 #[test]
-fn shells_get_completions_of_every_command() {
+fn completion_scripts_contain_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = Operator::default()
             .run(&format!("completions {shell}"))

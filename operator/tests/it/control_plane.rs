@@ -1,5 +1,5 @@
-//! What tells of the deployed system: the stack, the function, the role's policies and the alarms,
-//! each service with one answer.
+//! A server that stands in for CloudFormation, Lambda, IAM and CloudWatch. Each service answers one
+//! operation with the state of a stack.
 
 use std::{
     collections::BTreeMap,
@@ -20,54 +20,54 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use titanx_testbed::emulators::Background;
 
-/// What is deployed, as the services tell it.
+/// The state of the stack that the services report.
 #[derive(Clone)]
-pub(crate) struct Deployed {
+pub(crate) struct StackState {
     pub(crate) outputs: BTreeMap<String, String>,
     pub(crate) parameters: BTreeMap<String, String>,
-    /// The answer of Lambda.
+    /// The response of Lambda's `GetFunctionConfiguration`.
     pub(crate) function: Value,
-    /// Actions that the function's role may not do.
+    /// Actions that the function's role does not allow.
     pub(crate) denied: Vec<String>,
-    /// Alarms as they are described.
+    /// Alarms as `DescribeAlarms` returns them.
     pub(crate) alarms: Vec<Value>,
 }
 
-/// The services. They end when this is dropped.
+/// The running server. It stops when this is dropped.
 pub(crate) struct ControlPlane {
     pub(crate) url: String,
-    deployed: Arc<Mutex<Deployed>>,
+    state: Arc<Mutex<StackState>>,
     _background: Background,
 }
 
 impl ControlPlane {
-    pub(crate) fn start(deployed: Deployed) -> Self {
+    pub(crate) fn start(state: StackState) -> Self {
         let background = Background::start("control-plane");
         let (listener, url) = background.listen();
-        let deployed = Arc::new(Mutex::new(deployed));
-        let served = Arc::clone(&deployed);
+        let state = Arc::new(Mutex::new(state));
+        let served = Arc::clone(&state);
         background.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let deployed = Arc::clone(&served);
-                let serve = service_fn(move |request| serve(Arc::clone(&deployed), request));
+                let state = Arc::clone(&served);
+                let serve = service_fn(move |request| serve(Arc::clone(&state), request));
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), serve));
             }
         });
         Self {
             url,
-            deployed,
+            state,
             _background: background,
         }
     }
 
-    /// Changes what is deployed.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Deployed)) {
-        change(&mut self.deployed.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Changes the state of the stack.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut StackState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 async fn serve(
-    deployed: Arc<Mutex<Deployed>>,
+    state: Arc<Mutex<StackState>>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
@@ -76,25 +76,22 @@ async fn serve(
         .map(http_body_util::Collected::to_bytes)
         .unwrap_or_default();
     let body = String::from_utf8_lossy(&body);
-    let deployed = deployed.lock().unwrap_or_else(PoisonError::into_inner);
+    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let (content_type, answer) = if path.contains("/functions/") {
-        (
-            "application/json",
-            deployed.function.to_string().into_bytes(),
-        )
+        ("application/json", state.function.to_string().into_bytes())
     } else if path.contains("DescribeAlarms") {
-        ("application/cbor", cbor(&deployed.alarms(&body)))
+        ("application/cbor", cbor(&state.alarms(&body)))
     } else if body.contains("Action=DescribeStacks") {
-        ("text/xml", deployed.stack().into_bytes())
+        ("text/xml", state.stack().into_bytes())
     } else {
-        ("text/xml", deployed.simulated(&body).into_bytes())
+        ("text/xml", state.simulated(&body).into_bytes())
     };
     let response = Response::builder().header("content-type", content_type);
     let response = response.header("smithy-protocol", "rpc-v2-cbor");
     Ok(response.body(Full::from(answer)).expect("a valid response"))
 }
 
-impl Deployed {
+impl StackState {
     fn stack(&self) -> String {
         let members = |pairs: &BTreeMap<String, String>, kind: &str| {
             pairs.iter().fold(String::new(), |mut xml, (key, value)| {
@@ -116,7 +113,7 @@ impl Deployed {
         )
     }
 
-    /// A page with one alarm: the first, or the one that the token names.
+    /// A page with one alarm: the first, or the one that `NextToken` selects.
     fn alarms(&self, request: &str) -> Value {
         let token = request.split("alarm-").nth(1).unwrap_or("0");
         let digits = token.split(|it: char| !it.is_ascii_digit()).next();

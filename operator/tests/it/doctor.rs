@@ -2,20 +2,20 @@ use serde_json::{Value, json};
 
 use crate::{
     System,
-    control_plane::{ControlPlane, Deployed},
+    control_plane::{ControlPlane, StackState},
     operator::{Operator, Run},
     titanx_api::Form,
 };
 
-/// A system and the services that tell of its deployment; what the emulators lack (dead-letter
-/// queues, point-in-time recovery) is found missing.
-struct Examined {
+/// A system whose stack is described by the control plane. The emulators have no dead-letter queues
+/// and no point-in-time recovery, so doctor reports both as problems.
+struct DoctorTest {
     system: System,
     control: ControlPlane,
     operator: Operator,
 }
 
-fn deployed(system: &System) -> Deployed {
+fn state(system: &System) -> StackState {
     let environment = system.emulators.environment();
     let output = |name: &str, variable: &str| (name.to_owned(), environment[variable].clone());
     let variables: Value = environment
@@ -23,7 +23,7 @@ fn deployed(system: &System) -> Deployed {
         .filter(|(name, _)| !name.starts_with("AWS_"))
         .map(|(name, value)| ((*name).to_owned(), Value::from(value.clone())))
         .collect();
-    Deployed {
+    StackState {
         outputs: [
             ("WebhookUrl".to_owned(), system.gateway.url.clone()),
             ("ReceiverFunction".to_owned(), "receiver".to_owned()),
@@ -53,10 +53,10 @@ fn deployed(system: &System) -> Deployed {
     }
 }
 
-impl Examined {
+impl DoctorTest {
     fn new() -> Self {
         let system = System::start(Form::Schema);
-        let control = ControlPlane::start(deployed(&system));
+        let control = ControlPlane::start(state(&system));
         let emulators = &system.emulators;
         let mut operator = Operator::default()
             .set("RECEIVER_STACK", "titanx-receiver")
@@ -80,13 +80,13 @@ impl Examined {
         }
     }
 
-    fn examine(&self) -> Run {
+    fn run_doctor(&self) -> Run {
         self.operator.run("--json doctor")
     }
 
-    /// What is found about a subject, with any verdict but fine.
-    fn complaints(&self, subject: &str) -> Vec<String> {
-        let all = self.examine().json();
+    /// What doctor found about a subject, without the findings with the verdict fine.
+    fn problems(&self, subject: &str) -> Vec<String> {
+        let all = self.run_doctor().json();
         let all = all.as_array().unwrap().iter();
         all.filter(|it| it["subject"] == subject && it["verdict"] != "fine")
             .map(|it| it["found"].as_str().unwrap().to_owned())
@@ -94,18 +94,18 @@ impl Examined {
     }
 
     #[track_caller]
-    fn complains(&self, subject: &str, found: &str) {
-        let complaints = self.complaints(subject);
+    fn assert_problem(&self, subject: &str, found: &str) {
+        let problems = self.problems(subject);
         assert!(
-            complaints.iter().any(|it| it.contains(found)),
+            problems.iter().any(|it| it.contains(found)),
             "{complaints:?}"
         );
     }
 }
 
 #[test]
-fn a_system_that_is_as_it_should_be_is_fine() {
-    let examined = Examined::new();
+fn reports_no_problem_of_a_correct_stack() {
+    let test = DoctorTest::new();
     for subject in [
         "secret",
         "function",
@@ -114,9 +114,9 @@ fn a_system_that_is_as_it_should_be_is_fine() {
         "alarms",
         "clock",
     ] {
-        assert_eq!(examined.complaints(subject), [""; 0], "{subject}");
+        assert_eq!(test.problems(subject), [""; 0], "{subject}");
     }
-    let run = examined.examine();
+    let run = test.run_doctor();
     let found = run.json();
     for subject in [
         "secret",
@@ -129,165 +129,166 @@ fn a_system_that_is_as_it_should_be_is_fine() {
         let fine = fine.filter(|it| it["subject"] == subject && it["verdict"] == "fine");
         assert!(fine.count() > 0, "{subject}");
     }
-    run.tells_nothing_of(&[titanx_testbed::emulators::SIGNING_SECRET]);
+    run.does_not_contain(&[titanx_testbed::emulators::SIGNING_SECRET]);
 }
 
 #[test]
-fn what_to_do_stands_beside_each_finding() {
-    let examined = Examined::new();
-    let run = examined.operator.run("doctor").exits(3);
-    // The emulators' queues have none.
-    let advice = "dead-letter queue: none\n         → give it a dead-letter queue";
+fn prints_what_to_do_about_each_finding() {
+    let test = DoctorTest::new();
+    let run = test.operator.run("doctor").exits(3);
+    // The emulated queues have none.
+    let advice = "dead-letter queue: none\n         → add a dead-letter queue";
     assert!(run.stdout.contains(advice), "{}", run.stdout);
 }
 
 #[test]
-fn a_secret_of_odd_form_is_told_without_telling_it() {
-    let examined = Examined::new();
+fn reports_a_malformed_secret_without_printing_it() {
+    let test = DoctorTest::new();
     for (value, found) in [
-        ("wh_sk_synthetic\n", "a newline or blank stands around it"),
-        (" wh_sk_synthetic", "a newline or blank stands around it"),
-        ("\"wh_sk_synthetic\"", "it begins with a quote or a brace"),
+        ("wh_sk_synthetic\n", "has whitespace around it"),
+        (" wh_sk_synthetic", "has whitespace around it"),
+        ("\"wh_sk_synthetic\"", "starts with a quote or a brace"),
         ("[\"wh_sk_synthetic\"", "not a JSON array"),
         (
             "[\"wh_sk_a\", \"wh_sk_b\", \"wh_sk_c\"]",
             "3 secrets are live",
         ),
     ] {
-        examined.system.emulators.secret.rotate(value);
-        examined.complains("secret", found);
-        examined
-            .examine()
-            .tells_nothing_of(&["synthetic\"", "sk_synthetic"]);
+        test.system.emulators.secret.rotate(value);
+        test.assert_problem("secret", found);
+        test.run_doctor()
+            .does_not_contain(&["synthetic\"", "sk_synthetic"]);
     }
 }
 
 #[test]
-fn an_unknown_prefix_is_told_and_no_fault() {
-    let examined = Examined::new();
-    examined.system.emulators.secret.rotate("synthetic");
-    assert_eq!(examined.complaints("secret"), [""; 0]);
-    let told = examined.operator.run("doctor").exits(3).stdout;
-    assert!(told.contains("has neither of the prefixes known"), "{told}");
+fn mentions_an_unknown_secret_prefix_without_a_problem() {
+    let test = DoctorTest::new();
+    test.system.emulators.secret.rotate("synthetic");
+    assert_eq!(test.problems("secret"), [""; 0]);
+    let printed = test.operator.run("doctor").exits(3).stdout;
+    assert!(printed.contains("has neither known prefix"), "{printed}");
 }
 
 #[test]
-fn a_function_that_is_cut_off_too_late_or_not_configured_is_told() {
-    let examined = Examined::new();
-    examined
-        .control
-        .change(|it| it.function["Timeout"] = 30.into());
-    examined.complains("function", "is cut off after 30 s");
-    examined.control.change(|it| {
+fn reports_a_timeout_that_is_too_long_and_a_missing_variable() {
+    let test = DoctorTest::new();
+    test.control.update(|it| it.function["Timeout"] = 30.into());
+    test.assert_problem("function", "has a timeout of 30 s");
+    test.control.update(|it| {
         let variables = it.function["Environment"]["Variables"]
             .as_object_mut()
             .unwrap();
         variables.remove("JOBS_TABLE");
     });
-    examined.complains("function", "JOBS_TABLE is missing");
+    test.assert_problem("function", "JOBS_TABLE is missing");
 }
 
 #[test]
-fn a_missing_permission_is_told() {
-    let examined = Examined::new();
-    examined
-        .control
-        .change(|it| it.denied.push("dynamodb:DeleteItem".to_owned()));
-    examined.complains("permissions", "dynamodb:DeleteItem on arn:aws:dynamodb");
-    assert_eq!(examined.complaints("permissions").len(), 1);
+fn reports_a_missing_permission() {
+    let test = DoctorTest::new();
+    test.control
+        .update(|it| it.denied.push("dynamodb:DeleteItem".to_owned()));
+    test.assert_problem("permissions", "dynamodb:DeleteItem on arn:aws:dynamodb");
+    assert_eq!(test.problems("permissions").len(), 1);
 }
 
 #[test]
-fn a_retention_shorter_than_the_retries_is_told() {
-    let examined = Examined::new();
-    examined.control.change(|it| {
+fn reports_a_retention_shorter_than_the_retry_window() {
+    let test = DoctorTest::new();
+    test.control.update(|it| {
         it.parameters
             .insert("DeliveryRetentionDays".to_owned(), "3".to_owned());
     });
-    examined.complains("deliveries table", "remembers a delivery for 3 days");
+    test.assert_problem(
+        "deliveries table",
+        "keeps the record of a delivery for 3 days",
+    );
 }
 
 #[test]
-fn a_table_of_another_key_is_told() {
-    let examined = Examined::new();
-    examined.control.change(|it| {
+fn reports_a_table_with_another_key() {
+    let test = DoctorTest::new();
+    test.control.update(|it| {
         let jobs = it.outputs["JobsTable"].clone();
         it.outputs.insert("DeliveriesTable".to_owned(), jobs);
     });
-    examined.complains("deliveries table", "has the key job_id");
-    examined.complains("deliveries table", "expires records by nothing");
+    test.assert_problem("deliveries table", "has the key job_id");
+    test.assert_problem("deliveries table", "has no TTL attribute");
 }
 
 #[test]
-fn what_waits_in_quarantine_is_told() {
-    let examined = Examined::new();
-    examined
-        .system
+fn reports_messages_in_the_quarantine_queue() {
+    let test = DoctorTest::new();
+    test.system
         .emulators
         .quarantine
         .put("{}", &[("reason", "not_envelope")]);
-    examined.complains("quarantine queue", "holds about 1 deliveries");
+    test.assert_problem("quarantine queue", "holds about 1 messages");
 }
 
 #[test]
-fn alarms_that_nobody_hears_or_that_ring_are_told() {
-    let examined = Examined::new();
-    examined.control.change(|it| {
+fn reports_missing_alarms_alarms_without_action_and_alarms_in_state_alarm() {
+    let test = DoctorTest::new();
+    test.control.update(|it| {
         it.alarms[0]["AlarmActions"] = json!([]);
         it.alarms[0]["StateValue"] = "ALARM".into();
     });
-    examined.complains("alarms", "nobody hears titanx-receiver-QuarantineAlarm-1");
-    examined.complains("alarms", "rings: Redrive the queue.");
-    examined.control.change(|it| it.alarms.clear());
-    examined.complains("alarms", "there are 0");
+    test.assert_problem(
+        "alarms",
+        "titanx-receiver-QuarantineAlarm-1 has no enabled action",
+    );
+    test.assert_problem("alarms", "is in state ALARM: Redrive the queue.");
+    test.control.update(|it| it.alarms.clear());
+    test.assert_problem("alarms", "the stack has 0");
 }
 
 #[test]
-fn what_cannot_be_read_is_told_and_the_rest_is_examined() {
-    let mut examined = Examined::new();
+fn reports_an_unreadable_resource_and_checks_the_others() {
+    let mut test = DoctorTest::new();
     let nowhere = "http://127.0.0.1:9";
-    examined.operator = examined
+    test.operator = test
         .operator
         .clone()
         .set("AWS_ENDPOINT_URL_LAMBDA", nowhere);
-    examined.complains("function", "cannot read the function receiver");
-    examined.complains("permissions", "cannot read the function receiver");
-    assert_eq!(examined.complaints("deliveries table"), [""; 0]);
+    test.assert_problem("function", "cannot read the function receiver");
+    test.assert_problem("permissions", "cannot read the function receiver");
+    assert_eq!(test.problems("deliveries table"), [""; 0]);
 }
 
 #[test]
-fn an_alarm_on_a_later_page_is_heard() {
-    let examined = Examined::new();
-    examined.control.change(|it| {
+fn checks_the_alarms_on_every_page() {
+    let test = DoctorTest::new();
+    test.control.update(|it| {
         let mut ringing = it.alarms[0].clone();
         ringing["AlarmName"] = "titanx-receiver-Last-1".into();
         ringing["StateValue"] = "ALARM".into();
         it.alarms = vec![it.alarms[0].clone(), it.alarms[0].clone(), ringing];
     });
-    examined.complains("alarms", "titanx-receiver-Last-1 rings");
+    test.assert_problem("alarms", "titanx-receiver-Last-1 is in state ALARM");
 }
 
 #[test]
-fn a_stack_that_cannot_be_read_is_told_once() {
-    let examined = Examined::new();
+fn fails_once_if_the_stack_cannot_be_read() {
+    let test = DoctorTest::new();
     let nowhere = "http://127.0.0.1:9";
-    let operator = examined.operator.clone();
+    let operator = test.operator.clone();
     let operator = operator.set("AWS_ENDPOINT_URL_CLOUDFORMATION", nowhere);
     let run = operator.run("doctor").exits(1);
     assert_eq!(run.stdout, "");
-    let told = "error: cannot read the stack titanx-receiver";
-    assert!(run.stderr.starts_with(told), "{}", run.stderr);
+    let expected = "error: cannot read the stack titanx-receiver";
+    assert!(run.stderr.starts_with(expected), "{}", run.stderr);
 }
 
 #[test]
-fn a_webhook_that_cannot_be_reached_is_no_matter_of_permissions() {
-    let examined = Examined::new();
-    let operator = examined.operator.clone();
+fn does_not_blame_permissions_for_an_unreachable_webhook() {
+    let test = DoctorTest::new();
+    let operator = test.operator.clone();
     let operator = operator.set("WEBHOOK_URL", "http://127.0.0.1:9/webhooks/titanx");
     let all = operator.run("--json doctor").exits(3).json();
     let all = all.as_array().unwrap();
     let clock = all.iter().find(|it| it["subject"] == "clock").unwrap();
     assert_eq!(clock["verdict"], "unknown");
     let advice = clock["advice"].as_str().unwrap();
-    assert!(advice.contains("reach the webhook's URL"), "{advice}");
+    assert!(advice.contains("can reach the webhook URL"), "{advice}");
 }

@@ -1,4 +1,4 @@
-//! Help texts, as they are seen.
+//! Help texts and command-line errors.
 
 use crate::{
     operator::Operator,
@@ -12,7 +12,7 @@ fn help(command: &str) -> String {
 }
 
 #[test]
-fn every_help_text_is_as_it_was_reviewed() {
+fn help_texts_match_the_reviewed_snapshots() {
     for command in [
         "",
         "subscribe",
@@ -42,7 +42,7 @@ fn every_help_text_is_as_it_was_reviewed() {
 }
 
 #[test]
-fn every_command_shows_examples() {
+fn every_help_text_has_examples() {
     for command in [
         "",
         "subscribe",
@@ -67,7 +67,7 @@ fn every_command_shows_examples() {
 }
 
 #[test]
-fn wrong_usage_has_a_status_of_its_own() {
+fn invalid_usage_exits_with_2() {
     let operator = Operator::default();
     for line in [
         "",
@@ -83,10 +83,11 @@ fn wrong_usage_has_a_status_of_its_own() {
 }
 
 #[test]
-fn a_pipe_gets_no_colours() {
+fn output_to_a_pipe_has_no_colours() {
     let run = Operator::default().run("subscriptions").exits(1);
     assert!(
-        run.stderr.starts_with("error: set TITANX_API_KEY"),
+        run.stderr
+            .starts_with("error: no API key: set TITANX_API_KEY"),
         "{}",
         run.stderr
     );
@@ -94,47 +95,64 @@ fn a_pipe_gets_no_colours() {
 }
 
 #[test]
-fn a_command_whose_output_nobody_reads_does_its_work_all_the_same() {
-    assert_eq!(Operator::default().run_unread("completions bash"), Some(0));
+fn a_closed_pipe_does_not_interrupt_a_command() {
+    assert_eq!(
+        Operator::default().run_with_closed_pipes("completions bash"),
+        Some(0)
+    );
     let api = TitanxApi::start(Form::Schema);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     let url = "https://example.com/webhooks/titanx";
     let line = |command: &str| format!("{command} --url {url} --secret-file {}", file.display());
-    let operator = Operator::of_titanx(&api);
-    assert_eq!(operator.run_unread(&line("subscribe --settle 0")), Some(0));
-    assert_eq!(operator.run_unread(&line("rotate --settle 0")), Some(0));
-    assert_eq!(operator.run_unread("--json subscriptions"), Some(0));
+    let operator = Operator::with_titanx(&api);
+    assert_eq!(
+        operator.run_with_closed_pipes(&line("subscribe --settle 0")),
+        Some(0)
+    );
+    assert_eq!(
+        operator.run_with_closed_pipes(&line("rotate --settle 0")),
+        Some(0)
+    );
+    assert_eq!(
+        operator.run_with_closed_pipes("--json subscriptions"),
+        Some(0)
+    );
     assert_eq!(api.active().len(), 1);
 }
 
 #[test]
-fn a_result_that_cannot_be_written_is_a_failure() {
+fn a_result_that_cannot_be_written_fails_the_command() {
     for line in ["completions zsh", "--json delete an-id"] {
-        let run = Operator::default().run_into("/dev/full", line).exits(1);
-        let told = run.stderr.starts_with("error: cannot write the result");
-        assert!(told, "{}", run.stderr);
+        let run = Operator::default()
+            .run_with_output_to("/dev/full", line)
+            .exits(1);
+        let expected = "error: cannot write the result";
+        assert!(run.stderr.starts_with(expected), "{}", run.stderr);
     }
 }
 
-/// On a machine that is none of Amazon's, the SDK warns of each way to a region that leads nowhere.
+/// Outside of AWS, the SDK logs a warning for each region provider that has no value.
 #[test]
-fn an_error_stands_alone() {
+fn an_error_is_printed_without_warnings_of_the_sdk() {
     let run = Operator::default()
         .set("AWS_EC2_METADATA_DISABLED", "false")
         .set("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
         .run("jobs")
         .exits(1);
-    assert_eq!(run.stderr, "error: say --stack or --jobs-table\n");
+    assert_eq!(
+        run.stderr,
+        "error: JobsTable is not set: use --stack or --jobs-table\n"
+    );
 }
 
 #[test]
-fn who_lacks_a_region_or_credentials_is_told_how_to_give_them() {
+fn a_missing_region_or_missing_credentials_print_a_hint() {
     let operator = Operator::default();
     let run = operator.clone().set("AWS_REGION", "us-east-1");
     let run = run.run("jobs --stack titanx-receiver").exits(1);
     assert!(
-        run.stderr.contains("\nhint: say --profile"),
+        run.stderr.contains("\nhint: use --profile"),
         "{}",
         run.stderr
     );
@@ -143,7 +161,7 @@ fn who_lacks_a_region_or_credentials_is_told_how_to_give_them() {
         .set("AWS_SECRET_ACCESS_KEY", "synthetic");
     let run = known.run("jobs --stack titanx-receiver").exits(1);
     assert!(
-        run.stderr.contains("\nhint: say --region"),
+        run.stderr.contains("\nhint: use --region"),
         "{}",
         run.stderr
     );

@@ -2,7 +2,7 @@ use crate::System;
 use crate::titanx_api::Form;
 
 #[test]
-fn finished_jobs_are_shown_with_the_contacts_received() {
+fn lists_completed_jobs_with_the_number_of_received_contacts() {
     let system = System::start(Form::Schema);
     let operator = &system.operator;
     operator
@@ -27,35 +27,35 @@ fn finished_jobs_are_shown_with_the_contacts_received() {
 
     let table = operator.run("jobs").exits(0).stdout;
     let mut lines = table.lines();
-    let head: Vec<_> = lines.next().unwrap().split_whitespace().collect();
-    assert_eq!(head, ["JOB", "STATE", "DONE", "CONTACTS", "NAME"]);
+    let header: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(header, ["JOB", "STATUS", "COMPLETED", "CONTACTS", "NAME"]);
     assert_eq!(lines.count(), 2);
 }
 
 #[test]
-fn a_job_that_is_not_finished_is_not_known() {
+fn fails_for_a_job_that_is_not_completed() {
     let system = System::start(Form::Schema);
     let run = system.operator.run("jobs job-a").exits(1);
     assert!(
-        run.stderr.contains("job job-a is not known to be finished"),
+        run.stderr.contains("job job-a is not completed"),
         "{}",
         run.stderr
     );
 }
 
 #[test]
-fn it_is_told_what_names_are_missing() {
+fn names_the_options_that_are_missing() {
     let operator = crate::operator::Operator::default().set("AWS_REGION", "us-east-1");
     let run = operator.run("jobs").exits(1);
     assert!(
-        run.stderr.contains("say --stack or --jobs-table"),
+        run.stderr.contains("use --stack or --jobs-table"),
         "{}",
         run.stderr
     );
 }
 
 #[test]
-fn a_name_neither_breaks_its_line_nor_commands_the_terminal() {
+fn escapes_control_characters_in_a_job_name() {
     let system = System::start(Form::Schema);
     let payload = serde_json::json!({"jobId": "job-a", "jobName": "two\nlines\u{1b}[2J"});
     let body = titanx_testbed::titanx::envelope("delivery-1", "job.completed", &payload);

@@ -1,4 +1,4 @@
-//! The operator's command, end to end: against the emulators and both forms of TitanX.
+//! End-to-end tests of the operator's command, with the emulators and both forms of TitanX's API.
 
 mod completions;
 mod control_plane;
@@ -22,7 +22,8 @@ use crate::{
     titanx_api::{Form, TitanxApi},
 };
 
-/// The whole system: TitanX, the receiver behind its URL, AWS, and somebody to operate it.
+/// The whole system: TitanX's API, the emulated AWS services, the receiver behind a gateway, and the
+/// operator's command.
 struct System {
     api: TitanxApi,
     emulators: Emulators,
@@ -35,7 +36,7 @@ impl System {
         let api = TitanxApi::start(form);
         let emulators = Emulators::start();
         let gateway = Gateway::start(&front_door::environment(&emulators));
-        let operator = Operator::of_titanx(&api).of_system(&emulators, &gateway);
+        let operator = Operator::with_titanx(&api).with_system(&emulators, &gateway);
         Self {
             api,
             emulators,
@@ -44,7 +45,7 @@ impl System {
         }
     }
 
-    /// The live secrets that the function would read.
+    /// The live secrets in Secrets Manager.
     fn live_secrets(&self) -> Vec<String> {
         let value = self.emulators.secret.value();
         serde_json::from_str(&value).unwrap_or_else(|_| vec![value])

@@ -1,4 +1,4 @@
-//! The operator's command, run as a person runs it.
+//! Runs the operator's command as a child process.
 
 use std::{
     collections::BTreeMap,
@@ -10,13 +10,13 @@ use titanx_testbed::{emulators::Emulators, gateway::Gateway};
 
 use crate::titanx_api::{API_KEY, TitanxApi};
 
-/// Somebody at a shell: what is set there and nothing else.
+/// The operator's command with a set of environment variables, and no others.
 #[derive(Clone, Default)]
 pub(crate) struct Operator {
     environment: BTreeMap<String, String>,
 }
 
-/// What a run came to.
+/// The result of a run.
 pub(crate) struct Run {
     pub(crate) status: i32,
     pub(crate) stdout: String,
@@ -24,20 +24,20 @@ pub(crate) struct Run {
 }
 
 impl Operator {
-    /// With an API key for this TitanX.
-    pub(crate) fn of_titanx(api: &TitanxApi) -> Self {
+    /// With the URL and an API key of this TitanX.
+    pub(crate) fn with_titanx(api: &TitanxApi) -> Self {
         Self::default()
             .set("TITANX_API_URL", &api.url)
             .set("TITANX_API_KEY", API_KEY)
     }
 
-    /// With everything that the emulated system is called.
-    pub(crate) fn of_system(mut self, emulators: &Emulators, gateway: &Gateway) -> Self {
+    /// With the names of the emulated resources and the URL of this gateway.
+    pub(crate) fn with_system(mut self, emulators: &Emulators, gateway: &Gateway) -> Self {
         for (name, value) in emulators.environment() {
             self = self.set(name, value);
         }
         self.set("WEBHOOK_URL", &gateway.url)
-            // One attempt, so that a fault is met and not repeated away.
+            // One attempt, so that the SDK does not retry after an injected fault.
             .set("AWS_MAX_ATTEMPTS", "1")
     }
 
@@ -46,7 +46,7 @@ impl Operator {
         self
     }
 
-    /// Runs the command with these arguments, the words of `line`.
+    /// Runs the command with the words of `line` as arguments.
     pub(crate) fn run(&self, line: &str) -> Run {
         self.run_with(&line.split_whitespace().collect::<Vec<_>>())
     }
@@ -56,26 +56,26 @@ impl Operator {
         output.expect("the command can be started").into()
     }
 
-    /// Starts the command and does not wait for it.
+    /// Starts the command without waiting for it.
     pub(crate) fn start(&self, line: &str) -> Child {
         let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
         let command = command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().expect("the command can be started")
     }
 
-    /// The exit status of a run whose output nobody reads, not even its errors.
-    pub(crate) fn run_unread(&self, line: &str) -> Option<i32> {
-        let unread = || {
-            let (_reader, writer) = std::io::pipe().expect("a pipe can be had");
+    /// The exit status of a run whose standard output and standard error are closed pipes.
+    pub(crate) fn run_with_closed_pipes(&self, line: &str) -> Option<i32> {
+        let closed_pipe = || {
+            let (_reader, writer) = std::io::pipe().expect("a pipe can be created");
             writer
         };
         let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
-        let status = command.stdout(unread()).stderr(unread()).status();
+        let status = command.stdout(closed_pipe()).stderr(closed_pipe()).status();
         status.expect("the command can be started").code()
     }
 
-    /// Runs the command with its output going to a file.
-    pub(crate) fn run_into(&self, file: &str, line: &str) -> Run {
+    /// Runs the command with its standard output redirected to a file.
+    pub(crate) fn run_with_output_to(&self, file: &str, line: &str) -> Run {
         let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
         let file = std::fs::File::create(file).expect("the file can be written");
         let output = command.stdout(file).stderr(Stdio::piped()).spawn();
@@ -97,9 +97,9 @@ impl Operator {
 
 impl From<Output> for Run {
     fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("the command writes text");
+        let text = |bytes| String::from_utf8(bytes).expect("the command writes UTF-8");
         Self {
-            status: output.status.code().expect("the command ends by itself"),
+            status: output.status.code().expect("the command exits by itself"),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
         }
@@ -107,14 +107,14 @@ impl From<Output> for Run {
 }
 
 impl Run {
-    /// Makes sure of the exit status, and shows what was said if it is another.
+    /// Asserts the exit status.
     #[track_caller]
     pub(crate) fn exits(self, status: i32) -> Self {
         assert_eq!(self.status, status, "{}\n{}", self.stdout, self.stderr);
         self
     }
 
-    /// The result of a run with `--json`.
+    /// The JSON document of a run with `--json`.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
@@ -122,9 +122,9 @@ impl Run {
         })
     }
 
-    /// Makes sure that none of these stand in what was printed.
+    /// Asserts that the output contains none of `secrets`.
     #[track_caller]
-    pub(crate) fn tells_nothing_of(self, secrets: &[&str]) -> Self {
+    pub(crate) fn does_not_contain(self, secrets: &[&str]) -> Self {
         for secret in secrets {
             assert!(!self.stdout.contains(secret), "{secret}: {}", self.stdout);
             assert!(!self.stderr.contains(secret), "{secret}: {}", self.stderr);

@@ -8,8 +8,8 @@ use titanx_testbed::{
 
 use crate::{System, titanx_api::Form};
 
-/// A system with a delivery in quarantine that this version of the receiver does not understand.
-async fn with_parked(bodies: &[String]) -> System {
+/// A system whose receiver has quarantined deliveries with these bodies.
+async fn system_with_quarantined(bodies: &[String]) -> System {
     let system = System::start(Form::Schema);
     let receiver = front_door::receiver(&front_door::environment(&system.emulators));
     for body in bodies {
@@ -19,7 +19,7 @@ async fn with_parked(bodies: &[String]) -> System {
     system
 }
 
-fn of_unknown_type(id: &str) -> String {
+fn unknown_event(id: &str) -> String {
     envelope(
         id,
         "job.unheard_of",
@@ -27,8 +27,8 @@ fn of_unknown_type(id: &str) -> String {
     )
 }
 
-/// Puts a contact in quarantine that the receiver would understand now.
-fn park_understandable(system: &System, id: &str) {
+/// Puts a contact in the quarantine queue that the receiver understands, as after a fix.
+fn quarantine_understandable_contact(system: &System, id: &str) {
     let body = titanx_testbed::titanx::contact(id);
     let attributes = [("reason", "unknown_event_type"), ("encoding", "text")];
     system.emulators.quarantine.put(&body, &attributes);
@@ -40,8 +40,9 @@ fn ids(system: &System) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_quarantine_is_listed_without_personal_data() {
-    let system = with_parked(&[of_unknown_type("delivery-1"), "not json".to_owned()]).await;
+async fn lists_messages_without_personal_data() {
+    let system =
+        system_with_quarantined(&[unknown_event("delivery-1"), "not json".to_owned()]).await;
     let run = system.operator.run("--json quarantine list").exits(0);
     let listed = run.json();
     let reasons: Vec<_> = listed
@@ -52,16 +53,16 @@ async fn what_is_in_quarantine_is_listed_without_personal_data() {
         .collect();
     assert_eq!(reasons, ["unknown_event_type", "not_json"]);
     assert_eq!(listed[0]["delivery_id"], "delivery-1");
-    run.tells_nothing_of(&["private@example.com", "not json"]);
+    run.does_not_contain(&["private@example.com", "not json"]);
     let table = system.operator.run("quarantine list").exits(0);
     assert!(table.stdout.contains("delivery-1"), "{}", table.stdout);
-    table.tells_nothing_of(&["private@example.com"]);
+    table.does_not_contain(&["private@example.com"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_is_shown_by_its_form_and_revealed_only_when_asked() {
-    let body = of_unknown_type("delivery-1");
-    let system = with_parked(std::slice::from_ref(&body)).await;
+async fn shows_the_types_of_values_and_the_values_only_with_reveal() {
+    let body = unknown_event("delivery-1");
+    let system = system_with_quarantined(std::slice::from_ref(&body)).await;
     let id = &ids(&system)[0];
     let run = system
         .operator
@@ -73,12 +74,12 @@ async fn one_is_shown_by_its_form_and_revealed_only_when_asked() {
         form["payload"],
         json!({"email": "string of 19", "phones": ["string of 7"]})
     );
-    run.tells_nothing_of(&["private@example.com", "5550100"]);
-    let plain = system
+    run.does_not_contain(&["private@example.com", "5550100"]);
+    let text = system
         .operator
         .run(&format!("quarantine show {id}"))
         .exits(0);
-    plain.tells_nothing_of(&["private@example.com"]);
+    text.does_not_contain(&["private@example.com"]);
     let revealed = system
         .operator
         .run(&format!("--json quarantine show {id} --reveal"))
@@ -88,9 +89,9 @@ async fn one_is_shown_by_its_form_and_revealed_only_when_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_understood_now_leaves_quarantine_for_the_contacts_queue() {
-    let system = with_parked(&[of_unknown_type("delivery-1")]).await;
-    park_understandable(&system, "delivery-2");
+async fn redrives_a_delivery_that_the_receiver_understands_now() {
+    let system = system_with_quarantined(&[unknown_event("delivery-1")]).await;
+    quarantine_understandable_contact(&system, "delivery-2");
     let [unknown, understandable] = &ids(&system)[..] else {
         panic!()
     };
@@ -103,19 +104,19 @@ async fn what_is_understood_now_leaves_quarantine_for_the_contacts_queue() {
     };
     assert_eq!(message.attribute("deliveryId"), Some("delivery-2"));
     assert_eq!(message.attribute("source"), Some("webhook"));
-    // A second run finds it gone.
+    // In a second run, the message is no longer in the queue.
     system.operator.run(&line).exits(1);
     assert_eq!(system.emulators.contacts.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_still_not_understood_is_parked_anew_and_told() {
+async fn reports_a_delivery_that_is_quarantined_again() {
     for body in [
-        of_unknown_type("delivery-1"),
+        unknown_event("delivery-1"),
         "\u{1}\u{2}".to_owned(),
         String::new(),
     ] {
-        let system = with_parked(std::slice::from_ref(&body)).await;
+        let system = system_with_quarantined(std::slice::from_ref(&body)).await;
         let before = ids(&system);
         let run = system
             .operator
@@ -135,28 +136,29 @@ async fn what_is_still_not_understood_is_parked_anew_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_received_is_kept() {
-    let system = with_parked(&[of_unknown_type("delivery-1")]).await;
+async fn keeps_a_message_whose_redrive_fails() {
+    let system = system_with_quarantined(&[unknown_event("delivery-1")]).await;
     let before = ids(&system);
-    // Refused, and not to be reached.
-    let stranger = system
+    // The receiver refuses the first redrive, and cannot be reached by the second.
+    let wrong_secret = system
         .operator
         .clone()
         .set("TITANX_WEBHOOK_SECRET", "another");
-    let nowhere = system
+    let unreachable = system
         .operator
         .clone()
         .set("WEBHOOK_URL", "http://127.0.0.1:9/webhooks/titanx");
-    for operator in [stranger, nowhere] {
+    for operator in [wrong_secret, unreachable] {
         let run = operator.run("quarantine redrive --all").exits(1);
         assert!(
-            run.stderr.contains("1 stay in quarantine"),
+            run.stderr
+                .contains("1 messages are still in the quarantine queue"),
             "{}",
             run.stderr
         );
         assert_eq!(ids(&system), before);
     }
-    // It can be seen again at once.
+    // The message is visible again at once.
     let listed = system
         .operator
         .run("--json quarantine list")
@@ -166,9 +168,9 @@ async fn what_is_not_received_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_was_received_but_not_removed_is_a_duplicate_the_next_time() {
+async fn a_message_that_could_not_be_deleted_is_a_duplicate_at_the_next_redrive() {
     let system = System::start(Form::Schema);
-    park_understandable(&system, "delivery-1");
+    quarantine_understandable_contact(&system, "delivery-1");
     let proxy = FaultProxy::start(&system.emulators.sqs_url, 1);
     proxy.inject(
         When::Every("DeleteMessage"),
@@ -187,10 +189,10 @@ async fn a_message_that_was_received_but_not_removed_is_a_duplicate_the_next_tim
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_are_read_in_several_goes() {
+async fn receives_more_messages_than_fit_in_one_batch() {
     let system = System::start(Form::Schema);
     for number in 0..25 {
-        park_understandable(&system, &format!("delivery-{number}"));
+        quarantine_understandable_contact(&system, &format!("delivery-{number}"));
     }
     let listed = system
         .operator
@@ -204,7 +206,7 @@ async fn many_are_read_in_several_goes() {
 }
 
 #[test]
-fn a_member_of_the_envelope_is_shown_only_if_it_can_be_what_it_is_called() {
+fn does_not_show_an_envelope_member_that_is_not_a_scalar() {
     let system = System::start(Form::Schema);
     let body = json!({"eventType": ["private@example.com"], "timestamp": {"a": "5550100"}});
     let attributes = [("reason", "not_envelope"), ("encoding", "text")];
@@ -214,5 +216,5 @@ fn a_member_of_the_envelope_is_shown_only_if_it_can_be_what_it_is_called() {
         .put(&body.to_string(), &attributes);
     let line = format!("quarantine show {}", ids(&system)[0]);
     let run = system.operator.run(&line).exits(0);
-    run.tells_nothing_of(&["private@example.com", "5550100"]);
+    run.does_not_contain(&["private@example.com", "5550100"]);
 }

@@ -9,12 +9,12 @@ use titanx_testbed::{
 
 use crate::{
     System,
-    titanx_api::{Failure, Form, Paging},
+    titanx_api::{Failure, Form, PagingStyle},
 };
 
 const JOB: &str = "11111111-2222-4333-8444-555555555555";
 
-/// A contact as it was submitted.
+/// A contact as TitanX's API returns it.
 fn contact(number: usize) -> Value {
     json!({
         "customerContactId": format!("contact-{number}"),
@@ -25,7 +25,7 @@ fn contact(number: usize) -> Value {
     })
 }
 
-/// The same after scoring, as a delivery of the job.
+/// The same contact after scoring, as the payload of a delivery.
 fn scored(contact: &Value) -> Value {
     let mut scored = contact.clone();
     scored["jobId"] = JOB.into();
@@ -34,12 +34,13 @@ fn scored(contact: &Value) -> Value {
     scored
 }
 
-/// A system where the job of these contacts is finished, and those in `delivered` were.
+/// A system in which the job with these contacts is completed, and those in `delivered` have been
+/// received.
 async fn system(contacts: &[Value], delivered: &[Value]) -> System {
     let system = System::start(Form::Schema);
     system.api.put_job(JOB, json!({"id": JOB}), contacts);
     let receiver = front_door::receiver(&front_door::environment(&system.emulators));
-    let mut bodies = vec![finished_job("finished", JOB)];
+    let mut bodies = vec![finished_job("completed", JOB)];
     for (number, contact) in delivered.iter().enumerate() {
         bodies.push(envelope(
             &format!("delivery-{number}"),
@@ -54,15 +55,15 @@ async fn system(contacts: &[Value], delivered: &[Value]) -> System {
     system
 }
 
-/// Contacts of a job, of which those of odd numbers were delivered.
-async fn half_received(count: usize) -> System {
+/// A system that has received the contacts with odd numbers of a job with `count` contacts.
+async fn system_with_half_received(count: usize) -> System {
     let contacts: Vec<_> = (0..count).map(contact).collect();
     let odd: Vec<_> = contacts.iter().skip(1).step_by(2).map(scored).collect();
     system(&contacts, &odd).await
 }
 
-/// What the contacts of the messages on the queue are called, one for each message.
-fn queued(system: &System) -> Vec<String> {
+/// The sorted last names in the messages on the contacts queue, one per message.
+fn queued_names(system: &System) -> Vec<String> {
     let messages = system.emulators.contacts.messages().into_iter();
     let mut names: Vec<_> = messages
         .map(|message| {
@@ -74,7 +75,7 @@ fn queued(system: &System) -> Vec<String> {
     names
 }
 
-fn everybody(count: usize) -> Vec<String> {
+fn all_names(count: usize) -> Vec<String> {
     let mut names: Vec<_> = (0..count)
         .map(|number| format!("Person {number}"))
         .collect();
@@ -89,8 +90,8 @@ fn reconcile(system: &System, more: &str) -> crate::operator::Run {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_tells_what_is_missing_and_queues_nothing() {
-    let system = half_received(5).await;
+async fn a_dry_run_reports_missing_contacts_and_queues_nothing() {
+    let system = system_with_half_received(5).await;
     let run = reconcile(&system, "").exits(3);
     let report = &run.json()[0];
     assert_eq!(report["contacts"], 5);
@@ -100,21 +101,22 @@ async fn a_dry_run_tells_what_is_missing_and_queues_nothing() {
     assert_eq!(report["completeness"], "proven");
     assert_eq!(report["doubts"], json!([]));
     assert_eq!(system.emulators.contacts.len(), 2);
-    run.tells_nothing_of(&["example.com", "Person"]);
+    run.does_not_contain(&["example.com", "Person"]);
     let text = system
         .operator
         .run(&format!("reconcile {JOB}"))
         .exits(3)
         .stdout;
-    assert!(text.contains("3 missing; --yes queues them"), "{text}");
+    let expected = "3 missing: re-run with --yes to backfill them";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_missing_are_queued_and_a_second_run_queues_nothing() {
-    let system = half_received(5).await;
+async fn queues_only_missing_contacts_and_nothing_at_a_second_run() {
+    let system = system_with_half_received(5).await;
     let report = reconcile(&system, "--yes").exits(0).json();
     assert_eq!(report[0]["queued"], 3);
-    assert_eq!(queued(&system), everybody(5));
+    assert_eq!(queued_names(&system), all_names(5));
     let backfilled = system.emulators.contacts.messages().into_iter();
     let backfilled: Vec<_> = backfilled
         .filter(|it| it.attribute("source") == Some("backfill"))
@@ -134,7 +136,7 @@ async fn only_the_missing_are_queued_and_a_second_run_queues_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_contact_is_forwarded_exactly_as_titanx_gave_it() {
+async fn queues_a_contact_exactly_as_titanx_returned_it() {
     let contact =
         json!({"lastName": "Person 0", "odd": [1.50, null], "unmappedFields": {"ä": "\u{ffff}"}});
     let system = system(std::slice::from_ref(&contact), &[]).await;
@@ -144,78 +146,82 @@ async fn a_contact_is_forwarded_exactly_as_titanx_gave_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_way_of_paging_is_read_to_its_end() {
+async fn reads_all_pages_of_every_kind_of_paging() {
     for paging in [
-        Paging::Total,
-        Paging::Cursor,
-        Paging::Link,
-        Paging::LinkHeader,
-        Paging::HasMore,
+        PagingStyle::Total,
+        PagingStyle::Cursor,
+        PagingStyle::Link,
+        PagingStyle::LinkHeader,
+        PagingStyle::HasMore,
     ] {
-        let system = half_received(5).await;
-        system.api.pages(paging);
+        let system = system_with_half_received(5).await;
+        system.api.set_paging(paging);
         let report = reconcile(&system, "--yes").exits(0).json();
         assert_eq!(report[0]["contacts"], 5, "{paging:?}");
         assert_eq!(report[0]["completeness"], "proven", "{paging:?}");
-        assert_eq!(queued(&system), everybody(5), "{paging:?}");
+        assert_eq!(queued_names(&system), all_names(5), "{paging:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn completeness_is_not_claimed_without_proof() {
-    for (paging, read) in [(Paging::Bare, 5), (Paging::Stuck, 2), (Paging::Short, 5)] {
-        let system = half_received(5).await;
-        system.api.pages(paging);
+async fn reports_completeness_as_not_proven_without_proof() {
+    for (paging, read) in [
+        (PagingStyle::NoMetadata, 5),
+        (PagingStyle::Repeating, 2),
+        (PagingStyle::BelowTotal, 5),
+    ] {
+        let system = system_with_half_received(5).await;
+        system.api.set_paging(paging);
         let report = reconcile(&system, "--yes").exits(3).json();
         assert_eq!(report[0]["contacts"], read, "{paging:?}");
         assert_eq!(report[0]["completeness"], "not_proven", "{paging:?}");
-        assert!(system.api.calls().len() < 10, "{paging:?}");
+        assert!(system.api.requests().len() < 10, "{paging:?}");
         let text = system.operator.run(&format!("reconcile {JOB}")).stdout;
         assert!(text.contains("completeness not proven"), "{text}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_are_capped() {
-    let system = half_received(5).await;
+async fn reads_no_more_than_the_maximum_number_of_pages() {
+    let system = system_with_half_received(5).await;
     let report = reconcile(&system, "--max-pages 2").exits(3).json();
     assert_eq!(report[0]["contacts"], 4);
     assert_eq!(report[0]["completeness"], "not_proven");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_key_follows_no_link_to_elsewhere() {
-    let system = half_received(5).await;
-    system.api.pages(Paging::Astray);
+async fn does_not_send_the_api_key_to_another_host() {
+    let system = system_with_half_received(5).await;
+    system.api.set_paging(PagingStyle::ForeignLink);
     let run = reconcile(&system, "").exits(1);
     assert!(
         run.stderr
-            .contains("http://127.0.0.1:9, which is not TitanX"),
+            .contains("http://127.0.0.1:9, which is not TitanX's API"),
         "{}",
         run.stderr
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rate_limits_and_failures_on_the_way_are_waited_out() {
-    let system = half_received(5).await;
+async fn waits_for_rate_limits_and_retries_failed_requests() {
+    let system = system_with_half_received(5).await;
     let path = format!("GET /jobs/{JOB}/contacts");
     system.api.fail(
         &path,
-        Failure::Limited {
+        Failure::RateLimited {
             window: "second",
             reset_s: 1,
         },
     );
-    system.api.fail(&path, Failure::Answer(502));
-    system.api.fail(&path, Failure::Lost);
+    system.api.fail(&path, Failure::Status(502));
+    system.api.fail(&path, Failure::LostResponse);
     reconcile(&system, "--yes").exits(0);
-    assert_eq!(queued(&system), everybody(5));
+    assert_eq!(queued_names(&system), all_names(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_reading_is_gone_on_with() {
-    let system = half_received(5).await;
+async fn resumes_from_a_checkpoint_after_an_interruption() {
+    let system = system_with_half_received(5).await;
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("job.json");
     let line = format!("--yes --patience 0 --checkpoint {}", checkpoint.display());
@@ -223,13 +229,13 @@ async fn an_interrupted_reading_is_gone_on_with() {
     let calls = || {
         system
             .api
-            .calls()
+            .requests()
             .into_iter()
             .filter(|call| *call == pages)
             .count()
     };
-    // The first two pages are read.
-    system.api.fail_after(2, &pages, Failure::Answer(403));
+    // The first run reads two pages.
+    system.api.fail_after(2, &pages, Failure::Status(403));
     reconcile(&system, &line).exits(1);
     assert_eq!(calls(), 3);
     assert!(checkpoint.exists());
@@ -237,16 +243,16 @@ async fn an_interrupted_reading_is_gone_on_with() {
     assert_eq!(calls(), 4, "only the third page is read again");
     assert!(
         !checkpoint.exists(),
-        "personal data is not left lying about"
+        "the checkpoint, which contains personal data, is deleted"
     );
-    assert_eq!(queued(&system), everybody(5));
+    assert_eq!(queued_names(&system), all_names(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_at_any_step_loses_nothing_and_doubles_nothing() {
-    // Claim and completion are both PutItem; a contact missing, so one of each.
+async fn a_failure_at_any_step_neither_loses_nor_duplicates_a_contact() {
+    // One contact is missing. Its claim is the first PutItem, its completion the second.
     for (operation, nth) in [("PutItem", 1), ("SendMessage", 1), ("PutItem", 2)] {
-        let system = half_received(2).await;
+        let system = system_with_half_received(2).await;
         let service = if operation == "SendMessage" {
             ("AWS_ENDPOINT_URL_SQS", &system.emulators.sqs_url)
         } else {
@@ -261,7 +267,7 @@ async fn a_failure_at_any_step_loses_nothing_and_doubles_nothing() {
         behind.run(&format!("reconcile {JOB} --yes"));
         reconcile(&system, "--yes").exits(0);
         let messages = system.emulators.contacts.messages();
-        // Where the completion mark failed, the second message bears the same delivery id.
+        // If the completion mark failed, the second message has the same delivery id.
         let ids: BTreeSet<_> = messages
             .iter()
             .map(|it| it.attribute("deliveryId"))
@@ -273,8 +279,8 @@ async fn a_failure_at_any_step_loses_nothing_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_killed_while_sending_is_taken_over() {
-    let system = half_received(2).await;
+async fn a_second_run_takes_over_after_a_kill_during_a_send() {
+    let system = system_with_half_received(2).await;
     let proxy = FaultProxy::start(&system.emulators.sqs_url, 1);
     proxy.inject(When::NthOf(1, "SendMessage"), Fault::Before(Harm::Stop));
     let behind = system
@@ -287,18 +293,18 @@ async fn a_run_that_is_killed_while_sending_is_taken_over() {
         .unwrap();
     killed.kill().unwrap();
     killed.wait().unwrap();
-    // Its claim stands until its lease ends; the next run waits for that and takes over.
+    // The next run waits until the lease of the killed run ends, and then claims the delivery.
     reconcile(&system, "--yes").exits(0);
-    assert_eq!(queued(&system), everybody(2));
+    assert_eq!(queued_names(&system), all_names(2));
     assert_eq!(reconcile(&system, "").exits(0).json()[0]["missing"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn like_contacts_need_as_many_deliveries() {
-    let like = contact(0);
+async fn equal_contacts_need_one_delivery_each() {
+    let equal = contact(0);
     let system = system(
-        &[like.clone(), like.clone(), like.clone()],
-        &[scored(&like)],
+        &[equal.clone(), equal.clone(), equal.clone()],
+        &[scored(&equal)],
     )
     .await;
     let report = reconcile(&system, "--yes").exits(0).json();
@@ -309,12 +315,12 @@ async fn like_contacts_need_as_many_deliveries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deliveries_that_name_no_job_may_be_of_this_one() {
-    let mut nameless = scored(&contact(0));
-    nameless.as_object_mut().unwrap().remove("jobId");
+async fn a_delivery_without_a_job_id_can_match() {
+    let mut without_job = scored(&contact(0));
+    without_job.as_object_mut().unwrap().remove("jobId");
     let mut other = scored(&contact(1));
     other["jobId"] = "another-job".into();
-    let system = system(&[contact(0), contact(1)], &[nameless, other]).await;
+    let system = system(&[contact(0), contact(1)], &[without_job, other]).await;
     let report = reconcile(&system, "").exits(3).json();
     assert_eq!(report[0]["received"], 1);
     assert_eq!(report[0]["received_without_job"], 1);
@@ -322,10 +328,10 @@ async fn deliveries_that_name_no_job_may_be_of_this_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_jobs_contacts_are_not_queued_unless_despite_doubts() {
+async fn queues_contacts_of_an_old_job_only_with_despite_doubts() {
     let system = System::start(Form::Schema);
-    let finished = json!({"id": JOB, "modifiedAt": "2020-01-05T12:00:00Z"});
-    system.api.put_job(JOB, finished, &[contact(0)]);
+    let job = json!({"id": JOB, "modifiedAt": "2020-01-05T12:00:00Z"});
+    system.api.put_job(JOB, job, &[contact(0)]);
     let report = reconcile(&system, "--yes").exits(3).json();
     assert_eq!(report[0]["queued"], 0);
     let doubt = report[0]["doubts"][0].as_str().unwrap();
@@ -334,24 +340,24 @@ async fn an_old_jobs_contacts_are_not_queued_unless_despite_doubts() {
         "{doubt}"
     );
     reconcile(&system, "--yes --despite-doubts").exits(0);
-    assert_eq!(queued(&system), everybody(1));
+    assert_eq!(queued_names(&system), all_names(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_of_unknown_age_is_a_doubt() {
+async fn an_unknown_completion_time_is_a_doubt() {
     let system = System::start(Form::Schema);
     system.api.put_job(JOB, json!({"id": JOB}), &[contact(0)]);
     let report = reconcile(&system, "--yes").exits(3).json();
     let doubt = report[0]["doubts"][0].as_str().unwrap();
     assert!(
-        doubt.contains("not known when the job was finished"),
+        doubt.contains("the completion time of the job is unknown"),
         "{doubt}"
     );
     assert_eq!(system.emulators.contacts.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ids_that_mean_something_else_are_a_doubt_and_can_be_left_out() {
+async fn unmatched_records_are_a_doubt_and_match_by_excludes_ids() {
     let mut here = contact(0);
     here["id"] = "row-1".into();
     let mut delivered = scored(&contact(0));
@@ -361,7 +367,7 @@ async fn ids_that_mean_something_else_are_a_doubt_and_can_be_left_out() {
     assert_eq!(report[0]["queued"], 0);
     let doubt = report[0]["doubts"][0].as_str().unwrap();
     assert!(
-        doubt.contains("1 records of this job fit none of its contacts"),
+        doubt.contains("1 records of this job match none of its contacts"),
         "{doubt}"
     );
     let by_digest = reconcile(&system, "--match-by customerContactId,digest")
@@ -370,8 +376,9 @@ async fn ids_that_mean_something_else_are_a_doubt_and_can_be_left_out() {
     assert_eq!(by_digest[0]["missing"], 0);
 }
 
-/// The size that DynamoDB reckons: names and values as UTF-8, numbers about half a byte a digit.
-fn reckoned_size(record: &Item) -> usize {
+/// The item size by DynamoDB's rules: names and values in UTF-8, numbers with about half a byte per
+/// digit.
+fn size_in_dynamodb(record: &Item) -> usize {
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
         AttributeValue::N(number) => number.len().div_ceil(2) + 1,
@@ -382,7 +389,7 @@ fn reckoned_size(record: &Item) -> usize {
 }
 
 #[tokio::test]
-async fn what_recognises_a_contact_fits_the_kilobyte_that_a_write_costs() {
+async fn the_keys_of_a_contact_fit_in_one_write_unit() {
     const ID: &str = "99999999-8888-4777-8666-555555555555";
     let usual = scored(&contact(1));
     let mut largest = usual.clone();
@@ -396,13 +403,13 @@ async fn what_recognises_a_contact_fits_the_kilobyte_that_a_write_costs() {
         let body = envelope(&id, "job.contact.scored", &contact);
         front_door::deliver(&receiver, &signed(&body)).await;
         let record = system.emulators.deliveries.get(&id).unwrap();
-        assert_eq!(reckoned_size(&record), size, "{record:?}");
+        assert_eq!(size_in_dynamodb(&record), size, "{record:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_jobs_are_reconciled_at_once() {
-    let system = half_received(3).await;
+async fn reconciles_several_jobs_in_one_run() {
+    let system = system_with_half_received(3).await;
     system.api.put_job(
         "job-2",
         json!({"modifiedAt": "2100-01-05T12:00:00Z"}),
@@ -416,9 +423,9 @@ async fn several_jobs_are_reconciled_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_named_twice_is_reconciled_once() {
-    let system = half_received(4).await;
+async fn reconciles_a_repeated_job_id_once() {
+    let system = system_with_half_received(4).await;
     let run = reconcile(&system, &format!("{JOB} --yes")).exits(0);
     assert_eq!(run.json().as_array().unwrap().len(), 1);
-    assert_eq!(queued(&system), everybody(4));
+    assert_eq!(queued_names(&system), all_names(4));
 }

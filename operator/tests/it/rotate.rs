@@ -6,9 +6,9 @@ use crate::{
 };
 
 const ROTATE: &str = "rotate --settle 0";
-const AT_ONCE: &str = "rotate --settle 0 --grace 0 --yes";
+const ROTATE_WITHOUT_GRACE: &str = "rotate --settle 0 --grace 0 --yes";
 
-/// A system subscribed by the operator, whose first secret is out of the way.
+/// A system in which only the secret of the operator's subscription is live.
 fn subscribed(form: Form) -> (System, Subscription) {
     let system = System::start(form);
     system.operator.run("subscribe --settle 0").exits(0);
@@ -20,9 +20,9 @@ fn subscribed(form: Form) -> (System, Subscription) {
     (system, subscription)
 }
 
-/// Makes sure that what TitanX may sign with can be verified: nothing is lost at this moment.
+/// Asserts that the secrets of all active subscriptions are live, so that no event is lost.
 #[track_caller]
-fn nothing_is_lost(system: &System) {
+fn assert_nothing_is_lost(system: &System) {
     let live = system.live_secrets();
     let active = system.api.active();
     assert!(!active.is_empty());
@@ -31,9 +31,9 @@ fn nothing_is_lost(system: &System) {
     }
 }
 
-/// Makes sure that a rotation away from `old` has come to its end.
+/// Asserts that a rotation has replaced `old` and removed its secret.
 #[track_caller]
-fn is_rotated(system: &System, old: &Subscription) {
+fn assert_rotated(system: &System, old: &Subscription) {
     let [new] = &system.api.active()[..] else {
         panic!("{:?}", system.api.subscriptions())
     };
@@ -44,7 +44,7 @@ fn is_rotated(system: &System, old: &Subscription) {
 }
 
 #[test]
-fn a_new_subscription_takes_over_and_the_old_secret_stays_for_the_retries() {
+fn replaces_the_subscription_and_keeps_the_old_secret_for_the_grace_period() {
     for form in [Form::Schema, Form::Prose] {
         let (system, old) = subscribed(form);
         let run = system.operator.run(&format!("--json {ROTATE}")).exits(0);
@@ -58,20 +58,20 @@ fn a_new_subscription_takes_over_and_the_old_secret_stays_for_the_retries() {
         );
         assert_eq!(run.json()["finished"], false);
         assert!(run.json()["old_secret_removable_at"].is_i64());
-        run.tells_nothing_of(&[&old.secret, &new.secret]);
+        run.does_not_contain(&[&old.secret, &new.secret]);
 
-        // Too early: nothing changes.
+        // Before the end of the grace period, nothing changes.
         system.operator.run(ROTATE).exits(0);
         assert_eq!(system.live_secrets().len(), 2);
         assert_eq!(system.api.subscriptions().len(), 2);
 
-        system.operator.run(AT_ONCE).exits(0);
-        is_rotated(&system, &old);
+        system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+        assert_rotated(&system, &old);
     }
 }
 
 #[test]
-fn a_grace_shorter_than_the_retries_must_be_meant() {
+fn a_grace_period_shorter_than_the_retry_window_needs_yes() {
     let (system, old) = subscribed(Form::Schema);
     let run = system.operator.run("rotate --settle 0 --grace 71").exits(1);
     assert!(run.stderr.contains("--yes"), "{}", run.stderr);
@@ -79,36 +79,36 @@ fn a_grace_shorter_than_the_retries_must_be_meant() {
 }
 
 #[test]
-fn a_failure_at_any_call_to_titanx_loses_nothing_and_is_gone_on_from() {
-    // The list, the creation, the activation and the deactivation.
+fn resumes_without_loss_after_any_failed_request_to_titanx() {
+    // List, creation, activation and deactivation.
     for call in [
         "GET /webhooks",
         "POST /webhooks",
         "POST /webhooks/",
         "POST /webhooks/OLD",
     ] {
-        for failure in [Failure::Answer(403), Failure::Lost] {
+        for failure in [Failure::Status(403), Failure::LostResponse] {
             let (system, old) = subscribed(Form::Schema);
             system
                 .api
                 .fail(&call.replace("OLD", &old.id), failure.clone());
             let run = system.operator.run(ROTATE);
-            nothing_is_lost(&system);
-            // A lost answer is asked for again, but not a creation's.
-            let repeated = matches!(failure, Failure::Lost) && call != "POST /webhooks";
-            run.exits(i32::from(!repeated));
+            assert_nothing_is_lost(&system);
+            // After a lost response, every request but a creation is retried.
+            let retried = matches!(failure, Failure::LostResponse) && call != "POST /webhooks";
+            run.exits(i32::from(!retried));
 
             system.operator.run(ROTATE).exits(0);
-            nothing_is_lost(&system);
-            system.operator.run(AT_ONCE).exits(0);
-            is_rotated(&system, &old);
+            assert_nothing_is_lost(&system);
+            system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+            assert_rotated(&system, &old);
         }
     }
 }
 
 #[test]
-fn a_failure_at_any_write_of_secrets_loses_nothing_and_is_gone_on_from() {
-    // Both secrets; the ledger: begun, activated, deactivated; the new secret alone; the ledger.
+fn resumes_without_loss_after_any_failed_write_to_secrets_manager() {
+    // Both secrets; the ledger (started, activated, deactivated); the new secret; the ledger.
     for nth in 1..=6 {
         for harm in [Fault::Before(Harm::ServerError), Fault::After(Harm::Reset)] {
             let (system, old) = subscribed(Form::Schema);
@@ -117,76 +117,84 @@ fn a_failure_at_any_write_of_secrets_loses_nothing_and_is_gone_on_from() {
             let behind = system.operator.clone();
             let behind = behind.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", &proxy.url);
             behind
-                .run(AT_ONCE)
+                .run(ROTATE_WITHOUT_GRACE)
                 .exits(1)
-                .tells_nothing_of(&[&old.secret]);
-            nothing_is_lost(&system);
+                .does_not_contain(&[&old.secret]);
+            assert_nothing_is_lost(&system);
 
-            behind.run(AT_ONCE).exits(0);
-            nothing_is_lost(&system);
-            is_rotated(&system, &old);
+            behind.run(ROTATE_WITHOUT_GRACE).exits(0);
+            assert_nothing_is_lost(&system);
+            assert_rotated(&system, &old);
         }
     }
 }
 
 #[test]
-fn what_the_ledger_does_not_know_is_found_by_its_url() {
+fn finds_a_subscription_that_is_not_in_the_ledger_by_its_url() {
     let (system, old) = subscribed(Form::Schema);
-    // As if the secret had been stored by hand.
-    let by_hand = System {
+    // A second Secrets Manager has the secret, but no ledger.
+    let without_ledger = System {
         emulators: titanx_testbed::emulators::Emulators::start(),
         ..system
     };
-    by_hand.emulators.secret.rotate(&old.secret);
-    let operator = crate::operator::Operator::of_titanx(&by_hand.api)
-        .of_system(&by_hand.emulators, &by_hand.gateway);
-    operator.run(AT_ONCE).exits(0);
-    is_rotated(&by_hand, &old);
+    without_ledger.emulators.secret.rotate(&old.secret);
+    let operator = crate::operator::Operator::with_titanx(&without_ledger.api)
+        .with_system(&without_ledger.emulators, &without_ledger.gateway);
+    operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+    assert_rotated(&without_ledger, &old);
 }
 
 #[test]
-fn nothing_is_begun_before_it_is_known_what_to_replace() {
+fn creates_nothing_if_the_subscription_to_replace_is_unknown() {
     let system = System::start(Form::Prose);
-    system.api.manages_nothing();
+    system.api.disable_management();
     let run = system.operator.run(ROTATE).exits(1);
-    assert!(run.stderr.contains("say --old ID"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("re-run with --old ID"),
+        "{}",
+        run.stderr
+    );
     assert!(system.api.subscriptions().is_empty());
     assert_eq!(system.live_secrets(), [SIGNING_SECRET]);
 }
 
 #[test]
-fn the_old_subscription_can_be_named_where_titanx_lists_nothing() {
+fn replaces_the_subscription_named_by_old_if_titanx_lists_none() {
     let (system, old) = subscribed(Form::Prose);
-    system.api.manages_nothing();
+    system.api.disable_management();
     system
         .operator
         .run(&format!("{AT_ONCE} --old {}", old.id))
         .exits(0);
-    is_rotated(&system, &old);
+    assert_rotated(&system, &old);
 }
 
 #[test]
-fn the_old_secret_is_not_removed_when_the_new_one_is_gone() {
+fn keeps_the_old_secret_if_the_new_one_is_no_longer_stored() {
     let (system, old) = subscribed(Form::Schema);
     system.operator.run(ROTATE).exits(0);
     system.emulators.secret.rotate(&old.secret);
-    let run = system.operator.run(AT_ONCE).exits(1);
-    assert!(run.stderr.contains("nothing was removed"), "{}", run.stderr);
+    let run = system.operator.run(ROTATE_WITHOUT_GRACE).exits(1);
+    assert!(
+        run.stderr.contains("no secret was removed"),
+        "{}",
+        run.stderr
+    );
     assert_eq!(system.live_secrets(), [old.secret]);
 }
 
-/// Deletes a subscription, and lets TitanX list nothing from then on if `manages` is not.
-fn delete(system: &System, id: &str, manages: bool) {
+/// Deletes a subscription. Without `has_management`, TitanX lists no subscriptions afterwards.
+fn delete(system: &System, id: &str, has_management: bool) {
     system.operator.run(&format!("delete {id} --yes")).exits(0);
-    if !manages {
-        system.api.manages_nothing();
+    if !has_management {
+        system.api.disable_management();
     }
 }
 
 #[test]
-fn an_old_subscription_that_was_deleted_is_in_nobodys_way() {
-    for manages in [true, false] {
-        // Deleted before, and made anew.
+fn rotates_although_the_old_subscription_was_deleted() {
+    for has_management in [true, false] {
+        // Deleted before the rotation, and created again.
         let (system, old) = subscribed(Form::Schema);
         system
             .operator
@@ -194,52 +202,56 @@ fn an_old_subscription_that_was_deleted_is_in_nobodys_way() {
             .exits(0);
         system.operator.run("subscribe --settle 0").exits(0);
         let again = system.api.active()[0].clone();
-        if !manages {
-            system.api.manages_nothing();
+        if !has_management {
+            system.api.disable_management();
         }
-        system.operator.run(AT_ONCE).exits(0);
-        is_rotated(&system, &again);
+        system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+        assert_rotated(&system, &again);
 
-        // Deleted while the rotation is under way.
+        // Deleted during the rotation.
         let (system, old) = subscribed(Form::Schema);
         let call = format!("POST /webhooks/{}", old.id);
-        system.api.fail(&call, Failure::Answer(403));
+        system.api.fail(&call, Failure::Status(403));
         system.operator.run(ROTATE).exits(1);
-        delete(&system, &old.id, manages);
-        system.operator.run(AT_ONCE).exits(0);
-        is_rotated(&system, &old);
+        delete(&system, &old.id, has_management);
+        system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+        assert_rotated(&system, &old);
     }
 }
 
 #[test]
-fn a_rotation_whose_new_subscription_was_deleted_begins_anew() {
-    for manages in [true, false] {
+fn starts_a_new_rotation_if_the_new_subscription_was_deleted() {
+    for has_management in [true, false] {
         let (system, old) = subscribed(Form::Schema);
-        system.api.fail("POST /webhooks/", Failure::Answer(403));
+        system.api.fail("POST /webhooks/", Failure::Status(403));
         system.operator.run(ROTATE).exits(1);
         let new = &system.api.subscriptions()[1].id;
-        delete(&system, new, manages);
+        delete(&system, new, has_management);
         let run = system.operator.run(ROTATE).exits(1);
-        assert!(run.stderr.contains("begin anew"), "{}", run.stderr);
-        nothing_is_lost(&system);
-        system.operator.run(AT_ONCE).exits(0);
-        is_rotated(&system, &old);
+        assert!(
+            run.stderr.contains("start a new rotation"),
+            "{}",
+            run.stderr
+        );
+        assert_nothing_is_lost(&system);
+        system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+        assert_rotated(&system, &old);
     }
 }
 
 #[test]
-fn a_subscription_for_another_url_stays_and_keeps_its_secret() {
+fn keeps_a_subscription_for_another_url_and_its_secret() {
     let (system, old) = subscribed(Form::Schema);
-    let elsewhere = "https://example.com/webhooks/titanx";
+    let other_url = "https://example.com/webhooks/titanx";
     system
         .operator
-        .run(&format!("subscribe --settle 0 --url {elsewhere}"))
+        .run(&format!("subscribe --settle 0 --url {other_url}"))
         .exits(0);
-    system.operator.run(AT_ONCE).exits(0);
-    nothing_is_lost(&system);
+    system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+    assert_nothing_is_lost(&system);
     let mut urls: Vec<_> = system.api.active().into_iter().map(|it| it.url).collect();
     urls.sort();
-    let mut expected = [old.url.clone(), elsewhere.to_owned()];
+    let mut expected = [old.url.clone(), other_url.to_owned()];
     expected.sort();
     assert_eq!(urls, expected);
     assert_eq!(system.live_secrets().len(), 2);
@@ -247,9 +259,9 @@ fn a_subscription_for_another_url_stays_and_keeps_its_secret() {
 }
 
 #[test]
-fn an_event_type_is_given_up_only_if_that_is_meant() {
+fn losing_an_event_type_needs_yes() {
     let (system, old) = subscribed(Form::Schema);
-    system.api.grants(&["job.completed"]);
+    system.api.set_granted(&["job.completed"]);
     let run = system.operator.run(ROTATE).exits(1);
     assert!(
         run.stderr.contains("nothing was replaced"),
@@ -259,14 +271,14 @@ fn an_event_type_is_given_up_only_if_that_is_meant() {
     assert_eq!(system.api.active(), std::slice::from_ref(&old));
     assert_eq!(system.live_secrets(), [old.secret.as_str()]);
 
-    let run = system.operator.run(AT_ONCE).exits(3);
-    let told = "TitanX did not grant job.contact.scored";
-    assert!(run.stderr.contains(told), "{}", run.stderr);
+    let run = system.operator.run(ROTATE_WITHOUT_GRACE).exits(3);
+    let warning = "TitanX did not grant the event type job.contact.scored";
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
     assert_eq!(system.api.active()[0].events, ["job.completed"]);
 }
 
 #[test]
-fn a_new_secret_that_was_overwritten_is_not_activated() {
+fn does_not_activate_a_subscription_whose_secret_was_overwritten() {
     let (system, old) = subscribed(Form::Schema);
     let mut run = system.operator.start("rotate --settle 2");
     while system.live_secrets().len() < 2 {
@@ -275,12 +287,12 @@ fn a_new_secret_that_was_overwritten_is_not_activated() {
     system.emulators.secret.rotate(&old.secret);
     assert_eq!(run.wait().unwrap().code(), Some(1));
     assert_eq!(system.api.active(), std::slice::from_ref(&old));
-    system.operator.run(AT_ONCE).exits(0);
-    is_rotated(&system, &old);
+    system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+    assert_rotated(&system, &old);
 }
 
 #[test]
-fn rotations_at_the_same_moment_activate_nothing_that_cannot_be_verified() {
+fn concurrent_rotations_activate_only_subscriptions_whose_secret_is_stored() {
     let (system, old) = subscribed(Form::Schema);
     let runs: Vec<_> = (0..3)
         .map(|_| system.operator.start("rotate --settle 8"))
@@ -288,20 +300,23 @@ fn rotations_at_the_same_moment_activate_nothing_that_cannot_be_verified() {
     for mut run in runs {
         run.wait().unwrap();
     }
-    nothing_is_lost(&system);
-    system.operator.run(AT_ONCE).exits(0);
-    nothing_is_lost(&system);
+    assert_nothing_is_lost(&system);
+    system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+    assert_nothing_is_lost(&system);
     assert!(!system.live_secrets().contains(&old.secret));
 }
 
 #[test]
-fn whatever_else_is_active_for_the_url_is_replaced_too() {
+fn replaces_all_active_subscriptions_for_the_url() {
     let (system, old) = subscribed(Form::Schema);
     let folder = tempfile::tempdir().unwrap();
-    let elsewhere = folder.path().join("secret");
-    let line = format!("subscribe --another --secret-file {}", elsewhere.display());
+    let other_store = folder.path().join("secret");
+    let line = format!(
+        "subscribe --another --secret-file {}",
+        other_store.display()
+    );
     system.operator.run(&line).exits(0);
     assert_eq!(system.api.active().len(), 2);
-    system.operator.run(AT_ONCE).exits(0);
-    is_rotated(&system, &old);
+    system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+    assert_rotated(&system, &old);
 }

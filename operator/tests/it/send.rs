@@ -7,7 +7,7 @@ use titanx_testbed::{emulators::SIGNING_SECRET, front_door, titanx};
 use crate::{System, operator::Operator, titanx_api::Form};
 
 #[test]
-fn made_up_contacts_are_received() {
+fn the_receiver_accepts_synthetic_contacts() {
     let system = System::start(Form::Schema);
     let sent = system
         .operator
@@ -30,7 +30,7 @@ fn made_up_contacts_are_received() {
 }
 
 #[test]
-fn a_made_up_completion_marks_its_job() {
+fn a_synthetic_job_completed_event_marks_the_job_completed() {
     let system = System::start(Form::Schema);
     system
         .operator
@@ -40,7 +40,7 @@ fn a_made_up_completion_marks_its_job() {
 }
 
 #[test]
-fn a_file_is_sent_as_it_is() {
+fn sends_a_file_byte_for_byte() {
     let system = System::start(Form::Schema);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("body.json");
@@ -51,7 +51,7 @@ fn a_file_is_sent_as_it_is() {
         .operator
         .run(&line)
         .exits(0)
-        .tells_nothing_of(&[SIGNING_SECRET]);
+        .does_not_contain(&[SIGNING_SECRET]);
     assert!(
         run.stdout.contains(r#"{"received":true}"#),
         "{}",
@@ -61,15 +61,16 @@ fn a_file_is_sent_as_it_is() {
 }
 
 #[test]
-fn what_is_refused_fails_the_command() {
+fn a_refused_delivery_fails_the_command() {
     let system = System::start(Form::Schema);
-    let stranger = system
+    let wrong_secret = system
         .operator
         .clone()
         .set("TITANX_WEBHOOK_SECRET", "another");
-    let run = stranger.run("send --count 2").exits(1);
+    let run = wrong_secret.run("send --count 2").exits(1);
     assert!(
-        run.stderr.contains("2 of 2 were not received"),
+        run.stderr
+            .contains("2 of 2 deliveries were not answered with 2xx"),
         "{}",
         run.stderr
     );
@@ -77,7 +78,7 @@ fn what_is_refused_fails_the_command() {
 }
 
 #[tokio::test]
-async fn every_gateways_event_is_one_that_the_function_takes() {
+async fn the_receiver_accepts_the_event_of_every_gateway() {
     let system = System::start(Form::Schema);
     let receiver = front_door::receiver(&front_door::environment(&system.emulators));
     let operator = Operator::default().set("TITANX_WEBHOOK_SECRET", SIGNING_SECRET);

@@ -12,17 +12,17 @@ const URL: &str = "https://example.com/webhooks/titanx";
 const SUBSCRIBE: &str = "subscribe --settle 0";
 
 #[test]
-fn the_secret_goes_into_a_file_of_its_owner_and_onto_no_screen() {
+fn stores_the_secret_in_a_file_with_mode_600_and_does_not_print_it() {
     for form in [Form::Schema, Form::Prose] {
         let api = TitanxApi::start(form);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
         let line = format!("{SUBSCRIBE} --url {URL} --secret-file {}", file.display());
-        let run = Operator::of_titanx(&api).run(&line).exits(0);
+        let run = Operator::with_titanx(&api).run(&line).exits(0);
         let [subscription] = &api.subscriptions()[..] else {
             panic!()
         };
-        run.tells_nothing_of(&[&subscription.secret]);
+        run.does_not_contain(&[&subscription.secret]);
         assert!(subscription.active);
         assert_eq!(subscription.url, URL);
         assert_eq!(subscription.events, ["job.contact.scored", "job.completed"]);
@@ -35,27 +35,27 @@ fn the_secret_goes_into_a_file_of_its_owner_and_onto_no_screen() {
 }
 
 #[test]
-fn the_secret_goes_into_secrets_manager_beside_those_that_are_live() {
+fn stores_the_secret_in_secrets_manager_beside_the_live_ones() {
     let system = System::start(Form::Schema);
     let run = system.operator.run("--json subscribe --settle 0").exits(0);
     let [subscription] = &system.api.subscriptions()[..] else {
         panic!()
     };
-    let told = run.json();
-    assert_eq!(told["id"], subscription.id.as_str());
-    assert_eq!(told["live_secrets"], 2);
+    let result = run.json();
+    assert_eq!(result["id"], subscription.id.as_str());
+    assert_eq!(result["live_secrets"], 2);
     assert!(subscription.active);
     assert_eq!(
         system.live_secrets(),
         [SIGNING_SECRET, &subscription.secret]
     );
-    run.tells_nothing_of(&[&subscription.secret, SIGNING_SECRET]);
+    run.does_not_contain(&[&subscription.secret, SIGNING_SECRET]);
 }
 
 #[test]
-fn the_secret_is_stored_before_anything_can_be_signed_with_it() {
+fn stores_the_secret_before_it_activates_the_subscription() {
     let system = System::start(Form::Schema);
-    system.api.fail("POST /webhooks/", Failure::Answer(403));
+    system.api.fail("POST /webhooks/", Failure::Status(403));
     let run = system.operator.run(SUBSCRIBE).exits(1);
     let [subscription] = &system.api.subscriptions()[..] else {
         panic!()
@@ -66,9 +66,9 @@ fn the_secret_is_stored_before_anything_can_be_signed_with_it() {
 }
 
 #[test]
-fn a_run_after_a_failed_activation_activates_the_same_subscription() {
+fn activates_the_same_subscription_after_a_failed_activation() {
     let system = System::start(Form::Schema);
-    system.api.fail("POST /webhooks/", Failure::Answer(403));
+    system.api.fail("POST /webhooks/", Failure::Status(403));
     system.operator.run(SUBSCRIBE).exits(1);
     system.operator.run(SUBSCRIBE).exits(0);
     system.operator.run(SUBSCRIBE).exits(0);
@@ -83,7 +83,7 @@ fn a_run_after_a_failed_activation_activates_the_same_subscription() {
 }
 
 #[test]
-fn a_subscription_whose_secret_cannot_be_stored_is_deactivated_and_named() {
+fn deactivates_and_reports_a_subscription_whose_secret_cannot_be_stored() {
     let system = System::start(Form::Prose);
     let proxy = FaultProxy::start(&system.emulators.secrets_manager_url, 1);
     proxy.inject(
@@ -104,12 +104,12 @@ fn a_subscription_whose_secret_cannot_be_stored_is_deactivated_and_named() {
             .contains(&format!("operator delete {}", subscription.id))
     );
     assert_eq!(system.live_secrets(), [SIGNING_SECRET]);
-    let calls = system.api.calls();
+    let calls = system.api.requests();
     assert_eq!(
         *calls.last().unwrap(),
         format!("POST /webhooks/{}/inactive", subscription.id)
     );
-    run.tells_nothing_of(&[&subscription.secret]);
+    run.does_not_contain(&[&subscription.secret]);
 
     proxy.heal();
     let again = behind.run(SUBSCRIBE).exits(0);
@@ -125,7 +125,7 @@ fn a_subscription_whose_secret_cannot_be_stored_is_deactivated_and_named() {
 }
 
 #[test]
-fn a_stored_secret_that_could_not_be_noted_is_told() {
+fn reports_a_subscription_that_could_not_be_written_to_the_ledger() {
     let system = System::start(Form::Schema);
     let proxy = FaultProxy::start(&system.emulators.secrets_manager_url, 1);
     proxy.inject(
@@ -148,7 +148,7 @@ fn a_stored_secret_that_could_not_be_noted_is_told() {
 }
 
 #[test]
-fn an_answer_lost_while_storing_loses_nothing() {
+fn a_lost_response_from_secrets_manager_does_not_lose_the_secret() {
     let system = System::start(Form::Schema);
     let proxy = FaultProxy::start(&system.emulators.secrets_manager_url, 1);
     proxy.inject(When::NthOf(1, "PutSecretValue"), Fault::After(Harm::Reset));
@@ -167,18 +167,22 @@ fn an_answer_lost_while_storing_loses_nothing() {
 }
 
 #[test]
-fn a_creation_of_unknown_outcome_is_not_repeated() {
-    for failure in [Failure::Answer(500), Failure::Answer(503), Failure::Lost] {
+fn does_not_retry_a_creation_with_unknown_outcome() {
+    for failure in [
+        Failure::Status(500),
+        Failure::Status(503),
+        Failure::LostResponse,
+    ] {
         let system = System::start(Form::Schema);
         system.api.fail("POST /webhooks", failure);
         let run = system.operator.run(SUBSCRIBE).exits(1);
         assert!(
             run.stderr
-                .contains("it is not known whether TitanX made the subscription")
+                .contains("it is unknown whether TitanX created the subscription")
         );
         let creations = system
             .api
-            .calls()
+            .requests()
             .into_iter()
             .filter(|call| call == "POST /webhooks");
         assert_eq!(creations.count(), 1);
@@ -188,7 +192,7 @@ fn a_creation_of_unknown_outcome_is_not_repeated() {
 }
 
 #[test]
-fn a_creation_refused_for_its_rate_is_repeated() {
+fn retries_a_creation_after_a_429() {
     let system = System::start(Form::Schema);
     system.api.fail("POST /webhooks", Failure::RetryAfter(1));
     system.operator.run(SUBSCRIBE).exits(0);
@@ -196,29 +200,29 @@ fn a_creation_refused_for_its_rate_is_repeated() {
 }
 
 #[test]
-fn a_refusal_that_does_not_name_the_event_types_is_final() {
+fn does_not_retry_a_refusal_that_does_not_mention_the_event_types() {
     let system = System::start(Form::Schema);
-    system.api.fail("POST /webhooks", Failure::Answer(422));
+    system.api.fail("POST /webhooks", Failure::Status(422));
     let run = system.operator.run(SUBSCRIBE).exits(1);
     assert!(run.stderr.contains("422"), "{}", run.stderr);
     assert!(system.api.subscriptions().is_empty());
 }
 
 #[test]
-fn fewer_events_than_asked_for_are_told() {
+fn reports_event_types_that_titanx_did_not_grant() {
     let system = System::start(Form::Schema);
-    system.api.grants(&["job.completed"]);
+    system.api.set_granted(&["job.completed"]);
     let run = system.operator.run(SUBSCRIBE).exits(3);
     assert!(
         run.stderr
-            .contains("TitanX did not grant job.contact.scored"),
+            .contains("TitanX did not grant the event type job.contact.scored"),
         "{}",
         run.stderr
     );
 }
 
 #[test]
-fn a_single_event_type_can_be_asked_for() {
+fn subscribes_to_a_single_event_type() {
     let system = System::start(Form::Prose);
     system
         .operator
@@ -228,10 +232,10 @@ fn a_single_event_type_can_be_asked_for() {
 }
 
 #[test]
-fn a_second_active_subscription_for_a_url_is_refused_unless_meant() {
+fn a_second_active_subscription_for_a_url_needs_another() {
     let api = TitanxApi::start(Form::Schema);
     let folder = tempfile::tempdir().unwrap();
-    let operator = Operator::of_titanx(&api);
+    let operator = Operator::with_titanx(&api);
     let line = |file: &str| {
         let file = folder.path().join(file);
         format!("{SUBSCRIBE} --url {URL} --secret-file {}", file.display())
@@ -249,7 +253,7 @@ fn a_second_active_subscription_for_a_url_is_refused_unless_meant() {
 }
 
 #[test]
-fn a_subscription_that_was_deleted_is_made_anew() {
+fn creates_a_new_subscription_after_the_first_was_deleted() {
     let system = System::start(Form::Schema);
     system.operator.run(SUBSCRIBE).exits(0);
     let deleted = system.api.subscriptions()[0].id.clone();
@@ -266,9 +270,9 @@ fn a_subscription_that_was_deleted_is_made_anew() {
 }
 
 #[test]
-fn subscribing_works_where_titanx_lists_nothing() {
+fn subscribes_although_titanx_lists_no_subscriptions() {
     let system = System::start(Form::Prose);
-    system.api.manages_nothing();
+    system.api.disable_management();
     let run = system.operator.run(SUBSCRIBE).exits(0);
     assert!(
         run.stderr.contains("TitanX does not list subscriptions"),
@@ -279,29 +283,29 @@ fn subscribing_works_where_titanx_lists_nothing() {
 }
 
 #[test]
-fn neither_key_nor_secret_goes_out_in_the_clear() {
+fn sends_neither_api_key_nor_secret_unencrypted() {
     let api = TitanxApi::start(Form::Schema);
-    let operator = Operator::of_titanx(&api);
+    let operator = Operator::with_titanx(&api);
     let run = operator
         .run("subscribe --url http://example.com/hook --secret-file none")
         .exits(1);
     assert!(
         run.stderr
-            .contains("http://example.com is not an https:// address")
+            .contains("http://example.com is not an https:// URL")
     );
-    let elsewhere = operator.set("TITANX_API_URL", "http://example.com/api");
-    elsewhere
+    let insecure = operator.set("TITANX_API_URL", "http://example.com/api");
+    insecure
         .run("subscriptions")
         .exits(1)
-        .tells_nothing_of(&["synthetic-api-key"]);
-    assert!(api.calls().is_empty());
+        .does_not_contain(&["synthetic-api-key"]);
+    assert!(api.requests().is_empty());
 }
 
 #[test]
-fn fewer_events_than_asked_for_are_told_again_by_the_run_that_goes_on() {
+fn reports_event_types_that_titanx_did_not_grant_when_it_resumes() {
     let system = System::start(Form::Schema);
-    system.api.grants(&["job.completed"]);
-    system.api.fail("POST /webhooks/", Failure::Answer(403));
+    system.api.set_granted(&["job.completed"]);
+    system.api.fail("POST /webhooks/", Failure::Status(403));
     system.operator.run(SUBSCRIBE).exits(1);
     let run = system.operator.run(&format!("--json {SUBSCRIBE}")).exits(3);
     assert_eq!(run.json()["events"], serde_json::json!(["job.completed"]));
@@ -313,10 +317,10 @@ fn fewer_events_than_asked_for_are_told_again_by_the_run_that_goes_on() {
 }
 
 #[test]
-fn a_subscription_whose_secret_titanx_does_not_tell_is_deactivated_and_named() {
+fn deactivates_and_reports_a_subscription_created_without_a_secret() {
     for form in [Form::Schema, Form::Prose] {
         let system = System::start(form);
-        system.api.tells_no_secret();
+        system.api.omit_secret();
         let run = system.operator.run(SUBSCRIBE).exits(1);
         let [subscription] = &system.api.subscriptions()[..] else {
             panic!()
@@ -329,12 +333,12 @@ fn a_subscription_whose_secret_titanx_does_not_tell_is_deactivated_and_named() {
 }
 
 #[test]
-fn a_deleted_subscription_is_told_where_titanx_lists_nothing() {
+fn reports_a_deleted_subscription_if_titanx_lists_none() {
     let system = System::start(Form::Schema);
     system.operator.run(SUBSCRIBE).exits(0);
     let id = system.api.subscriptions()[0].id.clone();
     system.operator.run(&format!("delete {id} --yes")).exits(0);
-    system.api.manages_nothing();
+    system.api.disable_management();
     let run = system.operator.run(SUBSCRIBE).exits(1);
     assert!(run.stderr.contains("--another"), "{}", run.stderr);
     system

@@ -4,7 +4,7 @@ use crate::{
 };
 
 #[test]
-fn subscriptions_are_listed_paused_resumed_and_deleted() {
+fn lists_pauses_resumes_and_deletes_subscriptions() {
     for form in [Form::Schema, Form::Prose] {
         let system = System::start(form);
         system.operator.run("subscribe --settle 0").exits(0);
@@ -30,18 +30,18 @@ fn subscriptions_are_listed_paused_resumed_and_deleted() {
 }
 
 #[test]
-fn what_loses_something_waits_for_yes() {
+fn pause_and_delete_need_yes() {
     let system = System::start(Form::Schema);
     system.operator.run("subscribe --settle 0").exits(0);
     let id = system.api.subscriptions()[0].id.clone();
     for command in ["pause", "delete"] {
-        let told = system
+        let printed = system
             .operator
             .run(&format!("--json {command} {id}"))
             .exits(3)
             .json();
         assert_eq!(
-            told,
+            printed,
             serde_json::json!({"id": id, "action": command, "done": false})
         );
     }
@@ -49,9 +49,9 @@ fn what_loses_something_waits_for_yes() {
 }
 
 #[test]
-fn what_titanx_does_not_know_is_told_as_not_supported() {
+fn reports_a_404_as_not_supported() {
     let system = System::start(Form::Prose);
-    system.api.manages_nothing();
+    system.api.disable_management();
     for command in [
         "subscriptions",
         "delete some-id --yes",
@@ -68,38 +68,38 @@ fn what_titanx_does_not_know_is_told_as_not_supported() {
 }
 
 #[test]
-fn a_405_is_told_as_not_supported_too() {
+fn reports_a_405_as_not_supported() {
     let system = System::start(Form::Schema);
-    system.api.fail("GET /webhooks", Failure::Answer(405));
+    system.api.fail("GET /webhooks", Failure::Status(405));
     let run = system.operator.run("subscriptions").exits(1);
     assert!(
         run.stderr
-            .contains("not supported by TitanX (it answered 405)"),
+            .contains("not supported by TitanX, or no such id (TitanX answered 405)"),
         "{}",
         run.stderr
     );
 }
 
 #[test]
-fn rate_limits_are_waited_for_by_their_reset() {
+fn waits_until_a_rate_limit_resets() {
     let system = System::start(Form::Schema);
-    let limited = Failure::Limited {
+    let limited = Failure::RateLimited {
         window: "minute",
         reset_s: 2,
     };
     system.api.fail("GET /webhooks", limited);
     system.operator.run("subscriptions").exits(0);
-    assert_eq!(system.api.calls().len(), 2);
-    // The reset is told in whole seconds.
-    assert!(system.api.pause().as_millis() > 1000);
+    assert_eq!(system.api.requests().len(), 2);
+    // The header has whole seconds.
+    assert!(system.api.time_between_requests().as_millis() > 1000);
 }
 
 #[test]
-fn a_rate_limit_beyond_patience_is_told() {
+fn fails_if_a_rate_limit_resets_later_than_patience() {
     let system = System::start(Form::Schema);
     system.api.fail(
         "GET /webhooks",
-        Failure::Limited {
+        Failure::RateLimited {
             window: "day",
             reset_s: 0,
         },
@@ -107,21 +107,21 @@ fn a_rate_limit_beyond_patience_is_told() {
     let run = system.operator.run("subscriptions --patience 30").exits(1);
     assert!(
         run.stderr
-            .contains("TitanX's rate limit is used up for another"),
+            .contains("TitanX's rate limit is exhausted and resets in"),
         "{}",
         run.stderr
     );
-    assert_eq!(system.api.calls().len(), 1);
+    assert_eq!(system.api.requests().len(), 1);
 }
 
 #[test]
-fn a_wrong_key_is_told_without_showing_it() {
+fn reports_a_wrong_api_key_without_printing_it() {
     let system = System::start(Form::Schema);
-    let stranger = system
+    let unauthorized = system
         .operator
         .clone()
         .set("TITANX_API_KEY", "another-synthetic-key");
-    let run = stranger.run("subscriptions").exits(1);
+    let run = unauthorized.run("subscriptions").exits(1);
     assert!(run.stderr.contains("401"), "{}", run.stderr);
-    run.tells_nothing_of(&["another-synthetic-key"]);
+    run.does_not_contain(&["another-synthetic-key"]);
 }

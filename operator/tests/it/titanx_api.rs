@@ -1,5 +1,6 @@
-//! TitanX's API as its documents describe it, in both of their forms, and what they leave open in
-//! several ways. Written from the contract, not with the operator's own code.
+//! A server with TitanX's API, in both documented forms and with several kinds of behaviour where
+//! the documentation says nothing. It is written from the documentation and shares no code with the
+//! operator.
 
 use std::{
     collections::BTreeMap,
@@ -32,11 +33,11 @@ pub(crate) enum Form {
     Prose,
 }
 
-/// How a job's contacts come.
+/// How the server returns a job's contacts.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Paging {
-    /// All at once in an array at the root, without a mark of paging.
-    Bare,
+pub(crate) enum PagingStyle {
+    /// All contacts in an array at the root, without paging metadata.
+    NoMetadata,
     /// Pages of two in `data.contacts`, with a total.
     Total,
     /// Pages of two in `data.items`, with a cursor.
@@ -47,28 +48,28 @@ pub(crate) enum Paging {
     LinkHeader,
     /// Pages of two in `data`, with `hasMore`.
     HasMore,
-    /// Says that there is more, and gives the same page again and again.
-    Stuck,
-    /// Says that there are more than it gives.
-    Short,
-    /// A link that leads elsewhere.
-    Astray,
+    /// States that there are more pages, but always returns the first one.
+    Repeating,
+    /// States a total that is greater than the number of contacts it returns.
+    BelowTotal,
+    /// A link to another host.
+    ForeignLink,
 }
 
-/// What happens to a call instead of its answer.
+/// A failure of one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    /// It is answered so, and has no effect.
-    Answer(u16),
-    /// It takes effect, and the connection ends before the answer.
-    Lost,
-    /// 429, until a second of this window resets.
-    Limited { window: &'static str, reset_s: u64 },
-    /// 429 with `Retry-After`.
+    /// The request has no effect, and is answered with this status.
+    Status(u16),
+    /// The request takes effect, but the connection is closed before the response.
+    LostResponse,
+    /// The request has no effect, and is answered 429 with the headers of an exhausted rate limit.
+    RateLimited { window: &'static str, reset_s: u64 },
+    /// The request has no effect, and is answered 429 with `Retry-After`, in seconds.
     RetryAfter(u64),
 }
 
-/// The service. It ends when this is dropped.
+/// The running server. It stops when this is dropped.
 pub(crate) struct TitanxApi {
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
@@ -77,28 +78,29 @@ pub(crate) struct TitanxApi {
 
 struct State {
     form: Form,
-    paging: Paging,
-    /// Whether lists, single subscriptions and deletion are there at all.
-    manages: bool,
+    paging: PagingStyle,
+    /// Whether the server supports listing and deleting subscriptions.
+    has_management: bool,
     granted: Vec<String>,
-    /// Whether a new subscription is answered with its secret, and made as inactive as was asked.
-    keeps_its_word: bool,
+    /// Whether the server returns the secret of a new subscription, and respects its `status`.
+    returns_secret: bool,
     subscriptions: Vec<Subscription>,
     jobs: BTreeMap<String, Value>,
     contacts: BTreeMap<String, Vec<Value>>,
-    failures: Vec<Script>,
-    calls: Vec<(String, SystemTime)>,
+    failures: Vec<PlannedFailure>,
+    requests: Vec<(String, SystemTime)>,
 }
 
-/// A failure that waits for its call.
-struct Script {
-    call: String,
-    /// Calls that are still let through.
-    calls: usize,
+/// A failure of a future request.
+struct PlannedFailure {
+    /// The start of the request's method and path.
+    prefix: String,
+    /// The number of matching requests that succeed first.
+    after: usize,
     failure: Failure,
 }
 
-/// A subscription as TitanX keeps it.
+/// A subscription as the server stores it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Subscription {
     pub(crate) id: String,
@@ -114,15 +116,15 @@ impl TitanxApi {
         let (listener, origin) = background.listen();
         let state = Arc::new(Mutex::new(State {
             form,
-            paging: Paging::Total,
-            manages: true,
+            paging: PagingStyle::Total,
+            has_management: true,
             granted: vec!["job.contact.scored".to_owned(), "job.completed".to_owned()],
-            keeps_its_word: true,
+            returns_secret: true,
             subscriptions: Vec::new(),
             jobs: BTreeMap::new(),
             contacts: BTreeMap::new(),
             failures: Vec::new(),
-            calls: Vec::new(),
+            requests: Vec::new(),
         }));
         let served = Arc::clone(&state);
         background.spawn(async move {
@@ -141,35 +143,36 @@ impl TitanxApi {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers lists, single subscriptions and deletion with 404.
-    pub(crate) fn manages_nothing(&self) {
-        self.state().manages = false;
+    /// Answers requests that list or delete subscriptions with 404.
+    pub(crate) fn disable_management(&self) {
+        self.state().has_management = false;
     }
 
-    /// Grants no more event types than these.
-    pub(crate) fn grants(&self, events: &[&str]) {
+    /// Grants only these event types to new subscriptions.
+    pub(crate) fn set_granted(&self, events: &[&str]) {
         self.state().granted = events.iter().map(|&it| it.to_owned()).collect();
     }
 
-    /// Makes subscriptions active, whatever was asked, and tells no secret of them.
-    pub(crate) fn tells_no_secret(&self) {
-        self.state().keeps_its_word = false;
+    /// Creates only active subscriptions, and does not return their secrets.
+    pub(crate) fn omit_secret(&self) {
+        self.state().returns_secret = false;
     }
 
-    pub(crate) fn pages(&self, paging: Paging) {
+    pub(crate) fn set_paging(&self, paging: PagingStyle) {
         self.state().paging = paging;
     }
 
-    /// Lets the next call whose method and path begin so fail; of several, one after the other.
-    pub(crate) fn fail(&self, call: &str, failure: Failure) {
-        self.fail_after(0, call, failure);
+    /// Fails the next request whose method and path start with `prefix`. Failures with the same
+    /// prefix apply one after the other.
+    pub(crate) fn fail(&self, prefix: &str, failure: Failure) {
+        self.fail_after(0, prefix, failure);
     }
 
-    /// The same after so many calls that begin so and do not fail.
-    pub(crate) fn fail_after(&self, calls: usize, call: &str, failure: Failure) {
-        self.state().failures.push(Script {
-            call: call.to_owned(),
-            calls,
+    /// As [`Self::fail`], but lets `after` matching requests succeed first.
+    pub(crate) fn fail_after(&self, after: usize, prefix: &str, failure: Failure) {
+        self.state().failures.push(PlannedFailure {
+            prefix: prefix.to_owned(),
+            after,
             failure,
         });
     }
@@ -190,20 +193,20 @@ impl TitanxApi {
         state.contacts.insert(id.to_owned(), contacts.to_vec());
     }
 
-    /// Method and path of every call so far.
-    pub(crate) fn calls(&self) -> Vec<String> {
+    /// Method and path of every request so far.
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.state()
-            .calls
+            .requests
             .iter()
-            .map(|(call, _)| call.clone())
+            .map(|(request, _)| request.clone())
             .collect()
     }
 
-    /// How long passed between the first two calls.
-    pub(crate) fn pause(&self) -> Duration {
+    /// The time between the first two requests.
+    pub(crate) fn time_between_requests(&self) -> Duration {
         let state = self.state();
-        let [(_, first), (_, second), ..] = &state.calls[..] else {
-            panic!("there were no two calls");
+        let [(_, first), (_, second), ..] = &state.requests[..] else {
+            panic!("there were fewer than two requests");
         };
         second.duration_since(*first).unwrap_or_default()
     }
@@ -216,22 +219,22 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
         .await;
 }
 
-/// The call is done, but its answer never arrives.
+/// Closes the connection instead of sending a response.
 #[derive(Debug)]
-struct Lost;
+struct CloseConnection;
 
-impl std::fmt::Display for Lost {
+impl std::fmt::Display for CloseConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the answer is lost")
+        f.write_str("the connection is closed without a response")
     }
 }
 
-impl std::error::Error for Lost {}
+impl std::error::Error for CloseConnection {}
 
 async fn answer(
     state: Arc<Mutex<State>>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Lost> {
+) -> Result<Response<Full<Bytes>>, CloseConnection> {
     let method = request.method().to_string();
     let path = request
         .uri()
@@ -250,34 +253,36 @@ async fn answer(
         .into_body()
         .collect()
         .await
-        .map_err(|_| Lost)?
+        .map_err(|_| CloseConnection)?
         .to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let call = format!("{method} {path}");
-    state.calls.push((call.clone(), SystemTime::now()));
+    state.requests.push((call.clone(), SystemTime::now()));
     if !authorized {
         return Ok(respond(401, &json!({"error": "Unauthorized"})));
     }
     let failure = state.next_failure(&call);
     match failure {
-        Some(Failure::Answer(status)) => return Ok(respond(status, &json!({"error": "No."}))),
-        Some(Failure::Limited { window, reset_s }) => return Ok(limited(window, reset_s)),
+        Some(Failure::Status(status)) => return Ok(respond(status, &json!({"error": "No."}))),
+        Some(Failure::RateLimited { window, reset_s }) => {
+            return Ok(rate_limited(window, reset_s));
+        }
         Some(Failure::RetryAfter(seconds)) => {
             let mut response = respond(429, &json!({"error": "Too many requests"}));
             response.headers_mut().insert("retry-after", seconds.into());
             return Ok(response);
         }
-        Some(Failure::Lost) | None => {}
+        Some(Failure::LostResponse) | None => {}
     }
     let response = state.route(&method, &path, &query, &body, &origin);
     match failure {
-        Some(Failure::Lost) => Err(Lost),
+        Some(Failure::LostResponse) => Err(CloseConnection),
         _ => Ok(response),
     }
 }
 
-fn limited(window: &str, reset_s: u64) -> Response<Full<Bytes>> {
+fn rate_limited(window: &str, reset_s: u64) -> Response<Full<Bytes>> {
     let mut response = respond(429, &json!({"error": "Too many requests"}));
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -290,8 +295,8 @@ fn limited(window: &str, reset_s: u64) -> Response<Full<Bytes>> {
         ("minute", 50, now + reset_s),
         ("day", 500, day),
     ] {
-        let used_up = name == window;
-        let remaining = if used_up { 0 } else { remaining.max(1) };
+        let exhausted = name == window;
+        let remaining = if exhausted { 0 } else { remaining.max(1) };
         let header = |kind: &str| -> hyper::header::HeaderName {
             format!("x-ratelimit-{kind}-{name}")
                 .parse()
@@ -318,10 +323,10 @@ fn not_found() -> Response<Full<Bytes>> {
 
 impl State {
     fn next_failure(&mut self, call: &str) -> Option<Failure> {
-        let meant = |script: &Script| call.starts_with(&script.call);
-        let index = self.failures.iter().position(meant)?;
-        if self.failures[index].calls > 0 {
-            self.failures[index].calls -= 1;
+        let matches = |planned: &PlannedFailure| call.starts_with(&planned.prefix);
+        let index = self.failures.iter().position(matches)?;
+        if self.failures[index].after > 0 {
+            self.failures[index].after -= 1;
             return None;
         }
         Some(self.failures.remove(index).failure)
@@ -340,8 +345,8 @@ impl State {
             ("POST", ["webhooks"]) => self.create(body),
             ("POST", ["webhooks", id, "active"]) => self.set_active(id, true),
             ("POST", ["webhooks", id, "inactive"]) => self.set_active(id, false),
-            ("GET", ["webhooks"]) if self.manages => self.list(),
-            ("DELETE", ["webhooks", id]) if self.manages => {
+            ("GET", ["webhooks"]) if self.has_management => self.list(),
+            ("DELETE", ["webhooks", id]) if self.has_management => {
                 let before = self.subscriptions.len();
                 self.subscriptions.retain(|it| it.id != *id);
                 if self.subscriptions.len() == before {
@@ -380,21 +385,22 @@ impl State {
             id: Uuid::new_v4().to_string(),
             url: body["url"].as_str().unwrap_or_default().to_owned(),
             events: granted.collect(),
-            active: body["status"] != "inactive" || !self.keeps_its_word,
+            active: body["status"] != "inactive" || !self.returns_secret,
             secret: format!("{prefix}{}", Uuid::new_v4().simple()),
         };
-        let mut told = self.told(&subscription);
-        if self.keeps_its_word {
-            told["secret"] = subscription.secret.clone().into();
+        let mut created = self.to_json(&subscription);
+        if self.returns_secret {
+            created["secret"] = subscription.secret.clone().into();
         }
         self.subscriptions.push(subscription);
         match self.form {
-            Form::Schema => respond(201, &json!({ "payload": told })),
-            Form::Prose => respond(201, &told),
+            Form::Schema => respond(201, &json!({ "payload": created })),
+            Form::Prose => respond(201, &created),
         }
     }
 
-    fn told(&self, subscription: &Subscription) -> Value {
+    /// The subscription as the documented form returns it.
+    fn to_json(&self, subscription: &Subscription) -> Value {
         let Subscription {
             id,
             url,
@@ -417,7 +423,11 @@ impl State {
     }
 
     fn list(&self) -> Response<Full<Bytes>> {
-        let all: Vec<_> = self.subscriptions.iter().map(|it| self.told(it)).collect();
+        let all: Vec<_> = self
+            .subscriptions
+            .iter()
+            .map(|it| self.to_json(it))
+            .collect();
         match self.form {
             Form::Schema => respond(200, &json!({ "payload": all })),
             Form::Prose => respond(200, &json!(all)),
@@ -451,23 +461,23 @@ impl State {
         let is_last = end == contacts.len();
         let link = format!("http://{origin}{BASE}{path}?page={}", page + 1);
         match self.paging {
-            Paging::Bare => respond(200, &json!(contacts)),
-            Paging::Total => {
+            PagingStyle::NoMetadata => respond(200, &json!(contacts)),
+            PagingStyle::Total => {
                 let data = json!({"contacts": items, "totalCount": contacts.len()});
                 respond(200, &json!({"data": data, "error": null}))
             }
-            Paging::Cursor => {
+            PagingStyle::Cursor => {
                 let cursor = (!is_last).then(|| (page + 1).to_string());
                 respond(
                     200,
                     &json!({"data": {"items": items, "nextCursor": cursor}}),
                 )
             }
-            Paging::Link => {
+            PagingStyle::Link => {
                 let next = (!is_last).then_some(link);
                 respond(200, &json!({"payload": items, "links": {"next": next}}))
             }
-            Paging::LinkHeader => {
+            PagingStyle::LinkHeader => {
                 let mut response = respond(200, &json!(items));
                 let first = format!("<http://{origin}{BASE}{path}>; rel=\"first\"");
                 let value = if is_last {
@@ -479,17 +489,19 @@ impl State {
                 response.headers_mut().insert("link", value);
                 response
             }
-            Paging::HasMore => respond(200, &json!({"data": items, "meta": {"hasMore": !is_last}})),
-            Paging::Stuck => {
+            PagingStyle::HasMore => {
+                respond(200, &json!({"data": items, "meta": {"hasMore": !is_last}}))
+            }
+            PagingStyle::Repeating => {
                 let first = &contacts[..SIZE.min(contacts.len())];
                 respond(200, &json!({"data": first, "hasMore": true}))
             }
-            Paging::Short => {
+            PagingStyle::BelowTotal => {
                 let total = contacts.len() + 1;
                 respond(200, &json!({"data": items, "pagination": {"total": total}}))
             }
-            Paging::Astray => {
-                let next = "http://127.0.0.1:9/elsewhere";
+            PagingStyle::ForeignLink => {
+                let next = "http://127.0.0.1:9/another-host";
                 respond(200, &json!({"data": items, "next": next}))
             }
         }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::operator::{Operator, Run};
 
-/// The published vector.
+/// The test vector that TitanX publishes.
 const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
 const BODY: &str = r#"{"payload":{"jobId":"11111111-2222-4333-8444-555555555555","jobType":"scoring","jobName":"Synthetic batch","jobStatus":"Finalized","modifiedAt":"2026-01-05T12:00:00Z"},"eventType":"job.completed","timestamp":1767614400000,"apiVersion":"v2","id":"99999999-8888-4777-8666-555555555555"}"#;
 const SIGNATURE: &str = "YzzZKFd/hCf0djG3sdsaru2wIUTSgPQx4QB2M7OwMMI=";
@@ -30,7 +30,7 @@ fn verify(secret: &str, body: &str, signature: &str) -> Run {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the sender's side compares nothing"
+    reason = "the sender computes a signature and compares nothing"
 )]
 fn signed(key: &[u8]) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
@@ -38,40 +38,44 @@ fn signed(key: &[u8]) -> String {
 }
 
 #[test]
-fn the_published_vector_fits_the_whole_secret() {
+fn the_published_vector_matches_the_whole_secret() {
     let run = verify(SECRET, BODY, SIGNATURE).exits(0);
     assert_eq!(run.json()["rule"], "whole_secret");
-    run.tells_nothing_of(&[SECRET]);
+    run.does_not_contain(&[SECRET]);
 }
 
 #[test]
-fn a_stripped_prefix_is_found_out() {
+fn detects_a_stripped_prefix() {
     let signature = signed(b"c2FtcGxl");
     let run = verify("whsec_c2FtcGxl", BODY, &signature).exits(3);
     assert_eq!(run.json()["rule"], "prefix_stripped");
 }
 
 #[test]
-fn a_decoded_secret_is_found_out() {
+fn detects_a_decoded_secret() {
     // "c2FtcGxl" is "sample" in Base64.
     let run = verify("whsec_c2FtcGxl", BODY, &signed(b"sample")).exits(3);
     assert_eq!(run.json()["rule"], "prefix_stripped_base64_decoded");
 }
 
 #[test]
-fn a_newline_that_the_capture_added_is_found_out() {
+fn detects_a_newline_added_by_the_capture() {
     let run = verify(SECRET, &format!("{BODY}\n"), SIGNATURE).exits(3);
     assert_eq!(run.json()["newline_at_end"], true);
 }
 
 #[test]
-fn each_of_several_secrets_is_tried() {
+fn tries_each_live_secret() {
     let run = verify(&format!("another\n{SECRET}"), BODY, SIGNATURE).exits(0);
     assert_eq!(run.json()["secret"], 2);
 }
 
 #[test]
-fn it_is_said_when_no_rule_fits() {
+fn fails_if_no_key_matches() {
     let run = verify("another", BODY, SIGNATURE).exits(1);
-    assert!(run.stderr.contains("no rule fits"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("no key matches the signature"),
+        "{}",
+        run.stderr
+    );
 }

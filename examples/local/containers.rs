@@ -1,27 +1,28 @@
-//! How the function in a Docker container reaches what runs here, for `sam local invoke`.
+//! Makes the services reachable for a function in a Docker container, as `sam local invoke` starts
+//! it.
 //!
-//! Inside a container, 127.0.0.1 is the container; the machine around it is called [`HOST`]. Docker
-//! Desktop forwards connections to that name from a process on the machine, so they reach what
-//! listens on loopback (<https://docs.docker.com/desktop/features/networking/>). With an engine on
-//! Linux the name is the machine's address on Docker's bridge, if the container is started with
-//! `--add-host host.docker.internal:host-gateway`. So on Linux there is a listener on that address too.
+//! Inside a container, 127.0.0.1 is the container itself, and [`HOST`] is the host. Docker Desktop
+//! forwards connections to that name to the host's loopback interface
+//! (<https://docs.docker.com/desktop/features/networking/>). With an engine on Linux, the name is the
+//! host's address on Docker's bridge, if the container is started with `--add-host
+//! host.docker.internal:host-gateway`. On Linux, the services therefore also listen on that address.
 
-/// The name of the machine inside its containers.
+/// The name of the host inside its containers.
 pub(crate) const HOST: &str = "host.docker.internal";
 
-/// The URL inside a container of what listens on loopback here. Anything else stays as it is.
+/// Replaces the loopback address in a URL with the host's name. Other values are returned unchanged.
 pub(crate) fn url(value: &str) -> String {
     value.replace("http://127.0.0.1:", &format!("http://{HOST}:"))
 }
 
-/// Lets containers in to these ports of the loopback interface, and says how that went.
+/// Makes these ports of the loopback interface reachable from containers, and describes the result.
 #[cfg(not(target_os = "linux"))]
-pub(crate) async fn admit(_ports: &[u16]) -> String {
-    "Docker Desktop reaches the services on loopback.".to_owned()
+pub(crate) async fn expose(_ports: &[u16]) -> String {
+    "Containers of Docker Desktop can connect to the services.".to_owned()
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use self::bridge::admit;
+pub(crate) use self::bridge::expose;
 
 #[cfg(target_os = "linux")]
 mod bridge {
@@ -39,47 +40,50 @@ mod bridge {
         time::timeout,
     };
 
-    /// The interface of Docker's default bridge, unless the engine is told another one.
-    const DEFAULT: &str = "docker0";
-    /// How long Docker's command may take.
-    const PATIENCE: Duration = Duration::from_secs(5);
+    /// The interface of Docker's default bridge, unless the engine is configured otherwise.
+    const DEFAULT_INTERFACE: &str = "docker0";
+    /// Time limit for the `docker` command.
+    const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// Lets containers in to these ports of the loopback interface, and says how that went.
-    pub(crate) async fn admit(ports: &[u16]) -> String {
-        let interface = name().await;
+    /// Makes these ports of the loopback interface reachable from containers, and describes the
+    /// result.
+    pub(crate) async fn expose(ports: &[u16]) -> String {
+        let interface = bridge_interface().await;
         match listen(&interface, ports) {
             Ok(address) => format!(
-                "The services listen on Docker's bridge too ({interface}, {address}), for containers alone."
+                "Containers can connect to the services over Docker's bridge ({interface}, {address})."
             ),
             Err(error) => format!(
-                "The services listen on loopback alone ({interface}: {error}).\n  \
-                 Docker Desktop reaches them there. For any other engine, start this again once it runs."
+                "The services listen only on the loopback interface ({interface}: {error}).\n  \
+                 Containers of Docker Desktop can connect to them. For another Docker engine, start it\n  \
+                 and run this example again."
             ),
         }
     }
 
-    /// Asks the engine for the interface of its default bridge; the command goes by `DOCKER_HOST`, as
-    /// SAM does.
-    async fn name() -> String {
-        let asked = spawn_blocking(|| {
+    /// Asks the engine for the interface of its default bridge. Like SAM, the `docker` command
+    /// respects `DOCKER_HOST`.
+    async fn bridge_interface() -> String {
+        let inspect = spawn_blocking(|| {
             let name = r#"{{index .Options "com.docker.network.bridge.name"}}"#;
             let mut docker = Command::new("docker");
             docker.args(["network", "inspect", "bridge", "--format", name]);
             docker.output()
         });
-        let name = match timeout(PATIENCE, asked).await {
+        let name = match timeout(COMMAND_TIMEOUT, inspect).await {
             Ok(Ok(Ok(output))) if output.status.success() => output.stdout,
-            _ => return DEFAULT.to_owned(),
+            _ => return DEFAULT_INTERFACE.to_owned(),
         };
         let name = String::from_utf8_lossy(&name).trim().to_owned();
         if name.is_empty() {
-            DEFAULT.to_owned()
+            DEFAULT_INTERFACE.to_owned()
         } else {
             name
         }
     }
 
-    /// Listens on the interface at each of these ports, for the server on loopback at the same port.
+    /// Listens on each of these ports of the interface, and relays connections to the same port of the
+    /// loopback interface.
     fn listen(interface: &str, ports: &[u16]) -> io::Result<Ipv4Addr> {
         let address = address(interface)?;
         let listeners: io::Result<Vec<_>> = ports
@@ -101,8 +105,8 @@ mod bridge {
         address.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such interface"))
     }
 
-    /// A listener for connections that come over this interface only. Its address alone would not keep
-    /// others out: Linux takes a packet for any of its addresses on every interface.
+    /// A listener that accepts only connections over this interface. Binding the address does not
+    /// suffice, because Linux accepts packets for any of its addresses on every interface.
     fn listener(interface: &str, address: SocketAddr) -> io::Result<TcpListener> {
         let socket = TcpSocket::new_v4()?;
         socket.bind_device(Some(interface.as_bytes()))?;
@@ -117,7 +121,7 @@ mod bridge {
         }
     }
 
-    /// Passes on what comes either way, until both sides have closed.
+    /// Relays data in both directions until both sides are closed.
     async fn connect(mut container: TcpStream, port: u16) -> io::Result<()> {
         let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         container.set_nodelay(true)?;

@@ -1,5 +1,5 @@
-//! A gateway before the function: it wraps each HTTP request into the event of API Gateway's HTTP
-//! API (version 2.0), and answers what the function says.
+//! A gateway in front of the function. It converts each HTTP request to an event of an API Gateway
+//! HTTP API (payload format 2.0), and the function's response to an HTTP response.
 
 use std::{
     collections::BTreeMap,
@@ -29,30 +29,31 @@ use tokio::{
 
 use crate::Error;
 
-/// The one route.
+/// The path of the only route.
 pub(crate) const PATH: &str = "/webhooks/titanx";
 
-/// After this Lambda cuts the function off.
+/// The function's timeout.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A listener on loopback, on any free port if `port` is 0, and the webhook's URL there.
+/// A listener on the loopback interface, with a free port if `port` is 0, and its webhook URL.
 pub(crate) async fn listen(port: u16) -> io::Result<(TcpListener, String)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let url = format!("http://{}{PATH}", listener.local_addr()?);
     Ok((listener, url))
 }
 
-/// Serves until it is dropped. `seen` is shown every webhook request's body and its response.
+/// Serves until the future is dropped. Calls `observe` with the body and the response of each webhook
+/// request.
 pub(crate) async fn serve(
     listener: TcpListener,
     receiver: Arc<Receiver>,
-    seen: impl Fn(&[u8], &Value) + Clone + Send + Sync + 'static,
+    observe: impl Fn(&[u8], &Value) + Clone + Send + Sync + 'static,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(serve_connection(
             stream,
             Arc::clone(&receiver),
-            seen.clone(),
+            observe.clone(),
         ));
     }
 }
@@ -60,11 +61,11 @@ pub(crate) async fn serve(
 async fn serve_connection(
     stream: TcpStream,
     receiver: Arc<Receiver>,
-    seen: impl Fn(&[u8], &Value) + Send + Sync + 'static,
+    observe: impl Fn(&[u8], &Value) + Send + Sync + 'static,
 ) {
-    let answer = service_fn(|request| answer(request, &receiver, &seen));
-    // A client that goes away in the middle is its own affair.
-    let _ = http1::Builder::new()
+    let answer = service_fn(|request| answer(request, &receiver, &observe));
+    // It fails if the client closes the connection early.
+    let _ignored = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), answer)
         .await;
 }
@@ -72,7 +73,7 @@ async fn serve_connection(
 async fn answer(
     request: Request<Incoming>,
     receiver: &Arc<Receiver>,
-    seen: &impl Fn(&[u8], &Value),
+    observe: &impl Fn(&[u8], &Value),
 ) -> Result<Response<Full<Bytes>>, Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
@@ -80,12 +81,12 @@ async fn answer(
         return to_http(&json!({"statusCode": 404, "body": r#"{"message":"Not Found"}"#}));
     }
     let response = invoke(Arc::clone(receiver), event(&head, &body)).await?;
-    seen(&body, &response);
+    observe(&body, &response);
     to_http(&response)
 }
 
-/// Invokes the function as Lambda does: it goes on after its answer and whether or not somebody
-/// still waits for one, and is cut off at its deadline.
+/// Invokes the function as Lambda does: the invocation continues after the answer, and even if the
+/// client has gone, and is stopped at its deadline.
 async fn invoke(receiver: Arc<Receiver>, event: Value) -> Result<Value, Error> {
     let deadline = SystemTime::now() + FUNCTION_TIMEOUT;
     let deadline_ms = u64::try_from(deadline.duration_since(UNIX_EPOCH)?.as_millis())?;
@@ -94,7 +95,7 @@ async fn invoke(receiver: Arc<Receiver>, event: Value) -> Result<Value, Error> {
         let request = titanx_receiver::gateway::Request::from_event(&event.to_string());
         let request_id = uuid::Uuid::new_v4().to_string();
         let (response, follow_up) = receiver.handle(request, request_id, deadline_ms).await;
-        let _nobody_waits = answered.send(response);
+        let _ignored_if_the_client_is_gone = answered.send(response);
         receiver.finish(follow_up).await;
     };
     tokio::spawn(timeout(FUNCTION_TIMEOUT, invocation));
@@ -104,7 +105,7 @@ async fn invoke(receiver: Arc<Receiver>, event: Value) -> Result<Value, Error> {
     })
 }
 
-/// The event around a request. Text goes as it is, anything else in Base64.
+/// The event for a request. A body that is not UTF-8 is encoded as Base64.
 fn event(head: &request::Parts, body: &Bytes) -> Value {
     let mut headers = BTreeMap::<_, String>::new();
     for (name, value) in &head.headers {
@@ -133,7 +134,7 @@ fn event(head: &request::Parts, body: &Bytes) -> Value {
     })
 }
 
-/// The HTTP response that a function's response stands for.
+/// Converts the function's response to an HTTP response.
 fn to_http(response: &Value) -> Result<Response<Full<Bytes>>, Error> {
     let status = response["statusCode"].as_u64().ok_or("no status")?;
     let body = response["body"].as_str().ok_or("no body")?.to_owned();

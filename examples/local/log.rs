@@ -1,4 +1,4 @@
-//! The receiver's log lines: kept, to look for personal data in them, and shown if wanted.
+//! Collects the receiver's log lines, to search them for personal data and to print them.
 
 use std::{
     io::{self, Write},
@@ -15,7 +15,7 @@ use tracing_subscriber::{
 
 use crate::screen::{Screen, Tone};
 
-/// Everything logged so far.
+/// The log lines so far.
 #[derive(Clone)]
 pub(crate) struct LogLines {
     text: Arc<Mutex<String>>,
@@ -23,7 +23,7 @@ pub(crate) struct LogLines {
 }
 
 impl LogLines {
-    /// Collects from now on, and shows each line on `show_on`.
+    /// Starts to collect log lines, and prints each to `show_on` if given.
     pub(crate) fn collect(show_on: Option<Screen>) -> Self {
         let collected = Self {
             text: Arc::default(),
@@ -36,7 +36,7 @@ impl LogLines {
             .with_target(false)
             .without_time()
             .with_writer(move || writer.clone());
-        // The levels of the function's own log.
+        // The same levels as in the function.
         let levels = Targets::new()
             .with_target("titanx_receiver", LevelFilter::INFO)
             .with_default(LevelFilter::WARN);
@@ -52,7 +52,7 @@ impl LogLines {
     }
 }
 
-/// Each write is a whole line.
+/// `tracing_subscriber` writes each line with one call of `write`.
 impl Write for LogLines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);

@@ -1,22 +1,22 @@
-//! The whole system on this machine, with nothing installed but Rust: a sender like TitanX, a
-//! gateway, the real receiver, and behind it DynamoDB, SQS and Secrets Manager, emulated in this
-//! process and failing now and then.
+//! Runs the whole system on this machine with only Rust installed: a sender that behaves like
+//! TitanX, a gateway, the real receiver, and emulated DynamoDB, SQS and Secrets Manager with
+//! injected faults.
 //!
 //! ```text
-//! cargo run --example local                # a job of forty contacts: did every promise hold?
-//! cargo run --example local -- --verbose   # and what the receiver logs
-//! cargo run --example local -- --serve     # then stay up on 127.0.0.1:9000 for a `curl` of yours
+//! cargo run --example local                # deliver a job with 40 contacts, and check the promises
+//! cargo run --example local -- --verbose   # also print the receiver's log
+//! cargo run --example local -- --serve     # then serve on 127.0.0.1:9000 until Ctrl-C
 //! ```
 //!
-//! The exit status is 0 only if every promise held. Start reading with [`story`].
+//! The exit status is 0 only if every promise held. Start reading with [`scenario`].
 
 mod containers;
 mod gateway;
 mod log;
 mod promises;
+mod scenario;
 mod screen;
 mod serve;
-mod story;
 mod system;
 mod titanx;
 
@@ -27,7 +27,7 @@ use self::{
     promises::{Evidence, Promise},
     screen::Screen,
     system::System,
-    titanx::TitanX,
+    titanx::TitanxSender,
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -50,33 +50,33 @@ async fn main() -> Result<ExitCode, Error> {
     let screen = Screen::new();
     let log = LogLines::collect(verbose.then_some(screen));
     let system = System::start().await?;
-    let kept = play(&system, &log, screen).await?;
-    if kept && serve {
-        // With empty queues and tables, so that what arrives is easily found.
+    let all_held = run(&system, &log, screen).await?;
+    if all_held && serve {
+        // A new system, so that tables and queues contain only what you deliver.
         serve::forever(System::start().await?, screen).await?;
     }
-    Ok(if kept {
+    Ok(if all_held {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// Tells the story, and shows what came of it. Returns whether every promise held.
-async fn play(system: &System, log: &LogLines, screen: Screen) -> Result<bool, Error> {
-    let began = Instant::now();
+/// Runs the scenario, and prints its results. Returns whether every promise held.
+async fn run(system: &System, log: &LogLines, screen: Screen) -> Result<bool, Error> {
+    let started = Instant::now();
     let (listener, url) = gateway::listen(0).await?;
     let gateway = gateway::serve(listener, Arc::clone(&system.receiver), |_, _| ());
     let gateway = tokio::spawn(gateway);
 
     screen.title("TitanX → gateway → receiver → DynamoDB and SQS, all in this process");
-    let titanx = TitanX::new(&url, screen);
-    let calls_of_strangers = story::tell(&titanx, system, screen).await;
+    let titanx = TitanxSender::new(&url, screen);
+    let calls_for_forged = scenario::run(&titanx, system, screen).await;
     gateway.abort();
 
     let evidence = Evidence {
         attempts: titanx.attempts(),
-        calls_of_strangers,
+        calls_for_forged,
         lost_sends: system.lost_sends(),
         log_lines: log.lines(),
         emulators: &system.emulators,
@@ -88,7 +88,7 @@ async fn play(system: &System, log: &LogLines, screen: Screen) -> Result<bool, E
     for promise in &promises {
         promise.show(screen);
     }
-    let seconds = began.elapsed().as_secs_f64();
-    screen.text(&format!("\n  {seconds:.1} seconds in all"));
+    let seconds = started.elapsed().as_secs_f64();
+    screen.text(&format!("\n  total time: {seconds:.1} s"));
     Ok(promises.iter().all(Promise::held))
 }

@@ -1,5 +1,5 @@
-//! Whether the promises held, judged by what TitanX was answered and by what the emulators hold.
-//! Nothing here is the receiver's own code: every name and answer is written out again.
+//! Checks whether the promises held, from the answers to TitanX and the contents of the emulators.
+//! The checks share no code with the receiver: every name and answer is repeated here.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use titanx_testbed::emulators::{AttributeValue, Emulators, Message, SIGNING_SECR
 
 use crate::{
     screen::{Screen, Tone},
-    titanx::{Answer, Attempt, Delivery, What},
+    titanx::{Answer, Attempt, Delivery, Kind},
 };
 
-/// The answer table: status, body, and whether it says when to come again.
+/// The answer table: status, body, and whether the answer has a `Retry-After` header.
 const ANSWERS: [(u16, &str, bool); 6] = [
     (200, r#"{"received": true}"#, false),
     (200, r#"{"received": true, "duplicate": true}"#, false),
@@ -20,27 +20,29 @@ const ANSWERS: [(u16, &str, bool); 6] = [
     (503, r#"{"error": "Unavailable"}"#, true),
 ];
 
-/// Everything there is to judge by.
+/// What the checks are based on.
 pub(crate) struct Evidence<'a> {
     pub(crate) attempts: Vec<Attempt>,
-    /// Calls to DynamoDB and SQS while strangers were answered.
-    pub(crate) calls_of_strangers: usize,
-    /// The delivery ids of the messages that SQS took without the receiver getting to know it.
+    /// The number of calls to DynamoDB and SQS during the forged requests.
+    pub(crate) calls_for_forged: usize,
+    /// The delivery ids of the messages that SQS accepted without the receiver getting its response.
     pub(crate) lost_sends: Vec<String>,
     pub(crate) log_lines: Vec<String>,
     pub(crate) emulators: &'a Emulators,
 }
 
-/// One promise, what shows it, and what speaks against it.
+/// A promise with its result.
 pub(crate) struct Promise {
     text: &'static str,
-    shown_by: String,
-    broken: Vec<String>,
+    /// What was checked.
+    evidence: String,
+    /// Everything that contradicts the promise.
+    violations: Vec<String>,
 }
 
 impl Promise {
     pub(crate) fn held(&self) -> bool {
-        self.broken.is_empty()
+        self.violations.is_empty()
     }
 
     pub(crate) fn show(&self, screen: Screen) {
@@ -53,10 +55,10 @@ impl Promise {
             "  {}  {:<45}{}",
             screen.tone(tone, mark),
             self.text,
-            screen.tone(Tone::Faint, &self.shown_by)
+            screen.tone(Tone::Faint, &self.evidence)
         ));
-        for broken in &self.broken {
-            screen.text(&format!("          {}", screen.tone(Tone::Bad, broken)));
+        for violation in &self.violations {
+            screen.text(&format!("          {}", screen.tone(Tone::Bad, violation)));
         }
     }
 }
@@ -73,42 +75,42 @@ impl Evidence<'_> {
     }
 
     fn nothing_acknowledged_is_lost(&self) -> Promise {
-        let mut broken = Vec::new();
+        let mut violations = Vec::new();
         let mut acknowledged = 0;
         for (delivery, answer) in self.answered().filter(|(_, answer)| answer.status < 300) {
             acknowledged += 1;
             if !self.is_durable(delivery, answer) {
-                broken.push(format!("{} was answered 200 and is lost", delivery.name));
+                violations.push(format!("{}: answered with 200, but lost", delivery.name));
             }
         }
         Promise {
             text: "Nothing acknowledged is lost",
-            shown_by: format!("behind each of {acknowledged} answers 200 the event is durable"),
-            broken,
+            evidence: format!("for each of {acknowledged} answers with 200, the event is durable"),
+            violations,
         }
     }
 
     fn is_durable(&self, delivery: &Delivery, answer: &Answer) -> bool {
         let same_id = |it: &&Message| it.attribute("deliveryId") == Some(&*delivery.id);
-        // A duplicate may carry another timestamp than what is on the queue.
-        let same_event = |it: &Message| it.body == delivery.body || answer.says("duplicate");
-        match delivery.what {
-            What::Contact => {
+        // A duplicate may have another timestamp than the message on the queue.
+        let same_event = |it: &Message| it.body == delivery.body || answer.has_flag("duplicate");
+        match delivery.kind {
+            Kind::Contact => {
                 let contacts = self.emulators.contacts.messages();
                 contacts.iter().filter(same_id).any(same_event)
             }
-            What::FinishedJob => self.job_is_done(delivery),
-            What::NotUnderstood { reason } => {
+            Kind::CompletedJob => self.is_job_completed(delivery),
+            Kind::NotUnderstood { reason } => {
                 let quarantine = self.emulators.quarantine.messages();
                 quarantine
                     .iter()
                     .any(|it| it.body == delivery.body && it.attribute("reason") == Some(reason))
             }
-            What::Forged => false,
+            Kind::Forged => false,
         }
     }
 
-    fn job_is_done(&self, delivery: &Delivery) -> bool {
+    fn is_job_completed(&self, delivery: &Delivery) -> bool {
         let Ok(envelope) = serde_json::from_str::<serde_json::Value>(&delivery.body) else {
             return false;
         };
@@ -131,89 +133,89 @@ impl Evidence<'_> {
     }
 
     fn nothing_unacknowledged_is_lost(&self) -> Promise {
-        let mut broken = Vec::new();
+        let mut violations = Vec::new();
         let mut last = BTreeMap::new();
         let mut failures = 0;
         for Attempt { delivery, answer } in &self.attempts {
             let status = answer.as_ref().map(|answer| answer.status);
-            if delivery.what != What::Forged {
+            if delivery.kind != Kind::Forged {
                 failures += usize::from(status != Some(200));
                 last.insert((&delivery.id, &delivery.name), status);
             }
             if !answer.as_ref().is_some_and(is_in_the_table) {
-                broken.push(format!("{} got no answer of the table", delivery.name));
+                violations.push(format!("{}: the answer is not in the table", delivery.name));
             }
         }
         for ((_, name), _) in last.iter().filter(|(_, status)| **status != Some(200)) {
-            broken.push(format!("{name} did not come through"));
+            violations.push(format!("{name}: not answered with 200 in the end"));
         }
         Promise {
             text: "Nothing unacknowledged is lost by us",
-            shown_by: format!("{failures} attempts failed, and all came through in the end"),
-            broken,
+            evidence: format!("{failures} attempts failed, and their last retries succeeded"),
+            violations,
         }
     }
 
     fn almost_always_once(&self) -> Promise {
-        let mut times = BTreeMap::<String, Vec<Message>>::new();
+        let mut by_delivery = BTreeMap::<String, Vec<Message>>::new();
         for message in self.emulators.contacts.messages() {
             let id = message.attribute("deliveryId").unwrap_or_default();
-            times.entry(id.to_owned()).or_default().push(message);
+            by_delivery.entry(id.to_owned()).or_default().push(message);
         }
-        let mut broken = Vec::new();
+        let mut violations = Vec::new();
         let mut second_messages = 0;
-        for (id, messages) in &times {
-            let again = messages.len() - 1;
+        for (id, messages) in &by_delivery {
+            let repeats = messages.len() - 1;
             let lost = self.lost_sends.iter().filter(|it| *it == id).count();
-            second_messages += again;
-            if again > lost {
-                broken.push(format!(
-                    "{id} was sent again, and no answer of SQS was lost"
+            second_messages += repeats;
+            if repeats > lost {
+                violations.push(format!(
+                    "{id}: sent again, although no response of SQS was lost"
                 ));
             }
             if messages.iter().any(|it| it.body != messages[0].body) {
-                broken.push(format!("two messages of {id} differ"));
+                violations.push(format!("{id}: two messages differ"));
             }
         }
         Promise {
             text: "Almost always once",
-            shown_by: format!(
-                "second messages: {second_messages}, answers of SQS that were lost: {}",
+            evidence: format!(
+                "{second_messages} second messages, {} lost responses of SQS",
                 self.lost_sends.len()
             ),
-            broken,
+            violations,
         }
     }
 
     fn nothing_unsigned_gets_in(&self) -> Promise {
-        let mut broken = Vec::new();
+        let mut violations = Vec::new();
         let forged = || {
             let all = self.answered();
-            all.filter(|(delivery, _)| delivery.what == What::Forged)
+            all.filter(|(delivery, _)| delivery.kind == Kind::Forged)
         };
         for (delivery, answer) in forged() {
             if answer.status != 401 {
-                broken.push(format!("\"{}\" was not refused", delivery.name));
+                violations.push(format!("\"{}\": not refused", delivery.name));
             }
             if self.stored().any(|text| text.contains(&delivery.id)) {
-                broken.push(format!("\"{}\" is stored", delivery.name));
+                violations.push(format!("\"{}\": stored", delivery.name));
             }
         }
-        if self.calls_of_strangers > 0 {
-            broken.push("a stranger caused a call to AWS".to_owned());
+        if self.calls_for_forged > 0 {
+            violations.push("a forged request caused a call to AWS".to_owned());
         }
         Promise {
             text: "Nothing unsigned gets in",
-            shown_by: format!(
-                "{} refused, which took {} calls to DynamoDB and SQS",
+            evidence: format!(
+                "{} forged requests were refused, with {} calls to DynamoDB and SQS",
                 forged().count(),
-                self.calls_of_strangers
+                self.calls_for_forged
             ),
-            broken,
+            violations,
         }
     }
 
-    /// All that the emulators hold, as text.
+    /// Everything that the emulators store, as text.
     fn stored(&self) -> impl Iterator<Item = String> {
         let Emulators {
             deliveries,
@@ -235,22 +237,22 @@ impl Evidence<'_> {
             secrets.extend(delivery.signature.as_deref());
         }
         let answers = self.answered().map(|(_, answer)| &answer.body);
-        let told = || answers.clone().chain(&self.log_lines);
-        let mut broken = Vec::new();
-        for line in told().filter(|line| secrets.iter().any(|it| line.contains(it))) {
-            broken.push(line.clone());
+        let output = || answers.clone().chain(&self.log_lines);
+        let mut violations = Vec::new();
+        for line in output().filter(|line| secrets.iter().any(|it| line.contains(it))) {
+            violations.push(line.clone());
         }
         if self.log_lines.len() < answers.clone().count() {
-            broken.push("not every answer has its log line".to_owned());
+            violations.push("there are fewer log lines than answers".to_owned());
         }
         Promise {
             text: "No personal data leaves but in the message",
-            shown_by: format!(
+            evidence: format!(
                 "none in {} log lines and {} answers",
                 self.log_lines.len(),
                 answers.clone().count()
             ),
-            broken,
+            violations,
         }
     }
 
@@ -267,19 +269,23 @@ impl Evidence<'_> {
         };
         let ok = |it: &Answer| it.status == 200;
         let (duplicate, quarantined) = (
-            |it: &Answer| it.says("duplicate"),
-            |it: &Answer| it.says("quarantined"),
+            |it: &Answer| it.has_flag("duplicate"),
+            |it: &Answer| it.has_flag("quarantined"),
         );
-        let queued = self.emulators.contacts.len();
-        let parked = self.emulators.quarantine.len();
-        screen.title("What came of it");
-        screen.row("sent", self.attempts.len(), "requests, retries included");
+        let contacts = self.emulators.contacts.len();
+        let in_quarantine = self.emulators.quarantine.len();
+        screen.title("Summary");
+        screen.row("sent", self.attempts.len(), "requests, including retries");
         screen.row(
             "accepted",
             count(&|it| ok(it) && !duplicate(it) && !quarantined(it)),
-            "200: contacts, and the finished job",
+            "200: contacts, and the completed job",
         );
-        screen.row("duplicate", count(&duplicate), "200: nothing done again");
+        screen.row(
+            "duplicate",
+            count(&duplicate),
+            "200: an earlier delivery is completed",
+        );
         screen.row(
             "quarantined",
             count(&quarantined),
@@ -291,18 +297,27 @@ impl Evidence<'_> {
             "401: not signed by TitanX",
         );
         screen.row(
-            "put off",
-            count(&|it| matches!(it.status, 429 | 503)),
-            "429 or 503: TitanX comes again",
+            "in flight",
+            count(&|it| it.status == 429),
+            "429: another invocation holds the delivery, TitanX retries",
         );
-        screen.row("on the queue", queued, "messages with contacts");
-        screen.row("in quarantine", parked, "messages for a person to look at");
+        screen.row(
+            "unavailable",
+            count(&|it| it.status == 503),
+            "503: an AWS service failed, TitanX retries",
+        );
+        screen.row("contacts", contacts, "messages in the contacts queue");
+        screen.row(
+            "quarantine",
+            in_quarantine,
+            "messages in the quarantine queue",
+        );
         for job in self.emulators.jobs.items() {
             let status = job.get("status");
             let Some(AttributeValue::S(status)) = status else {
                 continue;
             };
-            screen.row("job", status, "in the jobs table, in TitanX's word");
+            screen.row("job", status, "status in the jobs table");
         }
     }
 }
@@ -316,12 +331,12 @@ fn is_in_the_table(answer: &Answer) -> bool {
     let seconds = retry_after.as_deref().map(str::parse::<u32>);
     ANSWERS
         .iter()
-        .any(|(known_status, known_body, comes_again)| {
+        .any(|(known_status, known_body, has_retry_after)| {
             status == known_status
                 && body == known_body
                 && match &seconds {
-                    Some(seconds) => *comes_again && matches!(seconds, Ok(1..)),
-                    None => !comes_again,
+                    Some(seconds) => *has_retry_after && matches!(seconds, Ok(1..)),
+                    None => !has_retry_after,
                 }
         })
 }

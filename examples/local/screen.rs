@@ -1,4 +1,4 @@
-//! What is shown: aligned lines, in colours where a person looks on.
+//! Output to the terminal, in aligned lines and with colours.
 
 use std::{
     env,
@@ -6,13 +6,13 @@ use std::{
     io::{self, IsTerminal},
 };
 
-/// The terminal, or whatever takes the lines in its place.
+/// Standard output.
 #[derive(Clone, Copy)]
 pub(crate) struct Screen {
     colours: bool,
 }
 
-/// How a word is shown.
+/// The style of a text.
 #[derive(Clone, Copy)]
 pub(crate) enum Tone {
     Title,
@@ -23,7 +23,7 @@ pub(crate) enum Tone {
 }
 
 impl Tone {
-    /// The parameter of the terminal's "select graphic rendition".
+    /// The parameter of the escape sequence that selects the style.
     fn code(self) -> &'static str {
         match self {
             Self::Title => "1",
@@ -36,13 +36,13 @@ impl Tone {
 }
 
 impl Screen {
-    /// Standard output; in colours on a terminal, unless `NO_COLOR` is set.
+    /// Uses colours if standard output is a terminal and `NO_COLOR` is not set.
     pub(crate) fn new() -> Self {
         let colours = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
         Self { colours }
     }
 
-    /// `text` in this tone.
+    /// `text` in the given style.
     pub(crate) fn tone(self, tone: Tone, text: &str) -> String {
         if self.colours {
             format!("\x1b[{}m{text}\x1b[0m", tone.code())
@@ -55,14 +55,14 @@ impl Screen {
         println!("\n{}\n", self.tone(Tone::Title, text));
     }
 
-    #[expect(clippy::unused_self, reason = "all that is shown goes through here")]
+    #[expect(clippy::unused_self, reason = "only code with a screen may write")]
     pub(crate) fn text(self, text: &str) {
         println!("{text}");
     }
 
-    /// A row of the closing table.
-    pub(crate) fn row(self, name: &str, value: impl Display, remark: &str) {
-        let remark = self.tone(Tone::Faint, remark);
-        println!("  {name:<14}{value:>11}   {remark}");
+    /// Prints a row of a table.
+    pub(crate) fn row(self, name: &str, value: impl Display, note: &str) {
+        let note = self.tone(Tone::Faint, note);
+        println!("  {name:<14}{value:>11}   {note}");
     }
 }

@@ -1,4 +1,4 @@
-//! Staying up for a person's own requests.
+//! Serves requests until the process ends (`--serve`).
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use crate::{
 
 const PORT: u16 = 9000;
 
-/// Serves until the process is ended, and shows what arrives.
+/// Serves until the process ends, and prints a line for each delivery.
 pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error> {
     let (listener, url) = gateway::listen(PORT).await?;
     let Emulators {
@@ -31,9 +31,9 @@ pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error>
         ..
     } = &system.emulators;
     let ports = [dynamodb_url, sqs_url, secrets_manager_url].map(|url| port(url));
-    let admitted = containers::admit(&ports).await;
-    lend(&system.emulators)?;
-    invite(&url, &system.emulators, &admitted, screen)?;
+    let exposed = containers::expose(&ports).await;
+    write_environment(&system.emulators)?;
+    print_instructions(&url, &system.emulators, &exposed, screen)?;
     let system = Arc::new(system);
     let receiver = Arc::clone(&system.receiver);
     let show = move |body: &[u8], response: &Value| show(body, response, &system.emulators, screen);
@@ -44,12 +44,12 @@ pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error>
 /// The port of a server in this process.
 fn port(url: &str) -> u16 {
     let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
-    port.expect("it listens on a port of its own")
+    port.expect("the URL has a port")
 }
 
-/// Writes down the environment in which the function's own program uses the same tables and queues:
-/// for `cargo lambda watch`, and for `sam local invoke`, which starts it in a container.
-fn lend(emulators: &Emulators) -> Result<(), Error> {
+/// Writes environment files with which the function uses the emulated services: for `cargo lambda
+/// watch`, and for `sam local invoke`, which starts the function in a container.
+fn write_environment(emulators: &Emulators) -> Result<(), Error> {
     let environment = emulators.environment();
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let lines: Vec<_> = environment
@@ -57,16 +57,21 @@ fn lend(emulators: &Emulators) -> Result<(), Error> {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     fs::write(target.join("local.env"), lines.join("\n") + "\n")?;
-    let inside = environment.into_iter();
-    let inside = inside.map(|(name, value)| (name, containers::url(&value)));
-    let inside: BTreeMap<_, _> = inside.collect();
-    let variables = json!({ "ReceiverFunction": inside });
+    let in_container = environment.into_iter();
+    let in_container = in_container.map(|(name, value)| (name, containers::url(&value)));
+    let in_container: BTreeMap<_, _> = in_container.collect();
+    let variables = json!({ "ReceiverFunction": in_container });
     fs::write(target.join("local.json"), variables.to_string())?;
     Ok(())
 }
 
-/// Tells how to deliver something, and how to look at what became of it.
-fn invite(url: &str, emulators: &Emulators, admitted: &str, screen: Screen) -> Result<(), Error> {
+/// Prints commands that send deliveries and show their results.
+fn print_instructions(
+    url: &str,
+    emulators: &Emulators,
+    exposed: &str,
+    screen: Screen,
+) -> Result<(), Error> {
     let Emulators {
         dynamodb_url,
         sqs_url,
@@ -76,8 +81,8 @@ fn invite(url: &str, emulators: &Emulators, admitted: &str, screen: Screen) -> R
     } = emulators;
     let contact = event("job.contact.scored", &json!({"phone": "+1 202-555-0199"}))?;
     let signature = sign(SIGNING_SECRET, &contact);
-    let finished = json!({"jobId": "job-1", "jobStatus": "Finalized"});
-    let finished = event("job.completed", &finished)?;
+    let completed = json!({"jobId": "job-1", "jobStatus": "Finalized"});
+    let completed = event("job.completed", &completed)?;
     let receive = json!({
         "QueueUrl": contacts.url,
         "MaxNumberOfMessages": 10,
@@ -85,38 +90,38 @@ fn invite(url: &str, emulators: &Emulators, admitted: &str, screen: Screen) -> R
     });
     let scan = json!({ "TableName": jobs.name });
     let host = containers::HOST;
-    screen.title(&format!("Up on {url} until Ctrl-C"));
+    screen.title(&format!("Serving {url} until Ctrl-C"));
     screen.text(&format!(
-        r#"  A contact; delivered a second time, it is a duplicate:
+        r#"  Deliver a contact. A second run of this command is answered as a duplicate:
 
 curl -i {url} \
   -H 'Content-Type: application/json' \
   -H 'X-TitanX-Signature: {signature}' \
   -d '{contact}'
 
-  Any body, signed as TitanX signs it:
+  Deliver any body, signed as TitanX signs it:
 
-BODY='{finished}'
+BODY='{completed}'
 SIGNATURE=$(printf %s "$BODY" | openssl dgst -sha256 -hmac '{SIGNING_SECRET}' -binary | base64)
 curl -i {url} \
   -H 'Content-Type: application/json' \
   -H "X-TitanX-Signature: $SIGNATURE" \
   -d "$BODY"
 
-  The function's own program on the same tables and queues, with the sample events:
+  Invoke the function's program with a sample event. It uses the same tables and queues:
 
 cargo lambda watch --env-file target/local.env --invoke-address 127.0.0.1 --invoke-port 9001
 cargo lambda invoke receiver --invoke-address 127.0.0.1 --invoke-port 9001 \
   --data-file events/apigw-v2.contact-full.json
 
-  The same in a container, where this machine is {host}:
-  {admitted}
+  Invoke it in a container, where this machine is {host}:
+  {exposed}
 
 sam build --template events/local.yaml
 sam local invoke ReceiverFunction --event events/apigw-v2.job-finalized.json \
   --env-vars target/local.json --add-host {host}:host-gateway
 
-  What a consumer of the contacts gets, and the jobs table:
+  Receive messages from the contacts queue, and scan the jobs table:
 
 curl {sqs_url} \
   -H 'X-Amz-Target: AmazonSQS.ReceiveMessage' \
@@ -129,7 +134,7 @@ curl {dynamodb_url} --aws-sigv4 aws:amz:us-east-1:dynamodb --user emulators:emul
     Ok(())
 }
 
-/// The body of an event that was never delivered.
+/// The body of an event with a new delivery id.
 fn event(event_type: &str, payload: &Value) -> Result<String, Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let envelope = json!({
@@ -142,7 +147,8 @@ fn event(event_type: &str, payload: &Value) -> Result<String, Error> {
     Ok(envelope.to_string())
 }
 
-/// One line for a delivery: its answer, its id if it was signed, and all there is by now.
+/// Prints a line for a delivery: its answer, its id if the signature was valid, and the number of
+/// messages and jobs so far.
 fn show(body: &[u8], response: &Value, emulators: &Emulators, screen: Screen) {
     let status = &response["statusCode"];
     let (id, tone) = match status.as_u64() {

@@ -1,4 +1,4 @@
-//! The receiver and what it stands on.
+//! The receiver with the emulated services and the proxies that inject faults.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -14,7 +14,7 @@ use crate::{
     screen::{Screen, Tone},
 };
 
-/// The emulated services, a proxy before each that can break what passes, and the receiver.
+/// The receiver, the emulated services, and a fault proxy in front of DynamoDB and of SQS.
 pub(crate) struct System {
     pub(crate) emulators: Emulators,
     dynamodb: FaultProxy,
@@ -24,14 +24,14 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Starts all of it; the receiver as the function's binary does, from an environment.
+    /// Starts the services, and builds the receiver from environment variables as the function does.
     pub(crate) async fn start() -> Result<Self, Error> {
         let emulators = Emulators::start();
-        // Nothing is left to chance, so any seed will do.
+        // No injected fault is random, so the seed has no effect.
         let dynamodb = FaultProxy::start(&emulators.dynamodb_url, 0);
         let sqs = FaultProxy::start(&emulators.sqs_url, 0);
         let lost_sends = Arc::default();
-        sqs.observe(note_lost_sends(&lost_sends));
+        sqs.observe(record_lost_sends(&lost_sends));
         let mut environment = emulators.environment();
         environment.insert("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.clone());
         environment.insert("AWS_ENDPOINT_URL_SQS", sqs.url.clone());
@@ -47,8 +47,8 @@ impl System {
         })
     }
 
-    /// Breaks some of the calls to come. Three attempts a call survive most of it; the outage is
-    /// longer than it tries, so that TitanX has to come again.
+    /// Injects faults into some of the following calls. The SDK's retries handle most of them. The
+    /// outage outlasts the retries, so that TitanX has to retry the delivery.
     pub(crate) fn break_some_calls(&self) {
         let outage = Duration::from_millis(300);
         for (when, fault) in [
@@ -82,19 +82,19 @@ impl System {
         self.sqs.heal();
     }
 
-    /// The calls so far to DynamoDB and SQS.
+    /// The number of calls to DynamoDB and SQS so far.
     pub(crate) fn calls(&self) -> usize {
         self.dynamodb.calls().len() + self.sqs.calls().len()
     }
 
-    /// The delivery ids of the messages that SQS took without the receiver getting to know it.
+    /// The delivery ids of the messages that SQS accepted without the receiver getting its response.
     pub(crate) fn lost_sends(&self) -> Vec<String> {
         let lost_sends = self.lost_sends.lock();
         lost_sends.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn show_faults(&self, screen: Screen) {
-        screen.title("Faults on the way to AWS");
+        screen.title("Injected faults");
         for (service, proxy) in [("DynamoDB", &self.dynamodb), ("SQS", &self.sqs)] {
             for call in proxy.calls() {
                 let Some(fault) = call.fault else { continue };
@@ -108,8 +108,9 @@ impl System {
     }
 }
 
-/// Notes each send that took effect and was not answered, be it by a fault or a busy machine.
-fn note_lost_sends(lost_sends: &Arc<Mutex<Vec<String>>>) -> impl Fn(&Served) + use<> {
+/// Records each send that took effect but whose response the receiver did not get, because of a fault
+/// or a timeout.
+fn record_lost_sends(lost_sends: &Arc<Mutex<Vec<String>>>) -> impl Fn(&Served) + use<> {
     let lost_sends = Arc::clone(lost_sends);
     move |call| {
         if call.status != 200 || call.answered {
@@ -124,9 +125,9 @@ fn note_lost_sends(lost_sends: &Arc<Mutex<Vec<String>>>) -> impl Fn(&Served) + u
 }
 
 fn describe(fault: Fault) -> String {
-    let (harm, moment) = match fault {
-        Fault::Refuse(outage) => return format!("down for {} ms", outage.as_millis()),
-        Fault::Before(harm) => (harm, "without effect"),
+    let (harm, when) = match fault {
+        Fault::Refuse(outage) => return format!("outage of {} ms", outage.as_millis()),
+        Fault::Before(harm) => (harm, "before it took effect"),
         Fault::After(harm) => (harm, "after it took effect"),
     };
     let harm = match harm {
@@ -136,5 +137,5 @@ fn describe(fault: Fault) -> String {
         Harm::Delay(_) => "delayed",
         Harm::Stop => "stopped",
     };
-    format!("{harm} {moment}")
+    format!("{harm} {when}")
 }

@@ -1,6 +1,6 @@
-//! A sender that keeps to TitanX's contract: it signs each body, waits ten seconds for an answer,
-//! takes any 2xx for success, comes again on 408, 429, 5xx and on no answer at all, and drops the
-//! event on every other 4xx. Only its three days of retries are compressed, to seconds.
+//! A sender that follows TitanX's contract. It signs each body, waits ten seconds for an answer, and
+//! regards any 2xx as success. It retries after a 408, 429, 5xx or no answer, and drops the event
+//! after any other 4xx. Its retry window is shortened from three days to seconds.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -24,45 +24,45 @@ use crate::{
     screen::{Screen, Tone},
 };
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
-/// What three days are here: twice as long as a lease lasts.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// The shortened retry window. It is more than twice as long as a lease.
+const RETRY_WINDOW: Duration = Duration::from_secs(20);
 
-/// The sender, and all that it sent so far.
-pub(crate) struct TitanX {
+/// The sender, with all its attempts so far.
+pub(crate) struct TitanxSender {
     client: Client<HttpConnector, Full<Bytes>>,
     url: String,
     screen: Screen,
-    began: Instant,
+    started: Instant,
     attempts: Mutex<Vec<Attempt>>,
 }
 
-/// Something to be delivered.
+/// A delivery.
 #[derive(Clone)]
 pub(crate) struct Delivery {
-    pub(crate) what: What,
-    /// What it is called on the screen.
+    pub(crate) kind: Kind,
+    /// The name that is printed.
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) body: String,
-    /// The header's value, if there is one.
+    /// The value of the signature header, if it has one.
     pub(crate) signature: Option<String>,
-    /// Values that nobody but a consumer may see.
+    /// Personal data, which may appear only in the message on the contacts queue.
     pub(crate) personal: Vec<String>,
 }
 
-/// What has to become of a delivery.
+/// The kind of a delivery, which determines its expected result.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Kind {
     Contact,
-    FinishedJob,
+    CompletedJob,
     NotUnderstood { reason: &'static str },
     Forged,
 }
 
-/// One request, and what it was answered, if it was.
+/// One request, with its answer if there was one.
 pub(crate) struct Attempt {
     pub(crate) delivery: Delivery,
     pub(crate) answer: Option<Answer>,
@@ -81,10 +81,10 @@ impl Delivery {
     }
 }
 
-/// `Base64(HMAC-SHA256(secret, body))`, from the contract and not with the receiver's own code.
+/// `Base64(HMAC-SHA256(secret, body))` as in TitanX's contract. It shares no code with the receiver.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the sender's side compares nothing"
+    reason = "the sender computes a signature and compares nothing"
 )]
 pub(crate) fn sign(secret: &str, body: &str) -> String {
     let key = Hmac::<Sha256>::new_from_slice(secret.as_bytes());
@@ -93,67 +93,67 @@ pub(crate) fn sign(secret: &str, body: &str) -> String {
 }
 
 impl Answer {
-    /// Whether TitanX comes again after it.
+    /// Whether TitanX retries after this answer.
     fn is_retried(&self) -> bool {
         matches!(self.status, 408 | 429 | 500..)
     }
 
-    /// Whether the body's member `name` is true.
-    pub(crate) fn says(&self, name: &str) -> bool {
+    /// Whether the member `name` of the body is true.
+    pub(crate) fn has_flag(&self, name: &str) -> bool {
         serde_json::from_str::<Value>(&self.body).is_ok_and(|body| body[name] == true)
     }
 
-    /// What came of the delivery, in a word.
-    fn word(&self) -> (&'static str, Tone) {
+    /// The outcome as the receiver logs it.
+    fn outcome(&self) -> (&'static str, Tone) {
         match self.status {
-            200 if self.says("duplicate") => ("duplicate", Tone::Faint),
-            200 if self.says("quarantined") => ("quarantined", Tone::Warning),
+            200 if self.has_flag("duplicate") => ("duplicate", Tone::Faint),
+            200 if self.has_flag("quarantined") => ("quarantined", Tone::Warning),
             200 => ("accepted", Tone::Good),
             401 => ("refused", Tone::Bad),
-            429 => ("in progress", Tone::Warning),
+            429 => ("in flight", Tone::Warning),
             503 => ("unavailable", Tone::Warning),
             _ => ("?", Tone::Bad),
         }
     }
 }
 
-impl TitanX {
+impl TitanxSender {
     pub(crate) fn new(url: &str, screen: Screen) -> Self {
         Self {
             client: Client::builder(TokioExecutor::new()).build_http(),
             url: url.to_owned(),
             screen,
-            began: Instant::now(),
+            started: Instant::now(),
             attempts: Mutex::default(),
         }
     }
 
-    /// Every attempt, in the order of their ends.
+    /// All attempts, in the order in which they ended.
     pub(crate) fn attempts(self) -> Vec<Attempt> {
         let attempts = self.attempts.into_inner();
         attempts.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Delivers until it is answered for good.
+    /// Sends the delivery, and retries until there is a final answer or the retry window ends.
     pub(crate) async fn deliver(&self, delivery: &Delivery) {
-        let give_up = Instant::now() + GIVE_UP_AFTER;
+        let end = Instant::now() + RETRY_WINDOW;
         let mut backoff = FIRST_BACKOFF;
         let mut number = 1;
-        while self.attempt(delivery, number).await && Instant::now() < give_up {
+        while self.attempt(delivery, number).await && Instant::now() < end {
             sleep(backoff).await;
-            backoff = LONGEST_BACKOFF.min(2 * backoff);
+            backoff = MAX_BACKOFF.min(2 * backoff);
             number += 1;
         }
     }
 
-    /// Posts it once. Returns whether to come again.
+    /// Sends the delivery once. Returns whether to retry.
     async fn attempt(&self, delivery: &Delivery, number: u32) -> bool {
-        let answer = match timeout(ANSWER_WITHIN, self.post(delivery)).await {
+        let answer = match timeout(ANSWER_TIMEOUT, self.post(delivery)).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(_)) | Err(_) => None,
         };
         self.show(delivery, number, answer.as_ref());
-        let again = answer.as_ref().is_none_or(Answer::is_retried);
+        let retry = answer.as_ref().is_none_or(Answer::is_retried);
         let attempts = self.attempts.lock();
         attempts
             .unwrap_or_else(PoisonError::into_inner)
@@ -161,7 +161,7 @@ impl TitanX {
                 delivery: delivery.clone(),
                 answer,
             });
-        again
+        retry
     }
 
     async fn post(&self, delivery: &Delivery) -> Result<Answer, Error> {
@@ -184,13 +184,13 @@ impl TitanX {
     }
 
     fn show(&self, delivery: &Delivery, number: u32, answer: Option<&Answer>) {
-        let (word, tone) = answer.map_or(("no answer", Tone::Warning), Answer::word);
+        let (outcome, tone) = answer.map_or(("no answer", Tone::Warning), Answer::outcome);
         let status = answer.map_or_else(|| "---".to_owned(), |answer| answer.status.to_string());
         self.screen.text(&format!(
             "  {:6.3} s   {:<22} attempt {number:<2}   {}",
-            self.began.elapsed().as_secs_f64(),
+            self.started.elapsed().as_secs_f64(),
             delivery.name,
-            self.screen.tone(tone, &format!("{status} {word}")),
+            self.screen.tone(tone, &format!("{status} {outcome}")),
         ));
     }
 }

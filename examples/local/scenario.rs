@@ -1,4 +1,4 @@
-//! The story: what TitanX delivers and in which order, and what strangers try.
+//! The scenario: what TitanX delivers and in which order, and which forged requests are sent.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,65 +10,66 @@ use uuid::Uuid;
 use crate::{
     screen::Screen,
     system::System,
-    titanx::{Delivery, TitanX, What},
+    titanx::{Delivery, Kind, TitanxSender},
 };
 
 const CONTACTS: usize = 40;
-/// How many deliveries are under way at once.
+/// The number of concurrent deliveries.
 const CONCURRENCY: usize = 8;
-/// An answer to TitanX gets lost so often, whence the event is delivered again later.
-const ONE_IN_LATER: usize = 10;
-/// And so often it is delivered twice at the same moment.
-const ONE_IN_AT_ONCE: usize = 5;
+/// One in this many contacts is delivered again later, as if its answer had been lost.
+const ONE_IN_REPEATED_LATER: usize = 10;
+/// One in this many contacts is delivered twice concurrently.
+const ONE_IN_REPEATED_CONCURRENTLY: usize = 5;
 
-/// Tells the story of one job. Returns how many calls to AWS the strangers caused.
-pub(crate) async fn tell(titanx: &TitanX, system: &System, screen: Screen) -> usize {
+/// Delivers the events of one job. Returns the number of AWS calls that the forged requests caused.
+pub(crate) async fn run(titanx: &TitanxSender, system: &System, screen: Screen) -> usize {
     let job_id = Uuid::new_v4().to_string();
     let mut contacts: Vec<_> = (1..CONTACTS).map(|n| contact(n, &job_id)).collect();
     let late = contact(CONTACTS, &job_id);
-    let finished = finished_job(&job_id);
+    let completed = completed_job(&job_id);
     fastrand::shuffle(&mut contacts);
 
-    screen.text("  A job's contacts, out of order, some twice at the same moment, while DynamoDB");
-    screen.text("  and SQS fail now and then.\n");
+    screen
+        .text("  TitanX delivers a job's contacts out of order, some of them twice concurrently,");
+    screen.text("  while some calls to DynamoDB and SQS fail.\n");
     system.break_some_calls();
-    stream::iter(&some_twice(&contacts))
+    stream::iter(&with_concurrent_repeats(&contacts))
         .for_each_concurrent(CONCURRENCY, |contact| titanx.deliver(contact))
         .await;
 
-    screen.text("\n  The job is done, and one of its contacts is late.\n");
-    titanx.deliver(&finished).await;
+    screen.text("\n  The job is completed. One of its contacts arrives late.\n");
+    titanx.deliver(&completed).await;
     titanx.deliver(&late).await;
     system.heal();
 
-    screen.text("\n  TitanX delivers some of it again, the last one with another timestamp.\n");
-    for contact in contacts.iter().step_by(ONE_IN_LATER) {
+    screen.text("\n  TitanX delivers some events again, the last one with another timestamp.\n");
+    for contact in contacts.iter().step_by(ONE_IN_REPEATED_LATER) {
         titanx.deliver(contact).await;
     }
-    titanx.deliver(&finished).await;
-    titanx.deliver(&with_other_timestamp(&late)).await;
+    titanx.deliver(&completed).await;
+    titanx.deliver(&with_later_timestamp(&late)).await;
 
-    screen.text("\n  Strangers try.\n");
+    screen.text("\n  An attacker sends forged requests.\n");
     let calls_before = system.calls();
     for forged in forgeries(&job_id) {
         titanx.deliver(&forged).await;
     }
     let calls = system.calls() - calls_before;
 
-    screen.text("\n  TitanX signs what the receiver does not understand.\n");
-    for riddle in riddles(&job_id, &late) {
-        titanx.deliver(&riddle).await;
+    screen.text("\n  TitanX delivers signed events that the receiver does not understand.\n");
+    for delivery in not_understood(&job_id, &late) {
+        titanx.deliver(&delivery).await;
     }
     calls
 }
 
-/// All contacts, every fifth with a twin right behind it.
-fn some_twice(contacts: &[Delivery]) -> Vec<Delivery> {
+/// All contacts, some of them followed by a second delivery of the same contact.
+fn with_concurrent_repeats(contacts: &[Delivery]) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     for (n, contact) in contacts.iter().enumerate() {
         deliveries.push(contact.clone());
-        if n.is_multiple_of(ONE_IN_AT_ONCE) {
-            let name = format!("{}, twin", contact.name);
+        if n.is_multiple_of(ONE_IN_REPEATED_CONCURRENTLY) {
+            let name = format!("{} again", contact.name);
             deliveries.push(Delivery {
                 name,
                 ..contact.clone()
@@ -78,7 +79,7 @@ fn some_twice(contacts: &[Delivery]) -> Vec<Delivery> {
     deliveries
 }
 
-/// Nobody's data: the names are made up, and 555-01xx is set aside for that.
+/// A synthetic contact. Phone numbers with 555-01xx are reserved for fictional use.
 fn contact(n: usize, job_id: &str) -> Delivery {
     let person = [
         ("firstName", format!("Prénom{n:02}")),
@@ -98,7 +99,7 @@ fn contact(n: usize, job_id: &str) -> Delivery {
     Delivery {
         personal: person.into_iter().map(|(_, value)| value).collect(),
         ..event(
-            What::Contact,
+            Kind::Contact,
             &format!("contact {n:02}"),
             "job.contact.scored",
             &payload,
@@ -106,7 +107,7 @@ fn contact(n: usize, job_id: &str) -> Delivery {
     }
 }
 
-fn finished_job(job_id: &str) -> Delivery {
+fn completed_job(job_id: &str) -> Delivery {
     let payload = json!({
         "jobId": job_id,
         "jobType": "scoring",
@@ -115,67 +116,71 @@ fn finished_job(job_id: &str) -> Delivery {
         "modifiedAt": "2026-01-05T12:00:00Z",
     });
     event(
-        What::FinishedJob,
+        Kind::CompletedJob,
         "job completed",
         "job.completed",
         &payload,
     )
 }
 
-/// What nobody with the secret has sent so.
+/// Requests without a valid signature.
 fn forgeries(job_id: &str) -> [Delivery; 3] {
     let forged = |n, name: &str| Delivery {
-        what: What::Forged,
+        kind: Kind::Forged,
         name: name.to_owned(),
         ..contact(n, job_id)
     };
-    let guessed = forged(41, "signed by a stranger").signed("wh_sk_guessed");
+    let guessed = forged(41, "wrong secret").signed("wh_sk_guessed");
     let mut unsigned = forged(42, "not signed");
     unsigned.signature = None;
-    let mut changed = forged(43, "changed on the way");
+    let mut changed = forged(43, "body changed");
     changed.body = changed.body.replace("High", "Low");
     [guessed, unsigned, changed]
 }
 
-/// What TitanX has signed, and might one day send.
-fn riddles(job_id: &str, taken: &Delivery) -> [Delivery; 3] {
-    let riddle = |reason, name: &str, delivery: Delivery| Delivery {
-        what: What::NotUnderstood { reason },
+/// Signed deliveries that the receiver does not understand. One reuses the id of `earlier`.
+fn not_understood(job_id: &str, earlier: &Delivery) -> [Delivery; 3] {
+    let expect = |reason, name: &str, delivery: Delivery| Delivery {
+        kind: Kind::NotUnderstood { reason },
         name: name.to_owned(),
         ..delivery
     };
     let job_started = event(
-        What::FinishedJob,
+        Kind::CompletedJob,
         "",
         "job.started",
         &json!({"jobId": job_id}),
     );
-    let mut torn = contact(44, job_id);
-    torn.body.pop();
+    let mut truncated = contact(44, job_id);
+    truncated.body.pop();
     let mut reused = contact(45, job_id);
-    reused.body = reused.body.replace(&reused.id, &taken.id);
-    reused.id.clone_from(&taken.id);
+    reused.body = reused.body.replace(&reused.id, &earlier.id);
+    reused.id.clone_from(&earlier.id);
     [
-        riddle("unknown_event_type", "job started", job_started),
-        riddle("not_json", "torn off", torn.signed(SIGNING_SECRET)),
-        riddle("id_reused", "id used before", reused.signed(SIGNING_SECRET)),
+        expect("unknown_event_type", "unknown event type", job_started),
+        expect(
+            "not_json",
+            "truncated body",
+            truncated.signed(SIGNING_SECRET),
+        ),
+        expect("id_reused", "reused id", reused.signed(SIGNING_SECRET)),
     ]
 }
 
 /// An event as TitanX delivers it.
-fn event(what: What, name: &str, event_type: &str, payload: &Value) -> Delivery {
+fn event(kind: Kind, name: &str, event_type: &str, payload: &Value) -> Delivery {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_ms = now.expect("the clock stands after 1970").as_millis();
+    let now_ms = now.expect("the clock is after 1970").as_millis();
     let id = Uuid::new_v4().to_string();
     let envelope = json!({
         "payload": payload,
         "eventType": event_type,
-        "timestamp": u64::try_from(now_ms).expect("it is not the year 584,556,019 yet"),
+        "timestamp": u64::try_from(now_ms).expect("Unix milliseconds fit in 64 bits"),
         "apiVersion": "v2",
         "id": id,
     });
     Delivery {
-        what,
+        kind,
         name: name.to_owned(),
         id,
         body: envelope.to_string(),
@@ -185,12 +190,12 @@ fn event(what: What, name: &str, event_type: &str, payload: &Value) -> Delivery 
     .signed(SIGNING_SECRET)
 }
 
-/// The same event, delivered a minute later.
-fn with_other_timestamp(delivery: &Delivery) -> Delivery {
-    let mut envelope: Value = serde_json::from_str(&delivery.body).expect("written as JSON above");
+/// The same event with a timestamp one minute later, as a retry may have.
+fn with_later_timestamp(delivery: &Delivery) -> Delivery {
+    let mut envelope: Value = serde_json::from_str(&delivery.body).expect("the body is JSON");
     let timestamp = envelope["timestamp"]
         .as_u64()
-        .expect("written as one above");
+        .expect("the timestamp is an integer");
     envelope["timestamp"] = json!(timestamp + 60_000);
     Delivery {
         body: envelope.to_string(),

@@ -1,8 +1,8 @@
-//! What comes back, read as a gateway reads it.
+//! The function's answers, parsed as a gateway parses them.
 
 use serde_json::{Value, json};
 
-/// An answer as the gateway gets it.
+/// An answer of the function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub status: u64,
@@ -11,7 +11,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer of this status and JSON body, without `Retry-After`.
+    /// An answer with this status and JSON body, and without `Retry-After`.
     pub fn of(status: u64, body: Value) -> Self {
         Self {
             status,
@@ -36,7 +36,7 @@ impl Answer {
         Self::of(401, json!({"error": "Invalid signature"}))
     }
 
-    /// Whether it stands in the table of answers.
+    /// Whether the answer is in the answer table.
     pub fn is_in_the_table(&self) -> bool {
         let received = self.body["received"] == true && self.retry_after.is_none();
         let error = self.body["error"].is_string();
@@ -49,7 +49,7 @@ impl Answer {
     }
 }
 
-/// Reads what a gateway would turn into an HTTP response.
+/// Parses the function's response, which a gateway converts to an HTTP response.
 pub fn read(response: &Value) -> Answer {
     let (one, list) = ("/headers/retry-after", "/multiValueHeaders/retry-after/0");
     let retry_after = response.pointer(one).or(response.pointer(list));

@@ -1,7 +1,7 @@
-//! What must hold for every input, whoever made it: one check for each thing that reads bytes from
-//! outside. The property tests, the kept corpus and the fuzz targets of `fuzz/` all feed these.
+//! Properties that hold for every input, one check for each part that parses untrusted bytes. The
+//! property tests, the corpus and the fuzz targets in `fuzz/` call these checks.
 //!
-//! What is expected is worked out here anew, with a `serde_json::Value` or by hand.
+//! The expectations are computed here independently, with a `serde_json::Value` or by hand.
 
 use std::{fmt, str};
 
@@ -19,13 +19,14 @@ use titanx_receiver::{
     signature::{Signature, Verified, Verifier, sign},
 };
 
-/// The secret of these checks; a synthetic one.
+/// The synthetic secret of these checks.
 const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
 
 /// The oldest event that is not stale, in Unix milliseconds.
 pub const OLDEST_MS: i64 = 1_767_614_400_000;
 
-/// A secret, a header and a body, each on a line, the body to the end.
+/// Checks the verification of signatures. The input is a secret, a header and a body, separated by
+/// newlines.
 pub fn signature(input: &[u8]) {
     let mut parts = input.splitn(3, |&byte| byte == b'\n');
     let mut part = || parts.next().unwrap_or_default();
@@ -61,7 +62,7 @@ pub fn signature(input: &[u8]) {
     assert_eq!(Signature::parse(&header).is_some(), is_signature);
 }
 
-/// The same body but for one bit, or one byte more.
+/// The body with one bit changed, or with one byte if it is empty.
 fn changed(body: &[u8]) -> Vec<u8> {
     let mut changed = body.to_vec();
     let sum: usize = body.iter().map(|&byte| usize::from(byte)).sum();
@@ -72,7 +73,7 @@ fn changed(body: &[u8]) -> Vec<u8> {
     changed
 }
 
-/// HMAC as RFC 2104 has it, from the hash alone.
+/// HMAC as defined in RFC 2104, computed from the hash function.
 fn hmac_sha256(key: &[u8], text: &[u8]) -> [u8; 32] {
     let mut block = [0; 64];
     if key.len() > block.len() {
@@ -106,7 +107,7 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// 43 characters of the alphabet, of whose last the two bits too many are zero, and the padding.
+/// 43 characters of the alphabet and the padding. The two unused bits of the last character are zero.
 fn is_base64_of_32_bytes(text: &str) -> bool {
     let sextet = |character: &u8| ALPHABET.iter().position(|it| it == character);
     let Some((b'=', characters)) = text.as_bytes().split_last() else {
@@ -118,7 +119,7 @@ fn is_base64_of_32_bytes(text: &str) -> bool {
         && last.is_some_and(|bits| bits % 4 == 0)
 }
 
-/// A signed body.
+/// Checks the parsing of a signed body.
 pub fn envelope(input: &[u8]) {
     let signature = Signature::parse(&sign(SECRET, input)).expect("it was signed");
     let body = Verifier::new([SECRET]).verify(input, &signature);
@@ -169,7 +170,7 @@ fn understood(input: &[u8], event: &Event<'_>) {
     assert!(message.is_ok() || input.len() > 500_000);
 }
 
-/// What an envelope should come to.
+/// The expected result of parsing an envelope.
 #[derive(Debug)]
 enum Expected {
     Event {
@@ -179,8 +180,8 @@ enum Expected {
         job_id: Option<String>,
     },
     Refused((Reason, Option<String>)),
-    /// JSON by its grammar, but of what a `Value` cannot hold. It may be anywhere, so all that is
-    /// certain is that nothing panics.
+    /// The input may be valid JSON that a `Value` cannot represent. The check is then only that nothing
+    /// panics.
     Unclear,
 }
 
@@ -192,7 +193,7 @@ fn expected(input: &[u8]) -> Expected {
     let value: Value = match serde_json::from_str(text) {
         Ok(value) => value,
         Err(_) if beyond_a_value(text) => return Expected::Unclear,
-        // Which of the two reasons is a matter of which comes first; neither may be missed.
+        // The reason depends on which of two errors comes first.
         Err(_) => return refused_as_broken(text),
     };
     let Some(envelope) = members(text) else {
@@ -242,10 +243,10 @@ fn expected(input: &[u8]) -> Expected {
     }
 }
 
-/// `None` is a contact that is not one.
+/// The job id of a contact, if it has one. `None` if the payload is not a contact.
 #[expect(
     clippy::option_option,
-    reason = "a contact that names no job is one all the same"
+    reason = "a contact without a job id is a contact"
 )]
 fn contacts_job(payload: &[Member]) -> Option<Option<String>> {
     if payload.iter().filter(|it| it.0 == "jobId").count() > 1 {
@@ -276,7 +277,7 @@ fn milliseconds(value: &Value) -> Option<i64> {
     let beyond = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
     number.as_i64().or(number.as_u64().map(beyond)).or_else(|| {
         let ms = number.as_f64()?;
-        // 2⁶³ and more is beyond an i64, and so is all below −2⁶³.
+        // An i64 is at least −2⁶³ and less than 2⁶³.
         let end = 2_f64.powi(63);
         Some(if ms >= end {
             i64::MAX
@@ -288,7 +289,7 @@ fn milliseconds(value: &Value) -> Option<i64> {
     })
 }
 
-/// A text that is no JSON: quarantined as that, or for what came first.
+/// Checks a text that is not JSON: it is quarantined for that reason or for an earlier error.
 fn refused_as_broken(text: &str) -> Expected {
     let signature = Signature::parse(&sign(SECRET, text.as_bytes())).expect("it was signed");
     let verified = Verifier::new([SECRET]).verify(text.as_bytes(), &signature);
@@ -301,8 +302,8 @@ fn refused_as_broken(text: &str) -> Expected {
     Expected::Unclear
 }
 
-/// Whether a text may be JSON by its grammar and yet no `Value`: it nests deep, or may hold half a
-/// surrogate pair or a number that no double is.
+/// Whether a text may be valid JSON that a `Value` cannot represent: it is deeply nested, or may
+/// contain an unpaired surrogate or a number out of the range of a double.
 fn beyond_a_value(text: &str) -> bool {
     let opens = text.bytes().filter(|it| matches!(it, b'[' | b'{')).count();
     let bytes = text.as_bytes();
@@ -318,12 +319,12 @@ fn beyond_a_value(text: &str) -> bool {
 
 type Member<'a> = (String, &'a RawValue);
 
-/// The members of an object in their order, doubled ones too; `None` if it is none.
+/// The members of an object in their order, including duplicates. `None` if it is not an object.
 fn members(json: &str) -> Option<Vec<Member<'_>>> {
     serde_json::from_str(json).ok().map(|Members(it)| it)
 }
 
-/// The member of this name, if there is exactly one.
+/// The member with this name, if there is exactly one.
 fn one(members: &[Member], name: &str) -> Option<Value> {
     let mut named = members.iter().filter(|member| member.0 == name);
     let (_, value) = named.next()?;
@@ -352,7 +353,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// An event from a gateway.
+/// Checks the parsing of a gateway's event.
 pub fn gateway(input: &[u8]) {
     let json: Result<&RawValue, _> = serde_json::from_slice(input);
     let request: Result<Request, _> = serde_json::from_slice(input);
@@ -384,7 +385,7 @@ pub fn gateway(input: &[u8]) {
     }
 }
 
-/// What a `Value` says of an event, as far as a `Value` can: of doubled members it keeps one.
+/// Compares a request with the event as a `Value`. A `Value` keeps only one of duplicate members.
 fn as_the_event_says(event: &Value, request: &Request, verified: bool) {
     if !event.is_object() {
         assert!(request.signature.is_none());
@@ -400,7 +401,7 @@ fn as_the_event_says(event: &Value, request: &Request, verified: bool) {
     }
     assert!(!verified || signatures(event).any(is_mac), "not signed");
     let Some(body) = request.body.as_deref() else {
-        // Base64 that lies, or an event of no known shape: nobody signed that.
+        // The body is not valid Base64, or the event has an unknown shape.
         assert!(event["isBase64Encoded"] == true || request.signature.is_none());
         return;
     };
@@ -411,7 +412,7 @@ fn as_the_event_says(event: &Value, request: &Request, verified: bool) {
     }
 }
 
-/// All values of the signature header, in both maps.
+/// All values of the signature header, in both header maps.
 fn signatures(event: &Value) -> impl Iterator<Item = &str> {
     let maps = ["headers", "multiValueHeaders"].map(|name| event[name].as_object());
     let members = maps.into_iter().flatten().flatten();
@@ -425,7 +426,7 @@ fn signatures(event: &Value) -> impl Iterator<Item = &str> {
         .filter_map(Value::as_str)
 }
 
-/// The value of a stored secret, or of the variable.
+/// Checks the parsing of a stored secret and of the environment variable.
 pub fn secrets(input: &[u8]) {
     let value = &*String::from_utf8_lossy(input);
     let trimmed = |it: &str| it.trim().to_owned();

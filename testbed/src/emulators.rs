@@ -1,9 +1,8 @@
-//! The services of AWS that the receiver stands on, in this process and on loopback: DynamoDB, SQS
-//! and Secrets Manager, with the tables, queues and secret of `template.yaml`. They are reached as
-//! the real ones are, by the SDK through `AWS_ENDPOINT_URL_…`, and nothing has to be installed.
+//! Emulators of the AWS services that the receiver uses: DynamoDB, SQS and Secrets Manager, with the
+//! tables, queues and secret of `template.yaml`. They run in this process and listen on the loopback
+//! interface. Clients use them through `AWS_ENDPOINT_URL_…`, without changes to their code.
 //!
-//! Start with [`Emulators::start`]. [`FaultProxy`] stands between a client and an emulator and
-//! breaks what passes.
+//! Start with [`Emulators::start`]. A [`FaultProxy`] between a client and an emulator injects faults.
 
 mod background;
 mod dynamodb;
@@ -23,10 +22,10 @@ use self::secrets_manager::SecretsManager;
 use self::sqs::Sqs;
 pub use self::sqs::{Attribute, Message};
 
-/// The signing secret to start with; a synthetic one.
+/// The initial signing secret, which is synthetic.
 pub const SIGNING_SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
 
-/// The emulated services and what was created in them. All ends when this is dropped.
+/// The running emulators, with their tables, queues and secret. They stop when this is dropped.
 pub struct Emulators {
     pub dynamodb_url: String,
     pub sqs_url: String,
@@ -42,7 +41,7 @@ pub struct Emulators {
 }
 
 impl Emulators {
-    /// Starts the services, empty but for the signing secret. Every call starts others.
+    /// Starts new emulators. Tables and queues are empty, and the signing secret is stored.
     pub fn start() -> Self {
         let background = Background::start("emulators");
 
@@ -73,9 +72,9 @@ impl Emulators {
         }
     }
 
-    /// The environment variables that point a receiver here, at the standard contacts queue and
-    /// the secret in Secrets Manager. For the FIFO queue, another secret or a [`FaultProxy`],
-    /// insert over them.
+    /// The environment variables with which a receiver uses the emulators. They name the standard
+    /// contacts queue and the secret in Secrets Manager. Insert other values for the FIFO queue,
+    /// another secret or a [`FaultProxy`].
     pub fn environment(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
             ("AWS_REGION", "us-east-1".to_owned()),
@@ -95,14 +94,14 @@ impl Emulators {
         ])
     }
 
-    /// Lets time pass on the queues: visibility timeouts, delays and deduplication end that much
-    /// earlier. The tables know no time: a record's times are checked against the receiver's clock.
+    /// Advances the clock of all queues: visibility timeouts, delays and deduplication end earlier.
+    /// The tables have no clock, since the receiver compares the times in records with its own clock.
     pub fn advance_queues(&self, by: Duration) {
         self.sqs.advance(by);
     }
 }
 
-/// A queue, seen past the wire.
+/// Direct access to a queue, without a request.
 pub struct Queue {
     pub url: String,
     name: &'static str,
@@ -128,12 +127,13 @@ impl Queue {
         }
     }
 
-    /// Everything on the queue in the order sent, in flight or not; nothing is disturbed.
+    /// All messages in the order in which they were sent, including those in flight. Does not change
+    /// the queue.
     pub fn messages(&self) -> Vec<Message> {
         self.sqs.messages(self.name)
     }
 
-    /// Puts a message there, with attributes of text.
+    /// Sends a message with string attributes.
     pub fn put(&self, body: &str, attributes: &[(&str, &str)]) {
         self.sqs.put(&self.url, body, attributes);
     }
@@ -143,7 +143,7 @@ impl Queue {
     }
 }
 
-/// The secret in Secrets Manager that TitanX's signatures are checked against.
+/// Direct access to the signing secret in Secrets Manager, without a request.
 pub struct SigningSecret {
     pub arn: String,
     secrets: Arc<SecretsManager>,
@@ -157,7 +157,7 @@ impl SigningSecret {
         }
     }
 
-    /// Puts another value in its place: one secret, or a JSON array of them.
+    /// Stores a new value: one secret, or a JSON array of secrets.
     pub fn rotate(&self, value: &str) {
         self.secrets.rotate(&self.arn, value);
     }

@@ -1,4 +1,4 @@
-//! The receiver as Lambda meets it: built from an environment, asked with a gateway's event.
+//! Invokes a receiver in this process, built from environment variables, with gateway events.
 
 use std::{
     collections::BTreeMap,
@@ -17,32 +17,32 @@ pub use super::{
     surroundings::{Proxies, environment},
 };
 
-/// What Lambda gives one invocation.
+/// The function's timeout.
 pub const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The receiver of this environment.
+/// Builds a receiver from these environment variables.
 pub fn receiver(environment: &BTreeMap<&'static str, String>) -> Receiver {
     let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
     config.build().unwrap().0
 }
 
-/// Lambda's request id of every invocation.
+/// The Lambda request id of every invocation.
 pub const REQUEST_ID: &str = "7e3f0001-0000-4000-8000-000000000000";
 
-/// Delivers a gateway's event in an invocation of the usual length.
+/// Invokes the receiver with a gateway's event and the function's [`TIMEOUT`].
 pub async fn deliver(receiver: &Receiver, event: &Value) -> Answer {
     deliver_within(receiver, event, TIMEOUT).await
 }
 
-/// Delivers a gateway's event in an invocation that is cut off after `timeout`, and does what
-/// follows its answer.
+/// Invokes the receiver with a gateway's event, with a deadline after `timeout`, and finishes the
+/// invocation.
 pub async fn deliver_within(receiver: &Receiver, event: &Value, timeout: Duration) -> Answer {
     let (answer, follow_up) = answer_within(receiver, event, timeout).await;
     receiver.finish(follow_up).await;
     answer
 }
 
-/// Delivers a gateway's event as far as its answer.
+/// As [`deliver_within`], but returns after the answer, with the rest of the invocation.
 pub async fn answer_within(
     receiver: &Receiver,
     event: &Value,

@@ -1,4 +1,4 @@
-//! The webhook's URL: what API Gateway does between a sender and the receiver.
+//! An HTTP server in front of a receiver, in place of API Gateway.
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
@@ -16,14 +16,14 @@ use titanx_receiver::receiver::Receiver;
 
 use super::{emulators::Background, front_door};
 
-/// A receiver behind a URL. It ends when this is dropped.
+/// The running server. It stops when this is dropped.
 pub struct Gateway {
     pub url: String,
     _background: Background,
 }
 
 impl Gateway {
-    /// Serves the receiver of this environment.
+    /// Builds a receiver from these environment variables, and serves it.
     pub fn start(environment: &BTreeMap<&'static str, String>) -> Self {
         let background = Background::start("gateway");
         let (listener, origin) = background.listen();

@@ -1,6 +1,6 @@
-//! AWS's own runtime interface emulator around the function's program: what `sam local invoke` and
-//! Lambda itself are to it. Like Lambda it takes the program from [`BOOTSTRAP`], where
-//! `scripts/runtime-check` puts the release build.
+//! Runs the function's program under AWS's runtime interface emulator, which `sam local invoke` uses
+//! too. As Lambda does, the emulator starts the program at [`BOOTSTRAP`], where
+//! `scripts/runtime-check` installs the release build.
 
 use std::{
     collections::BTreeMap,
@@ -19,14 +19,14 @@ use hyper_util::{
 };
 use serde_json::Value;
 
-/// Where Lambda finds a function.
+/// The path of the program that Lambda starts.
 pub const BOOTSTRAP: &str = "/var/task/bootstrap";
 
-/// How long the function may take to its first answer; a machine may be busy.
+/// Time limit for the function's first answer. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The emulator with the function in it. It ends when this is dropped, and the function with it or
-/// at the latest with the script that started all of it.
+/// The running emulator with the function. The emulator stops when this is dropped, and the function
+/// stops with it, or at the latest at the end of `scripts/runtime-check`.
 pub struct RuntimeInterface {
     emulator: Child,
     url: String,
@@ -34,8 +34,8 @@ pub struct RuntimeInterface {
 }
 
 impl RuntimeInterface {
-    /// Starts `emulator`, which starts the function in this environment. It offers several
-    /// invocations at once if the environment says how many.
+    /// Starts `emulator`, which starts the function with these environment variables. With
+    /// `AWS_LAMBDA_MAX_CONCURRENCY` in them, it runs that many invocations concurrently.
     pub async fn start(emulator: &Path, environment: &BTreeMap<&'static str, String>) -> Self {
         let (invocations, runtime_api) = (free_address(), free_address());
         let emulator = Command::new(emulator)
@@ -60,7 +60,7 @@ impl RuntimeInterface {
         interface
     }
 
-    /// Returns once the function answers; what it is asked is no request, and takes no call to AWS.
+    /// Waits until the function answers. The event is not a request, so the function calls no service.
     async fn started(&self) {
         while !self
             .try_invoke("null")
@@ -71,7 +71,7 @@ impl RuntimeInterface {
         }
     }
 
-    /// Invokes the function with a gateway's event; what it returns is what a gateway would get.
+    /// Invokes the function with a gateway's event, and returns its response.
     pub async fn invoke(&self, event: &(impl Display + ?Sized)) -> Value {
         self.try_invoke(event).await.expect("an answer in JSON")
     }

@@ -1,11 +1,10 @@
-//! Killed for real: the function's own program, ended by `SIGKILL` at every call to AWS that it
-//! makes, before and after the call took effect, for every kind of event.
+//! Kills the function's program with `SIGKILL` at every call to AWS, before and after the call took
+//! effect, for every kind of event. A new process then gets TitanX's retry.
 //!
-//! A fresh process then meets TitanX's retry. Whenever that comes, the event is durable at least
-//! once; more than once only if the process died between a send that took effect and its completion
-//! mark and TitanX came again, and then under one delivery id. A process that dies between its answer
-//! and the mark leaves TitanX with a 200, after which it comes again only if a second attempt was
-//! already on its way.
+//! Whenever the retry comes, the event must be durable at least once. It may be durable more than once
+//! only if the process was killed between a send that took effect and its completion mark, and TitanX
+//! retried. All messages then have the same delivery id. If the process was killed between its answer
+//! and the mark, TitanX has got a 200 and retries only if a second attempt was already in flight.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,29 +29,30 @@ use crate::{
     titanx::{contact, envelope, finished_job, signed},
 };
 
-/// Short invocations, so that leases are over soon.
+/// The function's timeout. It is short, so that leases end soon.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// When a lease taken now is over: the invocation's time and the margin of a second.
+/// More than the duration of a lease, which is the timeout and a margin of one second.
 const LEASE: Duration = Duration::from_millis(4_100);
-/// TitanX's backoff, compressed; it would go on for three days.
+/// TitanX's backoff, shortened.
 const BACKOFF: Duration = Duration::from_millis(400);
+/// TitanX's retry window of three days, shortened.
 const MOST_ATTEMPTS: usize = 30;
-/// Nothing here takes so long; only a run that hangs is ended by it.
+/// Time limit for everything that may hang.
 const HUNG: Duration = Duration::from_mins(1);
 
 const AT_ONCE: usize = 8;
 const ID: &str = "delivery-1";
 
-/// What is delivered, into which situation.
+/// What is delivered, and in which situation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Contact,
     ContactOnFifoQueue,
     FinishedJob,
     NotUnderstood,
-    /// The id of an earlier delivery under other content.
+    /// The id of an earlier delivery with another payload.
     IdReused,
-    /// SQS fails until the process is killed, so that the claim is given back.
+    /// SQS fails until the process is killed, so that the function releases the claim.
     ContactNotSent,
     /// The jobs table fails until the process is killed.
     JobNotMarked,
@@ -78,12 +78,12 @@ impl Kind {
         }
     }
 
-    /// Whether it goes to quarantine: each time that TitanX delivers it, since no mark is kept of it.
+    /// Whether it is quarantined. Each delivery of it is, since it has no record.
     fn is_parked(self) -> bool {
         matches!(self, Self::NotUnderstood | Self::IdReused)
     }
 
-    /// The bodies of this delivery that were made durable, wherever its kind belongs.
+    /// The durable bodies of this delivery, in the queue or table for its kind.
     fn durable(self, emulators: &Emulators) -> Vec<String> {
         let messages = match self {
             Self::Contact | Self::ContactNotSent => emulators.contacts.messages(),
@@ -101,14 +101,16 @@ impl Kind {
     }
 }
 
-/// When TitanX comes again.
+/// When TitanX retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Retry {
-    /// While the first attempt still stands at the call: it is killed afterwards.
+    /// While the first attempt is stopped at the call, before the kill.
     Overlapping,
+    /// Immediately after the kill.
     AtOnce,
-    /// While the lease of the killed process is live.
+    /// After the kill, during the lease of the killed process.
     InFlight,
+    /// After the lease of the killed process has ended.
     AfterTheLease,
 }
 
@@ -140,7 +142,7 @@ impl Service {
     }
 }
 
-/// A call that the function makes: the n-th to this service.
+/// The n-th call of the function to this service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Call {
     service: Service,
@@ -154,7 +156,7 @@ impl fmt::Display for Call {
     }
 }
 
-/// The kill.
+/// A kill to run.
 #[derive(Debug, Clone)]
 struct Case {
     kind: Kind,
@@ -163,24 +165,25 @@ struct Case {
     retry: Retry,
 }
 
-/// What it came to.
+/// The result of a kill.
 #[derive(Debug)]
 struct Run {
     case: Case,
-    /// The statuses of the retries' answers, in order.
+    /// The statuses of all answers, in order.
     statuses: Vec<u64>,
+    /// How many times the event is durable.
     times: usize,
     /// Whether promise 3 allows a second message.
     may_duplicate: bool,
     wrong: Vec<String>,
 }
 
-/// All the runs.
+/// The results of all kills.
 #[derive(Debug)]
 pub struct Report(Vec<Run>);
 
 impl Report {
-    /// Everything that should not have been.
+    /// Everything that contradicts the promises.
     pub fn wrong(&self) -> Vec<String> {
         let runs = self.0.iter();
         runs.flat_map(|run| run.wrong.iter().map(|it| format!("{:?}: {it}", run.case)))
@@ -244,8 +247,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Kills the program at every call of every kind of event, with every retry; or, where that takes
-/// too long, does one in so many of all these cases.
+/// Kills the program at every call for every kind of event, with every retry. With `one_in` above 1,
+/// runs only one in so many of these cases.
 pub async fn run(binary: &Path, one_in: usize) -> Report {
     let binary: Arc<Path> = binary.into();
     let mut cases = Vec::new();
@@ -273,7 +276,7 @@ pub async fn run(binary: &Path, one_in: usize) -> Report {
     Report(running.join_all().await)
 }
 
-/// The scene of one case: the services, what stands between, and the situation prepared.
+/// The services and fault proxies of one case, prepared for its kind.
 struct Scene {
     kind: Kind,
     emulators: Emulators,
@@ -305,7 +308,7 @@ impl Scene {
         }
     }
 
-    /// What fails until the process is killed.
+    /// Injects the faults that last until the process is killed.
     fn break_it(&self) {
         let failing = Fault::Before(Harm::ServerError);
         match self.kind {
@@ -326,7 +329,7 @@ impl Scene {
         }
     }
 
-    /// Whether a kill now is one between a send that took effect and its completion mark.
+    /// Whether a kill now comes between a send that took effect and its completion mark.
     fn is_between_send_and_mark(&self) -> bool {
         let status = self.emulators.deliveries.get(ID);
         let status = status.and_then(|record| record.get("status").cloned());
@@ -341,7 +344,7 @@ impl Scene {
         sent && !marked
     }
 
-    /// What is wrong with what is durable at the end, after so many acknowledgements.
+    /// Checks what is durable at the end, after `acknowledged` answers with 200.
     fn wrong(&self, acknowledged: usize, may_duplicate: bool) -> Vec<String> {
         let mut wrong = Vec::new();
         let durable = self.kind.durable(&self.emulators);
@@ -375,8 +378,8 @@ impl Scene {
     }
 }
 
-/// The calls that one delivery of this kind makes, from the start of the process on. A machine that
-/// stands still for a second makes the SDK repeat one, hence those that are made both of two times.
+/// The calls of the function for one delivery of this kind, including those of its start. On a busy
+/// machine the SDK may retry a call, so only the calls of two runs count.
 async fn calls(kind: Kind, binary: &Path) -> BTreeSet<Call> {
     &calls_once(kind, binary).await & &calls_once(kind, binary).await
 }
@@ -426,7 +429,7 @@ async fn kill(case: Case, binary: &Path) -> Run {
         biased;
         () = scene.stopped() => {}
         outcome = lambda.invoke(&scene.event) => {
-            // The call is one that follows the answer.
+            // The call comes after the answer.
             match outcome {
                 Outcome::Answered(answer) => statuses.push(read(&answer).status),
                 other => wrong.push(format!("no answer: {other:?}")),
@@ -452,7 +455,7 @@ async fn kill(case: Case, binary: &Path) -> Run {
         Retry::AfterTheLease => LEASE,
     })
     .await;
-    // TitanX comes again only where it has no 200, or where another attempt of it is still open.
+    // TitanX retries if it has got no 200, or if another attempt is in flight.
     let comes_again = !answered || case.retry == Retry::Overlapping;
     for _ in 0..if comes_again { MOST_ATTEMPTS } else { 0 } {
         let (status, complaint) = deliver(&scene, binary).await;
@@ -477,8 +480,8 @@ async fn kill(case: Case, binary: &Path) -> Run {
     }
 }
 
-/// Delivers to a fresh process, which does what follows its answer too: the status of that answer,
-/// and what is wrong with it.
+/// Delivers to a new process, and waits until the invocation is finished. Returns the status of the
+/// answer, and what is wrong with it.
 async fn deliver(scene: &Scene, binary: &Path) -> (u64, Option<String>) {
     let lambda = Lambda::new(TIMEOUT);
     let process = lambda.start(binary, &scene.environment).await;

@@ -1,5 +1,5 @@
-//! Lambda around the function's own program: a runtime interface that outlives the processes behind
-//! it, and those processes, which can be killed.
+//! Runs the function's program as Lambda does: with the Lambda Runtime API, and with processes that
+//! can be killed. Invocations survive the processes.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -36,35 +36,36 @@ use tokio::{
 
 const API: &str = "/2018-06-01/runtime/";
 
-/// What became of an invocation.
+/// The outcome of an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The function's answer.
+    /// The function posted this response.
     Answered(Value),
-    /// The runtime reported an error instead, as it does for one that the function's code returns.
+    /// The runtime reported an error, as it does if the handler returns one.
     Failed(String),
-    /// The process died on it.
+    /// The process was killed during the invocation.
     Cut,
-    /// It took longer than the function's timeout, at which Lambda ends the process.
+    /// The invocation took longer than the function's timeout. Lambda would kill the process.
     TimedOut,
 }
 
-/// What happens to an answer that the function posts.
+/// A fault when the function posts a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Posting {
-    /// The connection is closed before the answer is taken.
+    /// The connection is closed before the response takes effect.
     ResetBefore,
-    /// The answer is taken, and the connection closed instead of saying so.
+    /// The connection is closed after the response took effect.
     ResetAfter,
-    /// The interface answers 500 and takes no answer.
+    /// The Runtime API answers 500, and the response has no effect.
     ServerError,
-    /// The answer is not taken, and the function waits; [`Process::stands_at_answer`] tells.
+    /// The function waits, and the response takes effect only when released. See
+    /// [`Process::stands_at_answer`].
     StopBefore,
-    /// The answer is taken, and the function waits to be told so.
+    /// The response takes effect, but the function waits until released.
     StopAfter,
 }
 
-/// A deployed function: invocations wait here until a process of it takes them.
+/// A deployed function, with a queue of invocations that its processes take.
 pub struct Lambda {
     timeout: Duration,
     waiting: mpsc::UnboundedSender<Invocation>,
@@ -86,8 +87,8 @@ impl Lambda {
         }
     }
 
-    /// Invokes the function with a gateway's event. Dropped before a process takes it, it never
-    /// happened.
+    /// Invokes the function with a gateway's event. If the future is dropped before a process takes
+    /// the invocation, no process takes it.
     pub async fn invoke(&self, event: &(impl Display + ?Sized)) -> Outcome {
         let (outcome, ended) = oneshot::channel();
         let event = Bytes::from(event.to_string());
@@ -96,7 +97,7 @@ impl Lambda {
         ended.await.unwrap_or(Outcome::Cut)
     }
 
-    /// Starts a process of the function.
+    /// Starts a process of the function, in a new environment.
     pub async fn start(
         &self,
         binary: &Path,
@@ -144,7 +145,7 @@ impl Lambda {
     }
 }
 
-/// Keeps every line that comes, on a thread that ends with the process.
+/// Collects the lines of a stream, on a thread that ends with the process.
 fn keep(
     stream: Option<impl Read + Send + 'static>,
     output: &Arc<Mutex<Vec<String>>>,
@@ -158,7 +159,7 @@ fn keep(
     })
 }
 
-/// A process of the function. It is killed when this is dropped.
+/// A running process of the function. It is killed when this is dropped.
 pub struct Process {
     child: Child,
     api: Arc<RuntimeApi>,
@@ -168,53 +169,54 @@ pub struct Process {
 }
 
 impl Process {
-    /// What happens to the next answers, one after the other; later ones pass.
+    /// Injects faults into the next responses, one each. Later responses have none.
     pub fn on_answers(&self, postings: impl IntoIterator<Item = Posting>) {
         lock(&self.api.postings).extend(postings);
     }
 
-    /// Returns once so many answers stand at a stop.
+    /// Waits until this many responses are stopped.
     pub async fn stands_at_answer(&self, answers: usize) {
         let mut standing = self.api.standing.subscribe();
         let standing = standing.wait_for(|&standing| standing >= answers).await;
         standing.expect("the interface lives as long as this");
     }
 
-    /// Lets the answers go on that stand at a stop: to be taken, or to be told that they were.
+    /// Releases all stopped responses.
     pub fn release_answers(&self) {
         self.api.standing.send_replace(0);
     }
 
-    /// How often it has asked for an invocation.
+    /// How many times the process has asked for the next invocation.
     pub fn asked(&self) -> usize {
         self.api.asked.load(Ordering::SeqCst)
     }
 
-    /// Returns once it stands before its snapshot, where SnapStart is on.
+    /// Waits until the process is ready for a snapshot. Only for a process with SnapStart.
     pub async fn is_ready_for_snapshot(&self) {
         while !self.api.snapshot.load(Ordering::SeqCst) {
             sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Restores it from its snapshot.
+    /// Lets the process continue as after the restore of a snapshot.
     pub fn restore(&self) {
         self.api.restore.notify_one();
     }
 
-    /// Returns once it has asked for an invocation so often.
+    /// Waits until the process has asked for the next invocation this many times.
     pub async fn has_asked(&self, times: usize) {
         while self.asked() < times {
             sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Closes every connection to the runtime interface, and refuses new ones.
+    /// Closes all connections to the Runtime API, and refuses new ones.
     pub async fn lose_interface(&mut self) {
         self.serving.shutdown().await;
     }
 
-    /// Stops it (`SIGSTOP`), as Lambda freezes an environment, or lets it go on (`SIGCONT`).
+    /// Stops the process with `SIGSTOP`, as Lambda freezes an environment, or continues it with
+    /// `SIGCONT`.
     pub fn freeze(&self, freeze: bool) {
         let signal = if freeze { "-STOP" } else { "-CONT" };
         let id = self.child.id().to_string();
@@ -222,7 +224,7 @@ impl Process {
         assert!(sent.expect("kill can be run").success());
     }
 
-    /// How it ended by itself, if it does so within `patience`.
+    /// The exit status, if the process exits by itself within `patience`.
     pub async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + patience;
         loop {
@@ -237,7 +239,7 @@ impl Process {
         }
     }
 
-    /// Ends it by `SIGKILL`, in the middle of whatever it does.
+    /// Kills the process with `SIGKILL`.
     pub fn kill(&mut self) {
         let _only_if_gone_already = self.child.kill();
         let _status = self.child.wait();
@@ -247,12 +249,13 @@ impl Process {
         }
     }
 
-    /// Takes the lines that it wrote so far to standard output and standard error.
+    /// Removes and returns the lines that the process has written to standard output and standard
+    /// error.
     pub fn take_output(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.output))
     }
 
-    /// The memory it holds, in KiB, as Linux counts it; `None` once it is gone.
+    /// The resident memory of the process in KiB, as Linux counts it. `None` after its end.
     pub fn resident_kib(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status
@@ -268,26 +271,25 @@ impl Drop for Process {
     }
 }
 
-/// The runtime interface of one process.
+/// The Runtime API of one process.
 struct RuntimeApi {
     timeout: Duration,
     queue: Arc<AsyncMutex<mpsc::UnboundedReceiver<Invocation>>>,
-    /// The invocations that the process has taken and not ended, by request id; `None` once it
-    /// was killed.
+    /// The unfinished invocations that the process has taken, by request id. `None` after a kill.
     taken: Mutex<Option<HashMap<String, oneshot::Sender<Outcome>>>>,
-    /// What happens to the next answers.
+    /// The faults of the next responses.
     postings: Mutex<VecDeque<Posting>>,
-    /// How many answers stand at a stop.
+    /// The number of stopped responses.
     standing: watch::Sender<usize>,
     asked: AtomicUsize,
-    /// Whether it has asked to be restored, which it does once its start is complete.
+    /// Whether the process has completed its start and waits for the restore.
     snapshot: AtomicBool,
     restore: Notify,
 }
 
-/// The connection is closed instead of an answer.
+/// The connection is closed without a response.
 #[derive(Debug, thiserror::Error)]
-#[error("closed by the runtime interface")]
+#[error("closed by the Runtime API")]
 struct Closed;
 
 impl RuntimeApi {
@@ -336,7 +338,7 @@ impl RuntimeApi {
         Ok(response)
     }
 
-    /// Takes an answer, if nothing else is to happen to it.
+    /// Accepts a response, or applies the next fault.
     async fn post(&self, id: &str, outcome: Outcome) -> Result<StatusCode, Closed> {
         let posting = lock(&self.postings).pop_front();
         match posting {
@@ -365,12 +367,12 @@ impl RuntimeApi {
         let _released = standing.wait_for(|&standing| standing == 0).await;
     }
 
-    /// Hands the next invocation out; from here on the function's timeout runs.
+    /// Returns the next invocation. The function's timeout starts now.
     async fn next(self: Arc<Self>) -> Response<Full<Bytes>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let invocation = loop {
             let next = self.queue.lock().await.recv().await;
-            // The function is gone, and so will its processes be.
+            // The function was dropped, and its processes will be killed.
             let Some(next) = next else {
                 return pending().await;
             };
@@ -379,7 +381,7 @@ impl RuntimeApi {
             }
         };
         let id = uuid::Uuid::new_v4().to_string();
-        // A killed process takes nothing more: what it is handed is cut at once.
+        // After a kill, the invocation ends at once, because its sender is dropped.
         if let Some(taken) = &mut *lock(&self.taken) {
             taken.insert(id.clone(), invocation.outcome);
         }

@@ -1,14 +1,14 @@
-//! What the receiver is tested with, and what stands in for all that surrounds it.
+//! Test support for the receiver: replacements for everything around it.
 //!
-//! | module | what it stands in for |
+//! | module | replaces |
 //! |---|---|
-//! | [`emulators`] | DynamoDB, SQS and Secrets Manager, and proxies that break calls on their way |
-//! | [`titanx`] | TitanX as a sender: bodies, signatures, and the gateway events around them |
-//! | [`lambda`], [`interface`] | Lambda around the function's own program |
-//! | [`front_door`], [`gateway`] | a receiver in this process, asked with events or behind a URL |
+//! | [`emulators`] | DynamoDB, SQS and Secrets Manager; also proxies that inject faults |
+//! | [`titanx`] | TitanX as a sender: request bodies, signatures and gateway events |
+//! | [`lambda`], [`interface`] | Lambda, which runs the function's program |
+//! | [`front_door`], [`gateway`] | Lambda and API Gateway, for a receiver in the same process |
 //!
-//! [`kill`] and [`soak`] drive the function's program through deaths and faults and judge what
-//! became of every event; [`checks`] holds what is true of every input, whoever made it.
+//! [`kill`] and [`soak`] run the function's program, kill it and inject faults, and check the result
+//! of every event. [`checks`] contains properties that hold for every input.
 
 pub mod answer;
 pub mod checks;

@@ -1,8 +1,8 @@
-//! The function as it is deployed: the release build.
+//! The release build of the function.
 
 use std::{env, path::PathBuf, process::Command};
 
-/// Builds it, beside the program that asks, and tells where it is.
+/// Builds the function in the target directory of the running program, and returns its path.
 pub fn receiver() -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
@@ -12,13 +12,13 @@ pub fn receiver() -> PathBuf {
         .status();
     assert!(
         built.is_ok_and(|status| status.success()),
-        "the function does not build"
+        "the build of the function failed"
     );
     // target/release/<this program>
     let this = env::current_exe().expect("a running program has a path");
     let target = this
         .ancestors()
         .nth(2)
-        .expect("programs lie two levels deep");
+        .expect("the program is two levels below the target directory");
     target.join("release").join("receiver")
 }

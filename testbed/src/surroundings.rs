@@ -1,10 +1,11 @@
-//! What surrounds a receiver: its environment, and proxies on every way out of it.
+//! Environment variables for a receiver, and fault proxies in front of all its services.
 
 use std::collections::BTreeMap;
 
 use super::emulators::{Emulators, FaultProxy, SIGNING_SECRET};
 
-/// The environment of a receiver with the secret in it, so that Secrets Manager is not asked.
+/// The environment of a receiver with the secret in a variable, so that it does not call Secrets
+/// Manager.
 pub fn environment(emulators: &Emulators) -> BTreeMap<&'static str, String> {
     let mut environment = emulators.environment();
     environment.remove("TITANX_WEBHOOK_SECRET_ARN");
@@ -12,7 +13,7 @@ pub fn environment(emulators: &Emulators) -> BTreeMap<&'static str, String> {
     environment
 }
 
-/// Sends all that the receiver says through proxies: to DynamoDB, SQS and Secrets Manager.
+/// Fault proxies in front of DynamoDB, SQS and Secrets Manager.
 pub struct Proxies {
     pub dynamodb: FaultProxy,
     pub sqs: FaultProxy,
@@ -20,6 +21,7 @@ pub struct Proxies {
 }
 
 impl Proxies {
+    /// Starts the proxies, and points `environment` at them.
     pub fn between(
         environment: &mut BTreeMap<&'static str, String>,
         emulators: &Emulators,
@@ -39,7 +41,7 @@ impl Proxies {
         proxies
     }
 
-    /// The operations that reached the proxies, those of one service after those of another.
+    /// The operations that reached the proxies, grouped by service.
     pub fn operations(&self) -> Vec<String> {
         [&self.dynamodb, &self.sqs, &self.secrets_manager]
             .into_iter()

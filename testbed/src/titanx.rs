@@ -1,4 +1,4 @@
-//! TitanX's side of the wire, written from its contract and not with the receiver's own code.
+//! TitanX's requests, written from TitanX's contract. This shares no code with the receiver.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -7,13 +7,13 @@ use sha2::Sha256;
 
 use super::emulators::SIGNING_SECRET;
 
-/// A time long past retention's reach into the past, in Unix milliseconds.
+/// A timestamp in the far future, which is never stale, in Unix milliseconds.
 pub const NOT_STALE: i64 = 4_102_444_800_000;
 
 /// `Base64(HMAC-SHA256(secret, body))`.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the sender's side compares nothing"
+    reason = "the sender computes a signature and compares nothing"
 )]
 pub fn signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
@@ -21,13 +21,13 @@ pub fn signature(secret: &str, body: &[u8]) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-/// The body of `job.contact.scored`.
+/// A body with the event type `job.contact.scored`.
 pub fn contact(id: &str) -> String {
     let payload = json!({"jobId": "job-1", "phone": "+1 202-555-0101"});
     envelope(id, "job.contact.scored", &payload)
 }
 
-/// The body of `job.completed`.
+/// A body with the event type `job.completed`.
 pub fn finished_job(id: &str, job_id: &str) -> String {
     let payload = json!({
         "jobId": job_id,
@@ -39,7 +39,7 @@ pub fn finished_job(id: &str, job_id: &str) -> String {
     envelope(id, "job.completed", &payload)
 }
 
-/// The body of an event of any type.
+/// A body with any event type and payload.
 pub fn envelope(id: &str, event_type: &str, payload: &Value) -> String {
     json!({
         "payload": payload,
@@ -51,12 +51,12 @@ pub fn envelope(id: &str, event_type: &str, payload: &Value) -> String {
     .to_string()
 }
 
-/// The event in which an HTTP API hands over a signed request.
+/// The event of an HTTP API for a signed request.
 pub fn signed(body: &str) -> Value {
     request(body, Some(&signature(SIGNING_SECRET, body.as_bytes())))
 }
 
-/// The same with any signature, or none.
+/// The event of an HTTP API for a request with any signature, or none.
 pub fn request(body: &str, signature: Option<&str>) -> Value {
     let mut event = json!({
         "version": "2.0",
@@ -71,7 +71,7 @@ pub fn request(body: &str, signature: Option<&str>) -> Value {
     event
 }
 
-/// A signed request whose body is not text.
+/// The event of an HTTP API for a signed request, with the body in Base64.
 pub fn signed_bytes(body: &[u8]) -> Value {
     let mut event = request("", Some(&signature(SIGNING_SECRET, body)));
     event["body"] = STANDARD.encode(body).into();

@@ -1,6 +1,6 @@
-//! Kills the release build of the function at every call to AWS that it makes, and prints what
-//! became of every event: `cargo run --release -p titanx-testbed --bin kill`. Exit status 0 only if
-//! nothing was lost and nothing was done twice outside promise 3.
+//! Kills the release build of the function at every call to AWS, and prints the result for every
+//! event: `cargo run --release -p titanx-testbed --bin kill`. The exit status is 0 only if no event
+//! was lost, and none was processed twice except as promise 3 allows.
 
 use std::process::ExitCode;
 

@@ -1,9 +1,9 @@
-//! Signs the sample events again after an edit: every `events/<gateway>.<body>.json` gets the body
-//! `events/bodies/<body>.json` and its signature with the published test secret.
+//! Updates the sample events after a change of a body: writes the body `events/bodies/<body>.json`
+//! and its signature with the published test secret into every `events/<gateway>.<body>.json`.
 //!
 //! ```text
-//! cargo run -p titanx-testbed --bin sign-events             # after an edit of a body
-//! cargo run -p titanx-testbed --bin sign-events -- --fresh  # new ids and today's timestamps, to send again
+//! cargo run -p titanx-testbed --bin sign-events             # after a change of a body
+//! cargo run -p titanx-testbed --bin sign-events -- --fresh  # also set new delivery ids and timestamps
 //! ```
 
 use std::{
@@ -49,7 +49,7 @@ fn json_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// Gives a body an id that was never delivered and the present time.
+/// Gives a body a new delivery id and the current timestamp.
 fn freshen(body: &Path) -> Result<(), Error> {
     let mut envelope: Map<String, Value> = serde_json::from_slice(&fs::read(body)?)?;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
@@ -63,7 +63,10 @@ fn sign_event(path: &Path, events: &Path, secret: &str) -> Result<(), Error> {
     let name = path.file_stem().and_then(|stem| stem.to_str());
     let (_gateway, body) = name
         .and_then(|name| name.split_once('.'))
-        .ok_or_else(|| format!("{} is not named <gateway>.<body>.json", path.display()))?;
+        .ok_or_else(|| {
+            let path = path.display();
+            format!("{path}: the file name must be <gateway>.<body>.json")
+        })?;
     let body = fs::read_to_string(events.join("bodies").join(body).with_extension("json"))?;
     let mut event: Map<String, Value> = serde_json::from_slice(&fs::read(path)?)?;
 

@@ -43,7 +43,7 @@ fn plan(mut options: Vec<String>) -> Option<soak::Plan> {
     (possible && options.is_empty()).then_some(plan)
 }
 
-/// Takes one option and its value out; `None` if the value is none.
+/// Removes an option and its value from `options`. `None` if the value is missing or invalid.
 fn take<T: FromStr>(options: &mut Vec<String>, name: &str, default: T) -> Option<T> {
     let Some(position) = options.iter().position(|option| option == name) else {
         return Some(default);

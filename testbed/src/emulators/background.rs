@@ -1,4 +1,4 @@
-//! A thread on which servers run beside a test.
+//! A thread that runs servers during a test.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A runtime of its own on a thread of its own: what it serves goes on while the test's runtime is
-/// blocked, and does not see the test's paused clock. Dropping it closes every socket at once.
+/// A Tokio runtime with its own thread. Its servers run even while the test's runtime is blocked, and
+/// are not affected if the test pauses its clock. Dropping it closes all sockets.
 pub struct Background(Option<Runtime>);
 
 impl Background {
@@ -21,7 +21,7 @@ impl Background {
         Self(Some(runtime))
     }
 
-    /// A listener on a free port of the loopback interface, and its URL.
+    /// Listens on a free port of the loopback interface. Returns the listener and its URL.
     pub fn listen(&self) -> (TcpListener, String) {
         let _context = self.handle().enter();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -47,7 +47,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // Not the plain drop, which blocks and so panics inside a test's own runtime.
+        // Dropping a runtime blocks, which panics inside a test's own runtime.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }

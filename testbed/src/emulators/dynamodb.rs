@@ -1,11 +1,11 @@
-//! The two tables, in an in-memory DynamoDB.
+//! The two tables in an in-memory DynamoDB.
 
 use dynoxide::Database;
 pub use dynoxide::{AttributeValue, Item};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// A table with a string key, seen past the wire.
+/// Direct access to a table with a string key, without a request.
 pub struct Table {
     pub name: &'static str,
     key: &'static str,
@@ -13,7 +13,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Deliveries: short-lived records.
+    /// Creates the deliveries table, with TTL.
     pub(super) fn deliveries(database: &Database) -> Self {
         let table = Self::create(database, "deliveries", "delivery_id", json!({}));
         let expiry = json!({
@@ -25,7 +25,7 @@ impl Table {
         table
     }
 
-    /// Jobs: kept, and followed by others through a stream.
+    /// Creates the jobs table, with a stream.
     pub(super) fn jobs(database: &Database) -> Self {
         let stream = json!({
             "StreamSpecification": {
@@ -54,14 +54,14 @@ impl Table {
         }
     }
 
-    /// The item under this key.
+    /// The item with this key.
     pub fn get(&self, key: &str) -> Option<Item> {
         let get = json!({ "TableName": self.name, "Key": self.key(key) });
         let got = self.database.get_item(request(get));
         got.expect("the table exists").item
     }
 
-    /// Every item.
+    /// All items.
     pub fn items(&self) -> Vec<Item> {
         let mut items = Vec::new();
         let mut scan = json!({ "TableName": self.name });
@@ -69,7 +69,7 @@ impl Table {
             let page = self.database.scan(request(scan.clone()));
             let page = page.expect("the table exists");
             items.extend(page.items.unwrap_or_default());
-            // A page ends at 1 MiB.
+            // A page has at most 1 MiB.
             let Some(last) = page.last_evaluated_key else {
                 return items;
             };
@@ -81,7 +81,7 @@ impl Table {
         self.items().len()
     }
 
-    /// Puts an item as it is, over any with the same key.
+    /// Puts an item, and replaces any with the same key.
     pub fn put(&self, item: &Item) {
         let put = json!({ "TableName": self.name, "Item": item });
         let put = self.database.put_item(request(put));
@@ -99,7 +99,7 @@ impl Table {
     }
 }
 
-/// A request as DynamoDB's reference writes it.
+/// Parses a request in the form of DynamoDB's API reference.
 fn request<T: DeserializeOwned>(json: Value) -> T {
     serde_json::from_value(json).expect("written to the API reference")
 }

@@ -1,4 +1,4 @@
-//! A proxy that breaks what passes, below the SDK: where networks and services fail.
+//! A proxy that injects faults between the SDK and a service.
 
 use std::future::poll_fn;
 use std::io;
@@ -25,36 +25,36 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::background::Background;
 
-/// What happens to a call.
+/// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// The endpoint is down for so long: connections are refused, open ones are closed once idle.
-    /// With [`When::Nth`] already the call itself is refused. With any other condition the call
-    /// has to arrive to be known, so it is reset unread and the outage follows.
+    /// An outage of this duration: connections are refused, and open ones are closed when idle. With
+    /// [`When::Nth`], the connection of the call itself is refused. With any other condition, the proxy
+    /// must read the call to match it, so it resets the call and then starts the outage.
     Refuse(Duration),
-    /// Harm before the service gets the call.
+    /// The harm is done before the service gets the call.
     Before(Harm),
-    /// Harm after the call took effect: only the answer is touched.
+    /// The harm is done to the response, after the call took effect.
     After(Harm),
 }
 
-/// What can be done to a call on its way, or to its answer.
+/// What is done to a call or to its response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Harm {
     /// The connection is reset.
     Reset,
     /// Status 500.
     ServerError,
-    /// The error with which the service throttles.
+    /// The throttling error of the service.
     Throttle,
-    /// It goes on so much later, even if the client has given up meanwhile.
+    /// A delay. The call continues afterwards, even if the client has timed out.
     Delay(Duration),
-    /// It goes no further; [`FaultProxy::stopped`] tells.
+    /// The call waits until [`FaultProxy::heal`], and is then reset. See [`FaultProxy::stopped`].
     Stop,
 }
 
-/// Which calls a fault is for, counted from when it was injected. A call is a request with an
-/// `X-Amz-Target`; others pass.
+/// The calls that a fault applies to, counted from its injection. A call is a request with an
+/// `X-Amz-Target` header. Other requests have no faults.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum When {
     Always,
@@ -64,36 +64,36 @@ pub enum When {
     Every(&'static str),
     /// The n-th call of this operation.
     NthOf(usize, &'static str),
-    /// This share of all calls, drawn from the seed given to [`FaultProxy::start`].
+    /// A random share of all calls, with the seed given to [`FaultProxy::start`].
     Share(f64),
 }
 
-/// A call as it was seen.
+/// A call that reached the proxy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     pub operation: String,
     pub fault: Option<Fault>,
-    /// What the service answered; `None` if it never got the call, or not yet.
+    /// The status of the service's response, if the service got the call and has answered.
     pub served: Option<u16>,
 }
 
-/// A call that took effect, and whether the caller learnt of it.
+/// A call that the service answered.
 #[derive(Debug)]
 pub struct Served {
     pub operation: String,
     pub request: Bytes,
     pub status: u16,
-    /// When it took effect.
+    /// When the service answered.
     pub at: Instant,
-    /// Whether the caller was still there for the service's own answer, and got it.
+    /// Whether the client got the service's own response.
     pub answered: bool,
-    /// From the call's arrival to its end.
+    /// The time from the arrival of the call to its end.
     pub took: Duration,
 }
 
 type Observer = Box<dyn Fn(&Served) + Send + Sync>;
 
-/// The proxy in front of one service. It ends when this is dropped.
+/// The running proxy in front of one service. It stops when this is dropped.
 pub struct FaultProxy {
     pub url: String,
     proxy: Arc<Proxy>,
@@ -101,8 +101,7 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// Starts a proxy to the service at `upstream` that lets everything pass. `seed` decides what
-    /// [`When::Share`] draws.
+    /// Starts a proxy to the service at `upstream`, without faults. `seed` is for [`When::Share`].
     pub fn start(upstream: &str, seed: u64) -> Self {
         let background = Background::start("fault-proxy");
         let proxy = {
@@ -117,7 +116,7 @@ impl FaultProxy {
         }
     }
 
-    /// Adds a fault; of several that match a call, the first added is done.
+    /// Injects a fault. If several faults match a call, the first one injected applies.
     pub fn inject(&self, when: When, fault: Fault) {
         if let (When::Nth(1), Fault::Refuse(duration)) = (when, fault) {
             return self.proxy.gate.close_for(duration);
@@ -126,7 +125,7 @@ impl FaultProxy {
         self.proxy.script().rules.push(Rule { when, fault, seen });
     }
 
-    /// Ends all faults, an outage too, and lets the calls that were stopped end in a reset.
+    /// Removes all faults, ends an outage, and resets the stopped calls.
     pub fn heal(&self) {
         self.proxy.script().rules.clear();
         self.proxy.stopped.send_replace(0);
@@ -138,13 +137,13 @@ impl FaultProxy {
         self.proxy.script().calls.clone()
     }
 
-    /// From now on tells `observer` of every call that the service served.
+    /// Calls `observer` for every call that the service answers from now on.
     pub fn observe(&self, observer: impl Fn(&Served) + Send + Sync + 'static) {
         let observer: Observer = Box::new(observer);
         let _only_the_first = self.proxy.observer.set(observer);
     }
 
-    /// Returns once a call stands at [`Harm::Stop`].
+    /// Waits until a call is stopped by [`Harm::Stop`].
     pub async fn stopped(&self) {
         let mut stopped = self.proxy.stopped.subscribe();
         let standing = stopped.wait_for(|&calls| calls > 0).await;
@@ -155,7 +154,7 @@ impl FaultProxy {
 struct Rule {
     when: When,
     fault: Fault,
-    /// Calls it was asked about that could have been meant.
+    /// The number of calls so far that the condition counts.
     seen: usize,
 }
 
@@ -173,7 +172,7 @@ impl Rule {
         }
     }
 
-    /// How long the endpoint is to be down from the next call on.
+    /// The duration of an outage that has to start before the next call.
     fn outage_ahead(&self) -> Option<Duration> {
         match (self.when, self.fault) {
             (When::Nth(n), Fault::Refuse(duration)) if self.seen + 1 == n => Some(duration),
@@ -189,10 +188,10 @@ struct Script {
 }
 
 impl Script {
-    /// Notes a call, and decides what happens to it.
+    /// Records a call, and selects its fault.
     fn enter(&mut self, operation: &str) -> (usize, Option<Fault>) {
         let mut fault = None;
-        // Every rule counts every call, also one that an earlier rule takes.
+        // Every rule counts every call, even if an earlier rule applies.
         for rule in &mut self.rules {
             if rule.matches(operation, &mut self.random) {
                 fault = fault.or(Some(rule.fault));
@@ -212,12 +211,12 @@ struct Proxy {
     client: Client<HttpConnector, Full<Bytes>>,
     script: Mutex<Script>,
     gate: Arc<Gate>,
-    /// How many calls stand still.
+    /// The number of stopped calls.
     stopped: watch::Sender<usize>,
     observer: OnceLock<Observer>,
 }
 
-/// The call goes no further, and its connection is reset.
+/// The connection of the call is reset.
 #[derive(Debug, thiserror::Error)]
 #[error("reset by the proxy")]
 struct Reset;
@@ -270,7 +269,7 @@ impl Proxy {
             (&mut connection).await
         };
         if ended.is_err() {
-            // Closed so, a socket sends a reset and not the end of the stream.
+            // Makes the close send a reset instead of the end of the stream.
             let stream = connection.into_parts().io.into_inner();
             let _ = stream.set_zero_linger();
         }
@@ -292,7 +291,7 @@ impl Proxy {
         }
         let request = whole(request).await?;
         let (answer, awaited) = oneshot::channel();
-        // A task of its own: what is under way takes effect even if the client goes away.
+        // In its own task, so that the call takes effect even if the client closes the connection.
         tokio::spawn(async move {
             let sent = request.body().clone();
             let effect = OnceLock::new();
@@ -336,7 +335,7 @@ impl Proxy {
         }
     }
 
-    /// Does harm, which may leave the call as it is, answer it otherwise, or end it.
+    /// Does the harm. Returns another response if there is one, or an error for a reset.
     async fn harm(&self, harm: Harm, target: &Target) -> Result<Option<Answer>, Reset> {
         match harm {
             Harm::Reset => Err(Reset),
@@ -362,14 +361,14 @@ impl Proxy {
         *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Reset)?;
         let answer = self.client.request(request).await.map_err(|_| Reset)?;
         let (mut parts, body) = answer.into_parts();
-        // Both are matters of one connection, not of the answer.
+        // These headers belong to the connection, not to the response.
         parts.headers.remove(CONNECTION);
         parts.headers.remove(TRANSFER_ENCODING);
         let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
         Ok(Response::from_parts(parts, Full::new(body)))
     }
 
-    /// If the next call is to be refused, closes the endpoint and this call's connection.
+    /// If the next call has to be refused, starts the outage and closes the connection of this call.
     fn close_ahead(&self, mut answer: Answer) -> Answer {
         let mut script = self.script();
         let mut rules = script.rules.iter();
@@ -385,7 +384,7 @@ impl Proxy {
     }
 }
 
-/// Whether the caller gets another answer than the service's own.
+/// Whether the client gets another response than the service's own.
 fn changes_the_answer(fault: Option<Fault>) -> bool {
     match fault {
         Some(Fault::After(harm)) => !matches!(harm, Harm::Delay(_)),
@@ -393,7 +392,7 @@ fn changes_the_answer(fault: Option<Fault>) -> bool {
     }
 }
 
-/// The bytes of a body that is there already.
+/// The bytes of a body that is already in memory.
 async fn collected(body: Full<Bytes>) -> Bytes {
     let Ok(collected) = body.collect().await;
     collected.to_bytes()
@@ -406,7 +405,7 @@ async fn whole(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, Reset
     Ok(Request::from_parts(parts, Full::new(body)))
 }
 
-/// What `X-Amz-Target` names.
+/// The service and the operation in `X-Amz-Target`.
 struct Target {
     service: String,
     operation: String,
@@ -443,10 +442,10 @@ fn error(status: u16, kind: &str) -> Answer {
     answer
 }
 
-/// The port: open, or closed so that connections are refused.
+/// A port that can be closed, so that connections are refused.
 struct Gate {
     address: SocketAddr,
-    /// Bound but never listening: keeps the port while it is closed.
+    /// Bound but not listening, to reserve the port while it is closed.
     _reservation: TcpSocket,
     listener: Mutex<Option<TcpListener>>,
     opened: Notify,
@@ -502,7 +501,7 @@ impl Gate {
         let gate = Arc::clone(self);
         self.runtime.spawn(async move {
             tokio::time::sleep(duration).await;
-            // Unless another outage has begun since.
+            // Stays closed if another outage has started.
             if *gate.outages.borrow() == outage {
                 gate.open();
             }
@@ -522,7 +521,7 @@ impl Gate {
 
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
-    // So that the listener can share the port with its reservation.
+    // Lets the listener share the port with its reservation.
     socket.set_reuseport(true)?;
     socket.bind(address)?;
     Ok(socket)

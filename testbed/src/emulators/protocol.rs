@@ -1,4 +1,4 @@
-//! The AWS JSON protocol over HTTP, as far as the emulated services need it.
+//! The parts of the AWS JSON protocol that the emulators need.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A service that answers operations named by `X-Amz-Target`.
+/// A service. The `X-Amz-Target` header of a request names the operation.
 pub(crate) trait Service: Send + Sync + 'static {
     fn call(
         &self,
@@ -25,12 +25,12 @@ pub(crate) trait Service: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Value, Refusal>> + Send;
 }
 
-/// An error as a service answers it.
+/// An error response of a service.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// The error's shape, in the body's `__type`.
+    /// The error type, in the member `__type` of the body.
     kind: &'static str,
-    /// What the older query protocol called it; the SDKs prefer this name.
+    /// The error code of the older query protocol, which the SDKs prefer.
     query_code: Option<&'static str>,
     message: String,
 }
@@ -54,18 +54,18 @@ impl Refusal {
     }
 }
 
-/// Reads a request, or refuses it as the services do when a field has the wrong type.
+/// Parses a request. A member with a wrong type is refused with the services' own error.
 pub(crate) fn read<T: DeserializeOwned>(request: Value) -> Result<T, Refusal> {
     serde_json::from_value(request)
         .map_err(|error| Refusal::new("SerializationException", error.to_string()))
 }
 
-/// Writes an answer.
+/// Serializes a response.
 pub(crate) fn write(answer: &impl Serialize) -> Value {
     serde_json::to_value(answer).expect("answers have string keys")
 }
 
-/// Serves until the listener's runtime ends.
+/// Serves until the runtime of the listener shuts down.
 pub(crate) async fn serve<S: Service>(listener: TcpListener, service: Arc<S>) {
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(serve_connection(stream, Arc::clone(&service)));
@@ -73,10 +73,10 @@ pub(crate) async fn serve<S: Service>(listener: TcpListener, service: Arc<S>) {
 }
 
 async fn serve_connection<S: Service>(stream: TcpStream, service: Arc<S>) {
-    // Answers are small and awaited: nothing is gained by holding them back.
+    // Responses are small, and the client waits for them.
     let _ = stream.set_nodelay(true);
     let answer = service_fn(move |request| answer(Arc::clone(&service), request));
-    // A client that goes away in the middle is its own affair.
+    // It fails if the client closes the connection early.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), answer)
         .await;
@@ -86,7 +86,7 @@ async fn answer<S: Service>(
     service: Arc<S>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    // What load balancers and connection warmers ask for.
+    // Health checks and connection warming use GET.
     if request.method() == Method::GET {
         return Ok(Response::new(Full::from("healthy")));
     }

@@ -1,5 +1,5 @@
-//! Secrets Manager in memory: named secrets with a current and a previous version, and versions
-//! under labels of the client's own.
+//! An in-memory Secrets Manager: secrets with a current version, a previous version, and versions with
+//! the client's own staging labels.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,10 @@ use super::protocol::{Refusal, Service, read};
 
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
-/// The longest value, in bytes.
+/// The maximum length of a value, in bytes.
 const MAX_LENGTH: usize = 65_536;
 
-/// The service: secrets by name.
+/// The service, with secrets by name.
 #[derive(Default)]
 pub(crate) struct SecretsManager {
     secrets: Mutex<BTreeMap<String, Secret>>,
@@ -39,15 +39,16 @@ struct Version {
     stages: Vec<String>,
 }
 
-/// A value, text or (in Base64) binary, by the name of the field it travels in.
+/// A value, which is a string, or binary in Base64.
 #[derive(Clone, PartialEq)]
 struct Content {
+    /// The name of its member in requests and responses.
     field: &'static str,
     value: String,
 }
 
 impl SecretsManager {
-    /// Creates a secret with one version, and tells its ARN.
+    /// Creates a secret with one version, and returns its ARN.
     pub(crate) fn create(&self, name: &str, value: &str) -> String {
         let request = json!({ "Name": name, "SecretString": value });
         let created = read(request).and_then(|request| self.create_secret(request));
@@ -55,14 +56,14 @@ impl SecretsManager {
         created["ARN"].as_str().expect("an ARN is text").to_owned()
     }
 
-    /// Gives a secret a new current version.
+    /// Stores a new current version of a secret.
     pub(crate) fn rotate(&self, secret: &str, value: &str) {
         let request = json!({ "SecretId": secret, "SecretString": value });
         let put = read(request).and_then(|request| self.put_value(request));
         put.expect("the secret exists");
     }
 
-    /// The current value of a secret of text.
+    /// The current value of a secret, if it is a string.
     pub(crate) fn value(&self, secret: &str) -> Option<String> {
         let request = json!({ "SecretId": secret });
         let answer = read(request)
@@ -160,7 +161,7 @@ impl SecretsManager {
         })
     }
 
-    /// Does `act` to the secret of this name or ARN.
+    /// Calls `act` with the secret that has this name or ARN.
     fn with_secret<T>(
         &self,
         id: Option<&str>,
@@ -193,8 +194,8 @@ impl Service for SecretsManager {
 
 impl Secret {
     fn new(name: String, description: Option<String>) -> Self {
-        // Secrets Manager ends an ARN in six characters of its own, so that a secret created anew
-        // under an old name is another one.
+        // Secrets Manager appends six random characters to an ARN, so that a secret created again under
+        // the same name has another ARN.
         let suffix = Uuid::new_v4().simple().to_string();
         Self {
             arn: format!(
@@ -214,8 +215,8 @@ impl Secret {
         versions.find(|version| version.stages.iter().any(|it| it == stage))
     }
 
-    /// Makes a value current, and what was current the previous one. A repeated request, known by
-    /// its token, changes nothing.
+    /// Adds a version with these staging labels, by default as the current one. The current version then
+    /// becomes the previous one. A request with a known token changes nothing.
     fn put(
         &mut self,
         token: Option<String>,

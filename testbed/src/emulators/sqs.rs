@@ -1,7 +1,8 @@
-//! SQS in memory: standard and FIFO queues as far as sender, consumer and operator use them.
+//! An in-memory SQS with standard and FIFO queues, and the operations that sender, consumer and
+//! operator use.
 //!
-//! What SQS refuses is refused here too, with the same error code: see [`limits`]. Messages are kept
-//! for ever, and an operation that is not here is answered `UnknownOperationException`.
+//! It refuses invalid requests with the same error codes as SQS: see [`limits`]. Messages never
+//! expire. Other operations are answered with `UnknownOperationException`.
 
 mod limits;
 mod queue;
@@ -19,10 +20,10 @@ use super::protocol::{Refusal, Service, read};
 
 const ACCOUNT: &str = "000000000000";
 const REGION: &str = "us-east-1";
-/// How often a receive that waits for messages looks again.
+/// How often a long poll checks for messages.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The service: queues by name, and the clock they share.
+/// The service, with queues by name and a clock for all queues.
 pub(crate) struct Sqs {
     url: String,
     started: Instant,
@@ -32,7 +33,7 @@ pub(crate) struct Sqs {
 #[derive(Default)]
 struct State {
     queues: BTreeMap<String, QueueState>,
-    /// How far the queues' clock was put forward.
+    /// By how much the clock has been advanced.
     advanced: Duration,
 }
 
@@ -45,19 +46,19 @@ impl Sqs {
         }
     }
 
-    /// Lets time pass: visibility timeouts, delays and deduplication end that much earlier.
+    /// Advances the clock: visibility timeouts, delays and deduplication end earlier.
     pub(crate) fn advance(&self, by: Duration) {
         self.state().advanced += by;
     }
 
-    /// Everything on a queue in the order sent, in flight or not; nothing is disturbed.
+    /// All messages in the order in which they were sent, including those in flight.
     pub(crate) fn messages(&self, queue: &str) -> Vec<Message> {
         let state = self.state();
         let held = state.queues[queue].messages.values();
         held.map(|held| held.message.clone()).collect()
     }
 
-    /// Puts a message on a queue, with attributes of text.
+    /// Sends a message with string attributes.
     pub(crate) fn put(&self, url: &str, body: &str, attributes: &[(&str, &str)]) {
         let attribute = |value: &str| json!({ "DataType": "String", "StringValue": value });
         let attributes = attributes
@@ -76,7 +77,7 @@ impl Sqs {
         self.state().queues[queue].messages.len()
     }
 
-    /// Creates a queue, unless one with other attributes bears the name, and tells its URL.
+    /// Creates a queue, and returns its URL. Fails if a queue with the name has other attributes.
     pub(crate) fn create(
         &self,
         name: &str,
@@ -109,12 +110,12 @@ impl Sqs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time on the queues' clock.
+    /// The time of the clock.
     fn now(&self, state: &State) -> Duration {
         self.started.elapsed() + state.advanced
     }
 
-    /// Does `act` to a queue of this name or URL.
+    /// Calls `act` with the queue that has this name or URL.
     fn with_queue<T>(
         &self,
         queue: &str,
@@ -158,7 +159,7 @@ impl Sqs {
         })
     }
 
-    /// Moves what was received too often to the dead-letter queue.
+    /// Moves messages that were received too often to the dead-letter queue.
     fn redrive(&self, queue: &str) -> Result<(), Refusal> {
         let exhausted = self.with_queue(queue, |queue, now| Ok(queue.exhausted(now)))?;
         let Some((target, messages)) = exhausted else {
@@ -286,7 +287,7 @@ struct ReceiveMessage {
     wait_time_seconds: Option<u64>,
     #[serde(default)]
     message_attribute_names: Vec<String>,
-    /// Named so by today's clients, `AttributeNames` by older ones.
+    /// Older clients call it `AttributeNames`.
     #[serde(default, alias = "AttributeNames")]
     message_system_attribute_names: Vec<String>,
 }

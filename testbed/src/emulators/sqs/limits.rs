@@ -1,4 +1,4 @@
-//! What SQS refuses, as its API reference and developer guide state it.
+//! The limits of SQS, from its API reference and developer guide.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ fn check_fifo(request: &SendMessage, queue: &QueueState) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// The limit holds for the body and every attribute's name, type and value together.
+/// Checks the size, which is that of the body and of the name, type and value of every attribute.
 fn check_size(request: &SendMessage, limit: usize) -> Result<(), Refusal> {
     let attributes = request.message_attributes.iter();
     let attributes = attributes.map(|(name, attribute)| name.len() + attribute.size());
@@ -157,7 +157,7 @@ pub(super) fn check_receive(request: &ReceiveMessage) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The first character SQS does not carry, as SQS writes it.
+/// The first character that SQS does not allow, in the form of SQS's error message.
 fn refused_character(text: &str) -> Option<String> {
     let carried = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     let refused = text.chars().find(|&c| !carried(c))?;

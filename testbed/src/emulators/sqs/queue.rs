@@ -1,4 +1,4 @@
-//! One queue: its messages, who holds them, and what it has seen.
+//! One queue: its messages, their visibility, and the deduplication ids it remembers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::super::protocol::{Refusal, write};
 use super::{ReceiveMessage, SendMessage};
 
-/// For so long a FIFO queue remembers a deduplication id.
+/// How long a FIFO queue remembers a deduplication id.
 const DEDUPLICATION_INTERVAL: Duration = Duration::from_mins(5);
 
 const DEFAULTS: [(&str, &str); 5] = [
@@ -24,7 +24,7 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("VisibilityTimeout", "30"),
 ];
 
-/// A message as a consumer gets it.
+/// A message as a consumer receives it.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub id: String,
@@ -36,13 +36,13 @@ pub struct Message {
 }
 
 impl Message {
-    /// A text attribute's value.
+    /// The value of a string attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name)?.string_value.as_deref()
     }
 }
 
-/// A message attribute as it travels.
+/// A message attribute in requests and responses.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Attribute {
@@ -55,7 +55,7 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    /// Type and value, as they count towards the size of the message.
+    /// The size of type and value, which counts towards the size of the message.
     pub(super) fn size(&self) -> usize {
         self.data_type.len() + self.value().len()
     }
@@ -74,7 +74,7 @@ impl Attribute {
     }
 }
 
-/// A message and what became of it.
+/// A message with its state in the queue.
 #[derive(Clone)]
 pub(super) struct Held {
     pub(super) message: Message,
@@ -127,10 +127,10 @@ impl Held {
 
 pub(super) struct QueueState {
     attributes: BTreeMap<String, String>,
-    /// In the order sent.
+    /// In the order in which they were sent.
     pub(super) messages: BTreeMap<u64, Held>,
     sent: u64,
-    /// By deduplication id: until when it is remembered, and what the first send was answered.
+    /// By deduplication id: the time until which it is remembered, and the first message.
     seen: HashMap<String, (Duration, Message)>,
 }
 
@@ -149,7 +149,7 @@ impl QueueState {
         }
     }
 
-    /// Whether the queue has these attributes, so that creating it again changes nothing.
+    /// Whether the queue has these attributes. If so, creating it again succeeds.
     pub(super) fn has(&self, attributes: &BTreeMap<String, String>) -> bool {
         let mut attributes = attributes.iter();
         attributes.all(|(name, value)| self.attributes.get(name) == Some(value))
@@ -174,7 +174,7 @@ impl QueueState {
         size.expect("a queue's size limit is a number")
     }
 
-    /// What the request says, else what the queue says.
+    /// The value in the request, else the queue's attribute.
     pub(super) fn seconds(&self, requested: Option<u64>, attribute: &str) -> Duration {
         let configured = || self.attributes[attribute].parse();
         let seconds = requested.map_or_else(configured, Ok);
@@ -228,7 +228,7 @@ impl QueueState {
         }
     }
 
-    /// Puts the message on the queue, or tells which earlier one stands for it.
+    /// Adds the message to the queue. For a duplicate, returns the first message instead.
     fn keep(&mut self, mut message: Message, now: Duration, delay: Duration) -> Message {
         let id = message.deduplication_id.clone();
         match id.as_ref().and_then(|id| self.seen.get(id)) {
@@ -275,7 +275,7 @@ impl QueueState {
         taken.collect()
     }
 
-    /// A FIFO queue holds back a group while one of its messages is in flight.
+    /// The groups with a message in flight, of which a FIFO queue returns no further message.
     fn blocked_groups(&self, now: Duration) -> BTreeSet<String> {
         if !self.is_fifo() {
             return BTreeSet::new();
@@ -286,7 +286,7 @@ impl QueueState {
             .collect()
     }
 
-    /// Deletes by the latest receipt. An older one is answered alike and deletes nothing.
+    /// Deletes a message by its latest receipt handle. With an older one, it succeeds without effect.
     pub(super) fn delete(&mut self, receipt: &str) -> Result<(), Refusal> {
         let position = position(receipt)?;
         let held = self.messages.get(&position);
@@ -314,12 +314,12 @@ impl QueueState {
         Ok(())
     }
 
-    /// Takes away what was received as often as the redrive policy allows and came back.
+    /// Removes the visible messages that were received as often as the redrive policy allows.
     pub(super) fn exhausted(&mut self, now: Duration) -> Option<(String, Vec<Message>)> {
         let policy = self.attributes.get("RedrivePolicy")?;
         let policy: Map<String, Value> = serde_json::from_str(policy).ok()?;
         let target = policy.get("deadLetterTargetArn")?.as_str()?.to_owned();
-        // Clients write the number with or without quotes.
+        // Clients send the number with or without quotes.
         let most = policy.get("maxReceiveCount")?;
         let most = most.to_string().trim_matches('"').parse::<u32>().ok()?;
         let gone = |_: &u64, held: &mut Held| held.received >= most && held.visible_at <= now;
@@ -328,7 +328,7 @@ impl QueueState {
         Some((target, gone))
     }
 
-    /// Takes in what another queue gave up.
+    /// Adds messages that another queue has moved here.
     pub(super) fn adopt(&mut self, messages: Vec<Message>, now: Duration) {
         for message in messages {
             self.sent += 1;
@@ -337,7 +337,7 @@ impl QueueState {
     }
 }
 
-/// The message a receipt is for.
+/// The position of the message that a receipt handle belongs to.
 fn position(receipt: &str) -> Result<u64, Refusal> {
     let position = receipt
         .split_once(':')
@@ -351,7 +351,7 @@ fn position(receipt: &str) -> Result<u64, Refusal> {
     })
 }
 
-/// Whether a list of attribute names asks for this one.
+/// Whether a list of requested attribute names includes this one.
 fn named(names: &[String], name: &str) -> bool {
     names.iter().any(|wanted| match wanted.strip_suffix(".*") {
         Some(prefix) => name.starts_with(prefix),
@@ -367,8 +367,8 @@ fn digest_content(body: &str) -> String {
     hex(&sha2::Sha256::digest(body.as_bytes()))
 }
 
-/// The digest that clients use to check that their attributes arrived, as the developer guide
-/// defines it: by name, each part with its length before it, the kind of value as one byte.
+/// The digest with which clients check their message attributes, as SQS's developer guide defines it:
+/// attributes sorted by name, each part preceded by its length, and one byte for the type of a value.
 fn digest_attributes(attributes: &BTreeMap<String, Attribute>) -> String {
     let mut digest = Md5::new();
     let mut part = |bytes: &[u8], kind: &[u8]| {

@@ -309,13 +309,13 @@ impl Scene {
     }
 
     /// Injects the faults that last until the process is killed.
-    fn break_it(&self) {
+    fn inject_faults(&self) {
         let failing = Fault::Before(Harm::ServerError);
         match self.kind {
             Kind::ContactNotSent => self.proxies.sqs.inject(When::Always, failing),
             Kind::JobNotMarked => {
-                let mark_done = When::Every("UpdateItem");
-                self.proxies.dynamodb.inject(mark_done, failing);
+                let mark_completed = When::Every("UpdateItem");
+                self.proxies.dynamodb.inject(mark_completed, failing);
             }
             _ => {}
         }
@@ -386,7 +386,7 @@ async fn calls(kind: Kind, binary: &Path) -> BTreeSet<Call> {
 
 async fn calls_once(kind: Kind, binary: &Path) -> BTreeSet<Call> {
     let scene = Scene::prepare(kind, binary).await;
-    scene.break_it();
+    scene.inject_faults();
     let lambda = Lambda::new(HUNG);
     let process = lambda.start(binary, &scene.environment).await;
     lambda.invoke(&scene.event).await;
@@ -419,7 +419,7 @@ async fn kill(case: Case, binary: &Path) -> Run {
     };
     let proxy = case.call.service.proxy(&scene.proxies);
     proxy.inject(at_the_call, stop);
-    scene.break_it();
+    scene.inject_faults();
 
     let lambda = Lambda::new(TIMEOUT);
     let mut victim = lambda.start(binary, &scene.environment).await;

@@ -1,15 +1,14 @@
-//! A TitanX that misbehaves like the real one, for as long as it takes.
+//! A soak test: a sender that behaves like TitanX at its worst, with faults everywhere else.
 //!
-//! It delivers the events of many jobs at once, out of order and some of them twice, waits for an
-//! answer as long as it likes and no longer, comes again with exponential backoff after 408, 429,
-//! 5xx or silence, and drops an event for good on any other 4xx. Below the function's SDK a share
-//! of all calls to AWS is broken, and processes of the function are killed anywhere, or killed or
-//! frozen between an answer and its completion mark. Its time is compressed: ten seconds are
-//! [`PATIENCE`].
+//! The sender delivers the events of many jobs concurrently, out of order and some of them twice. It
+//! waits a limited time for an answer, retries with exponential backoff after a 408, 429, 5xx or no
+//! answer, and drops an event after any other 4xx. Fault proxies break a share of all calls to AWS.
+//! Processes of the function are killed at any time, or killed or frozen between an answer and its
+//! completion mark. TitanX's times are shortened: [`PATIENCE`] is its limit of ten seconds.
 //!
-//! Whether all came well is read off the queues and the jobs table alone. Why a message is there
-//! twice is read off the proxies: an answer of SQS was lost, the process was killed, or the delivery
-//! was acknowledged while its completion mark could not be written, and came again.
+//! The queues and the jobs table alone show whether every event is durable. The proxies show why a
+//! message is there twice: a response of SQS was lost, the process was killed, or the delivery was
+//! acknowledged, its completion mark could not be written, and TitanX delivered it again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -37,45 +36,45 @@ use crate::{
     titanx::{NOT_STALE, request, signature},
 };
 
-/// TitanX's ten seconds.
+/// TitanX's limit of ten seconds for an answer, shortened.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The function's eight seconds.
+/// The function's timeout of eight seconds, shortened.
 const TIMEOUT: Duration = Duration::from_secs(4);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
-/// TitanX's three days.
+/// TitanX's retry window of three days, shortened.
 const MOST_ATTEMPTS: u32 = 60;
-/// Callers give a call to AWS up after a second, counted from before it arrives; so near to that it
-/// cannot be told any more whether they were still there.
+/// The function's attempt timeout is a second. After this time, the proxy cannot tell whether the
+/// function still waited for the response.
 const NEARLY_GIVEN_UP: Duration = Duration::from_millis(500);
-/// Events in backoff, for each that is being delivered; more are not begun.
+/// The maximum number of events in backoff for each event in flight.
 const IN_BACKOFF: usize = 20;
-/// Longer than it takes TitanX to come again.
+/// Longer than TitanX's first backoff.
 const FREEZE: Duration = Duration::from_millis(500);
 const OUTAGE_EVERY: Duration = Duration::from_secs(2);
 const OUTAGE: Duration = Duration::from_millis(50);
 const SAMPLE_EVERY: Duration = Duration::from_millis(200);
-/// The most that memory may be in the last quarter, over what it was in the first.
+/// The maximum ratio of the memory in the last quarter to that in the first.
 const FLAT: f64 = 1.1;
-/// A shorter soak is over before memory has settled.
+/// The minimum number of deliveries for the memory check. Before, memory has not settled.
 const TELLS_OF_MEMORY: usize = 10_000;
 
-/// How much of everything.
+/// The parameters of a soak.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub deliveries: usize,
     pub jobs: usize,
-    /// The share of all calls to AWS that is broken.
+    /// The share of all calls to AWS that get a fault.
     pub faults: f64,
     pub kills: usize,
-    /// Deliveries that each of the two processes is given at a time.
+    /// The number of concurrent invocations in each of the two processes.
     pub concurrency: usize,
     pub seed: u64,
     pub binary: PathBuf,
 }
 
-/// An event, told by its number alone: every n-th of a job is the job's own, some are none that
-/// the receiver understands, the others are contacts.
+/// The kind of an event, which depends only on its number. The first events complete the jobs, some of
+/// the others are not understood by the receiver, and the rest are contacts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Contact,
@@ -149,7 +148,7 @@ fn contact(number: usize, job_id: &str) -> Value {
     })
 }
 
-/// What happened, told by sender and proxies.
+/// What the sender and the proxies have recorded.
 #[derive(Default)]
 struct Books {
     attempts: AtomicUsize,
@@ -165,17 +164,17 @@ struct Books {
 struct Pages {
     answers: BTreeMap<String, usize>,
     wrong: Vec<String>,
-    /// Sends that took effect and whose answer was lost, by delivery id.
+    /// The number of sends that took effect but whose response was lost, by delivery id.
     lost_answers: HashMap<String, usize>,
-    /// Times that a process was killed while it had this delivery.
+    /// The number of kills of a process that had this delivery in flight.
     kills: HashMap<String, usize>,
-    /// When a delivery first bore a completion mark.
+    /// When the first completion mark of a delivery was written.
     marked: HashMap<String, Instant>,
     /// When a contact was acknowledged, other than as a duplicate.
     accepted: Vec<(String, Instant)>,
     resident_kib: Vec<u64>,
-    /// What was done to processes, and how often.
-    deeds: BTreeMap<String, usize>,
+    /// The number of faults of processes, by kind.
+    process_faults: BTreeMap<String, usize>,
 }
 
 impl Books {
@@ -187,12 +186,12 @@ impl Books {
         self.pages().wrong.push(what);
     }
 
-    /// Writes down what the proxy in front of SQS saw.
+    /// Records a call that the proxy in front of SQS reports.
     fn sent(&self, call: &Served) {
         if call.operation != "SendMessage" || call.status != 200 {
             return;
         }
-        // Held back on its way, it may have taken effect after the caller was gone.
+        // After a delay, the call may have taken effect when the function no longer waited.
         if call.answered && call.took < NEARLY_GIVEN_UP {
             return;
         }
@@ -202,7 +201,7 @@ impl Books {
         *self.pages().lost_answers.entry(id).or_default() += 1;
     }
 
-    /// Writes down what the proxy in front of DynamoDB saw.
+    /// Records a call that the proxy in front of DynamoDB reports.
     fn written(&self, call: &Served) {
         if call.operation != "PutItem" || call.status != 200 {
             return;
@@ -231,7 +230,7 @@ impl Books {
 }
 
 impl Pages {
-    /// How often each delivery was acknowledged while it bore no completion mark.
+    /// How many times each delivery was acknowledged before its completion mark was written.
     fn unmarked(&self) -> HashMap<String, usize> {
         let mut unmarked = HashMap::new();
         for (id, at) in &self.accepted {
@@ -243,7 +242,7 @@ impl Pages {
     }
 }
 
-/// What a soak came to.
+/// The result of a soak.
 #[derive(Debug)]
 pub struct Report {
     plan: Plan,
@@ -252,7 +251,7 @@ pub struct Report {
     forged: usize,
     kills: usize,
     outages: usize,
-    deeds: BTreeMap<String, usize>,
+    process_faults: BTreeMap<String, usize>,
     unmarked: usize,
     calls: usize,
     broken: BTreeMap<String, usize>,
@@ -267,13 +266,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Everything that should not have been.
+    /// Everything that contradicts the promises.
     pub fn wrong(&self) -> &[String] {
         &self.wrong
     }
 }
 
-/// What a growing function would exceed, and noise does not.
+/// Whether the memory grew by more than noise.
 #[expect(clippy::cast_precision_loss, reason = "kibibytes of one process")]
 fn grew((first, last): (u64, u64)) -> bool {
     last as f64 > FLAT * first as f64
@@ -296,8 +295,8 @@ impl fmt::Display for Report {
         }
         writeln!(f, "outages               {}", self.outages)?;
         writeln!(f, "processes disturbed   {}", self.kills)?;
-        for (deed, times) in &self.deeds {
-            writeln!(f, "  {deed:<40} {times}")?;
+        for (fault, times) in &self.process_faults {
+            writeln!(f, "  {fault:<40} {times}")?;
         }
         writeln!(f, "accepted, never marked {}", self.unmarked)?;
         writeln!(f, "answers")?;
@@ -305,7 +304,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {answer:<40} {times}")?;
         }
         writeln!(f, "contacts on the queue {}", self.contacts)?;
-        writeln!(f, "jobs done             {}", self.jobs)?;
+        writeln!(f, "jobs completed        {}", self.jobs)?;
         writeln!(f, "in quarantine         {}", self.quarantined)?;
         writeln!(f, "lost                  {}", self.lost)?;
         writeln!(
@@ -329,7 +328,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Everything the tasks of a soak share.
+/// The state that all tasks of a soak share.
 struct Soak {
     plan: Plan,
     lambda: Lambda,
@@ -337,7 +336,7 @@ struct Soak {
     slots: Semaphore,
 }
 
-/// Soaks the function's own program.
+/// Runs a soak of the function's program.
 pub async fn run(plan: Plan) -> Report {
     let began = Instant::now();
     let emulators = Emulators::start();
@@ -354,7 +353,7 @@ pub async fn run(plan: Plan) -> Report {
         plan: plan.clone(),
     });
 
-    // One process lives from first to last, the other is killed now and then.
+    // One process runs the whole time. The other one is harmed from time to time.
     let steady = soak.lambda.start(&plan.binary, &environment).await;
     break_calls(&proxies, plan.faults);
     let mut around = JoinSet::new();
@@ -371,7 +370,7 @@ pub async fn run(plan: Plan) -> Report {
     close(&soak, &emulators, &proxies, began)
 }
 
-/// What is still under way takes effect late.
+/// Ends all faults, and waits until delayed calls have taken effect.
 async fn proxies_heal(proxies: &Proxies) {
     proxies.heal();
     sleep(Duration::from_secs(2)).await;
@@ -384,7 +383,7 @@ fn watch(proxies: &Proxies, books: &Arc<Books>) {
     proxies.dynamodb.observe(move |call| seen.written(call));
 }
 
-/// Breaks this share of all calls, in every way alike often.
+/// Injects faults into this share of all calls. All kinds of faults are equally frequent.
 fn break_calls(proxies: &Proxies, share: f64) {
     let (short, long) = (Duration::from_millis(200), Duration::from_millis(1_500));
     let faults = [
@@ -398,7 +397,7 @@ fn break_calls(proxies: &Proxies, share: f64) {
         Fault::Before(Harm::Delay(long)),
         Fault::After(Harm::Delay(long)),
     ];
-    // Each is drawn for itself, and the first drawn is done.
+    // Each fault is drawn independently, and the first one drawn applies.
     let each = 1.0 - (1.0 - share).powf(1.0 / 9.0);
     for proxy in [&proxies.dynamodb, &proxies.sqs, &proxies.secrets_manager] {
         for fault in faults {
@@ -407,7 +406,7 @@ fn break_calls(proxies: &Proxies, share: f64) {
     }
 }
 
-/// Lets one endpoint after the other refuse connections for a moment.
+/// Causes short outages of DynamoDB and SQS in turn.
 async fn outages(proxies: Arc<Proxies>, books: Arc<Books>) {
     let endpoints = [&proxies.dynamodb, &proxies.sqs];
     for endpoint in endpoints.into_iter().cycle() {
@@ -420,7 +419,7 @@ async fn outages(proxies: Arc<Proxies>, books: Arc<Books>) {
     }
 }
 
-/// Samples the memory of a process that lives from first to last.
+/// Samples the memory of the process that runs the whole time.
 async fn measure(process: Process, books: Arc<Books>) {
     while !books.done.load(Ordering::Relaxed) {
         sleep(SAMPLE_EVERY).await;
@@ -432,25 +431,25 @@ async fn measure(process: Process, books: Arc<Books>) {
     }
 }
 
-/// What is done to a process.
+/// A fault of a process.
 #[derive(Debug, Clone, Copy)]
-enum Deed {
-    /// It is killed in the middle of whatever it does.
+enum ProcessFault {
+    /// It is killed at any time.
     Kill,
-    /// It is killed when an answer has left, before the completion mark.
+    /// It is killed after an answer, before the completion mark.
     KillAfterAnswer,
-    /// It is frozen there, and goes on.
+    /// It is frozen after an answer, before the completion mark, and continued later.
     FreezeAfterAnswer,
 }
 
-impl Deed {
+impl ProcessFault {
     const ALL: [Self; 3] = [Self::Kill, Self::KillAfterAnswer, Self::FreezeAfterAnswer];
 
-    /// Whether the process is gone afterwards.
-    async fn is_done_to(self, process: &mut Process) -> bool {
+    /// Applies the fault. Returns whether the process has to be replaced.
+    async fn apply_to(self, process: &mut Process) -> bool {
         if !matches!(self, Self::Kill) {
             process.on_answers([Posting::StopAfter]);
-            // One that no answer leaves is killed anywhere.
+            // If the process posts no answer, it is killed at any time.
             let _stands = timeout(PATIENCE, process.stands_at_answer(1)).await;
         }
         if matches!(self, Self::FreezeAfterAnswer) {
@@ -465,7 +464,7 @@ impl Deed {
     }
 }
 
-/// Runs the other process, and does something to it each time another part of all is acknowledged.
+/// Runs the other process, and harms it at regular fractions of the acknowledged deliveries.
 async fn kill(soak: Arc<Soak>, environment: BTreeMap<&'static str, String>) {
     let Plan {
         deliveries,
@@ -477,21 +476,25 @@ async fn kill(soak: Arc<Soak>, environment: BTreeMap<&'static str, String>) {
     while !soak.books.done.load(Ordering::Relaxed) {
         sleep(Duration::from_millis(20)).await;
         process.take_output();
-        let deeds = soak.books.kills.load(Ordering::Relaxed);
+        let process_faults = soak.books.kills.load(Ordering::Relaxed);
         let acknowledged = soak.books.acknowledged.load(Ordering::Relaxed);
-        if deeds < *kills && acknowledged > (deeds + 1) * deliveries / (kills + 1) {
-            let deed = Deed::ALL[deeds % Deed::ALL.len()];
-            if deed.is_done_to(&mut process).await {
+        if process_faults < *kills && acknowledged > (process_faults + 1) * deliveries / (kills + 1)
+        {
+            let fault = ProcessFault::ALL[process_faults % ProcessFault::ALL.len()];
+            if fault.apply_to(&mut process).await {
                 process = soak.lambda.start(binary, &environment).await;
             }
             soak.books.kills.fetch_add(1, Ordering::Relaxed);
             let mut pages = soak.books.pages();
-            *pages.deeds.entry(format!("{deed:?}")).or_default() += 1;
+            *pages
+                .process_faults
+                .entry(format!("{fault:?}"))
+                .or_default() += 1;
         }
     }
 }
 
-/// A stranger beside TitanX, who has no secret.
+/// Sends forged requests, signed with wrong secrets.
 async fn forge(soak: Arc<Soak>) {
     let body = soak.plan.body(0).replace("Synthetic", "Forged");
     let mut number = 0;
@@ -510,7 +513,7 @@ async fn forge(soak: Arc<Soak>) {
     }
 }
 
-/// Delivers every event, many at a time, in no order, some of them twice.
+/// Delivers all events concurrently, in random order, some of them twice.
 async fn deliver_all(soak: &Arc<Soak>) {
     let mut numbers: Vec<usize> = (0..soak.plan.deliveries).collect();
     let mut random = fastrand::Rng::with_seed(soak.plan.seed);
@@ -535,7 +538,7 @@ async fn deliver_all(soak: &Arc<Soak>) {
     running.join_all().await;
 }
 
-/// Tells how far it is, where that takes long.
+/// Prints the progress of a long soak.
 async fn tell(soak: Arc<Soak>) {
     while !soak.books.done.load(Ordering::Relaxed) {
         sleep(Duration::from_secs(1)).await;
@@ -554,14 +557,14 @@ async fn tell(soak: Arc<Soak>) {
     }
 }
 
-/// Whether TitanX delivers one event twice.
+/// Whether TitanX delivers an event twice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Repeat {
     Never,
     Beside,
-    /// At once after it was acknowledged, perhaps before its completion mark is written.
+    /// Immediately after it was acknowledged, possibly before its completion mark is written.
     AtOnce,
-    /// Some time after it was acknowledged, as if TitanX had not learnt of that.
+    /// Some time after it was acknowledged, as if TitanX had not got the answer.
     Afterwards,
 }
 
@@ -590,7 +593,7 @@ impl Soak {
         self.books.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Comes again until the event is acknowledged or dropped.
+    /// Delivers an event, and retries until it is acknowledged or dropped.
     async fn deliver_once(&self, number: usize, event: &Value) {
         let id = Plan::delivery_id(number);
         let mut backoff = FIRST_BACKOFF;
@@ -614,7 +617,8 @@ impl Soak {
         self.books.wrong(format!("{id}: given up"));
     }
 
-    /// One request, as long as TitanX waits. No gateway takes more than the function can.
+    /// Sends one request and waits for its answer as long as TitanX does. The number of requests in
+    /// flight is limited to that of the invocations.
     async fn ask(&self, event: &Value) -> (Option<Outcome>, Option<Answer>) {
         let _slot = self.slots.acquire().await;
         match timeout(PATIENCE, self.lambda.invoke(event)).await {
@@ -629,7 +633,7 @@ impl Soak {
     }
 }
 
-/// Closes the books: what is durable, what is there twice, and why.
+/// Makes the report: which events are durable, which messages are there twice, and why.
 fn close(soak: &Soak, emulators: &Emulators, proxies: &Proxies, began: Instant) -> Report {
     let Soak { plan, books, .. } = soak;
     let contacts = by_delivery(emulators.contacts.messages());
@@ -688,7 +692,7 @@ fn close(soak: &Soak, emulators: &Emulators, proxies: &Proxies, began: Instant) 
         forged: books.forged.load(Ordering::Relaxed),
         kills: books.kills.load(Ordering::Relaxed),
         outages: books.outages.load(Ordering::Relaxed),
-        deeds: pages.deeds,
+        process_faults: pages.process_faults,
         unmarked,
         calls: calls.len(),
         broken,
@@ -713,20 +717,20 @@ fn by_delivery(messages: Vec<Message>) -> HashMap<String, Vec<String>> {
     by_delivery
 }
 
-/// Whether all the messages of a delivery, and at least one, are what was signed.
+/// Whether a delivery has messages, and all of them have the signed body.
 fn holds(messages: &HashMap<String, Vec<String>>, id: &str, body: &str) -> bool {
     let bodies = messages.get(id);
     bodies.is_some_and(|bodies| bodies.iter().all(|it| it == body))
 }
 
-/// Lays every second message to a cause. One that has none is wrong.
+/// Assigns a cause to every second message. One without a cause is wrong.
 fn explain(
     contacts: &HashMap<String, Vec<String>>,
     quarantined: &HashMap<String, Vec<String>>,
     pages: &mut Pages,
 ) -> BTreeMap<&'static str, usize> {
     let mut causes = BTreeMap::new();
-    // What is parked has no record: each attempt at it that TitanX makes may park it again.
+    // A quarantined delivery has no record, so each further attempt may quarantine it again.
     let parked = quarantined.values().map(|bodies| bodies.len() - 1).sum();
     causes.insert("parked again", parked);
     let unmarked = pages.unmarked();
@@ -751,7 +755,7 @@ fn explain(
     causes
 }
 
-/// The medians of the first and the last quarter.
+/// The medians of the first and the last quarter of the samples.
 fn quarters(samples: &[u64]) -> (u64, u64) {
     let median = |samples: &[u64]| {
         let mut sorted = samples.to_vec();

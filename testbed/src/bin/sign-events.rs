@@ -61,12 +61,10 @@ fn freshen(body: &Path) -> Result<(), Error> {
 
 fn sign_event(path: &Path, events: &Path, secret: &str) -> Result<(), Error> {
     let name = path.file_stem().and_then(|stem| stem.to_str());
-    let (_gateway, body) = name
-        .and_then(|name| name.split_once('.'))
-        .ok_or_else(|| {
-            let path = path.display();
-            format!("{path}: the file name must be <gateway>.<body>.json")
-        })?;
+    let (_gateway, body) = name.and_then(|name| name.split_once('.')).ok_or_else(|| {
+        let path = path.display();
+        format!("{path}: the file name must be <gateway>.<body>.json")
+    })?;
     let body = fs::read_to_string(events.join("bodies").join(body).with_extension("json"))?;
     let mut event: Map<String, Value> = serde_json::from_slice(&fs::read(path)?)?;
 

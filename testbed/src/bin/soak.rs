@@ -1,7 +1,7 @@
-//! Soaks the release build of the function in the deliveries of a TitanX that misbehaves, over AWS
-//! calls that fail: `cargo run --release -p titanx-testbed --bin soak -- --deliveries 100000
-//! --jobs 100 --faults 0.2`. Exit status 0 only if everything is durable, every second message has
-//! its cause, every answer stands in the table and the function's memory stayed what it was.
+//! Runs a soak test of the release build of the function, with a misbehaving sender and failing AWS
+//! calls: `cargo run --release -p titanx-testbed --bin soak -- --deliveries 100000 --jobs 100
+//! --faults 0.2`. The exit status is 0 only if every event is durable, every second message has a
+//! cause, every answer is in the answer table, and the function's memory did not grow.
 
 use std::{
     env,

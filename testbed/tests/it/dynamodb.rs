@@ -1,4 +1,4 @@
-//! DynamoDB: conditional writes on one key.
+//! Tests of DynamoDB: conditional writes of one item.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ use super::{Service, client, unique};
 
 type Item = HashMap<String, AttributeValue>;
 
-/// A table of its own for each test, with the key `delivery_id`.
+/// A table for one test, with the key `delivery_id`.
 struct Table {
     service: Service<Client>,
     name: String,
@@ -87,7 +87,7 @@ fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
         .into()
 }
 
-/// A record in progress, held by `owner` until `lease`.
+/// A record with the status `INPROGRESS`, claimed by `owner` until `lease`.
 fn record(id: &str, owner: &str, lease: u64) -> Item {
     item([
         ("delivery_id", text(id)),
@@ -97,7 +97,7 @@ fn record(id: &str, owner: &str, lease: u64) -> Item {
     ])
 }
 
-/// A claim at the time `now`: of an absent id, or of one whose lease is over.
+/// A claim at the time `now`, of an absent id or of one whose lease has ended.
 fn claim(put: PutItemFluentBuilder, now: u64) -> PutItemFluentBuilder {
     put.condition_expression(
         "attribute_not_exists(delivery_id) OR (#status = :p AND in_progress_expiration < :now)",
@@ -108,7 +108,7 @@ fn claim(put: PutItemFluentBuilder, now: u64) -> PutItemFluentBuilder {
     .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
 }
 
-/// The old item that a failed condition gave back.
+/// The old item that a failed condition returned.
 fn refused_by(error: PutItemError) -> Option<Item> {
     match error {
         PutItemError::ConditionalCheckFailedException(failed) => failed.item,
@@ -117,7 +117,7 @@ fn refused_by(error: PutItemError) -> Option<Item> {
 }
 
 #[tokio::test]
-async fn a_conditional_put_takes_an_absent_key() {
+async fn a_conditional_put_creates_an_absent_item() {
     let table = Table::create().await;
     let mine = record("a", "me", 10);
     claim(table.put(mine.clone()), 5).send().await.unwrap();
@@ -125,7 +125,7 @@ async fn a_conditional_put_takes_an_absent_key() {
 }
 
 #[tokio::test]
-async fn a_failed_condition_gives_the_old_item_back_and_changes_nothing() {
+async fn a_failed_condition_returns_the_old_item_and_changes_nothing() {
     let table = Table::create().await;
     let theirs = record("a", "they", 10);
     table.put(theirs.clone()).send().await.unwrap();
@@ -136,7 +136,7 @@ async fn a_failed_condition_gives_the_old_item_back_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_failed_condition_gives_nothing_back_unless_asked() {
+async fn a_failed_condition_returns_no_item_unless_requested() {
     let table = Table::create().await;
     table.put(record("a", "they", 10)).send().await.unwrap();
     let put = table.put(record("a", "me", 20));
@@ -146,7 +146,7 @@ async fn a_failed_condition_gives_nothing_back_unless_asked() {
 }
 
 #[tokio::test]
-async fn a_put_over_an_old_item_leaves_none_of_its_attributes() {
+async fn a_put_replaces_all_attributes_of_the_old_item() {
     let table = Table::create().await;
     let mut theirs = record("a", "they", 10);
     theirs.insert("expiration".to_owned(), number(1));
@@ -157,7 +157,7 @@ async fn a_put_over_an_old_item_leaves_none_of_its_attributes() {
 }
 
 #[tokio::test]
-async fn a_lease_that_ends_now_is_not_over() {
+async fn a_lease_that_ends_now_is_still_live() {
     let table = Table::create().await;
     table.put(record("a", "they", 10)).send().await.unwrap();
     let refused = claim(table.put(record("a", "me", 20)), 10).send().await;
@@ -165,7 +165,7 @@ async fn a_lease_that_ends_now_is_not_over() {
 }
 
 #[tokio::test]
-async fn of_fifty_concurrent_claims_one_succeeds() {
+async fn one_of_fifty_concurrent_claims_succeeds() {
     let table = Table::create().await;
     let claims = (0..50).map(|owner| {
         let put = table.put(record("a", &owner.to_string(), 10));
@@ -185,7 +185,7 @@ async fn of_fifty_concurrent_claims_one_succeeds() {
 }
 
 #[tokio::test]
-async fn a_comparison_with_an_absent_attribute_does_not_hold() {
+async fn a_comparison_with_an_absent_attribute_is_false() {
     let table = Table::create().await;
     let bare = item([("delivery_id", text("a")), ("status", text("INPROGRESS"))]);
     table.put(bare).send().await.unwrap();
@@ -196,7 +196,7 @@ async fn a_comparison_with_an_absent_attribute_does_not_hold() {
 }
 
 #[tokio::test]
-async fn numbers_compare_by_value_and_not_as_text() {
+async fn compares_numbers_by_value() {
     let table = Table::create().await;
     table.put(record("a", "they", 9)).send().await.unwrap();
     claim(table.put(record("a", "me", 20)), 10)
@@ -213,7 +213,7 @@ async fn numbers_compare_by_value_and_not_as_text() {
 }
 
 #[tokio::test]
-async fn a_number_does_not_compare_with_a_text() {
+async fn a_comparison_of_a_number_with_a_string_is_false() {
     let table = Table::create().await;
     let mut odd = record("a", "they", 0);
     odd.insert("in_progress_expiration".to_owned(), text("1"));
@@ -223,7 +223,7 @@ async fn a_number_does_not_compare_with_a_text() {
 }
 
 #[tokio::test]
-async fn only_the_owner_of_an_unfinished_record_can_delete_it() {
+async fn only_the_owner_can_delete_a_record_in_progress() {
     let table = Table::create().await;
     let release = |id, owner| {
         let delete = table.delete(id);
@@ -249,7 +249,7 @@ async fn only_the_owner_of_an_unfinished_record_can_delete_it() {
 }
 
 #[tokio::test]
-async fn an_update_sets_what_it_names_and_keeps_the_rest() {
+async fn an_update_keeps_other_attributes() {
     let table = Table::create().await;
     table.put(record("a", "me", 10)).send().await.unwrap();
     let update = table.update("a");
@@ -271,7 +271,7 @@ async fn an_update_sets_what_it_names_and_keeps_the_rest() {
 }
 
 #[tokio::test]
-async fn an_update_of_an_absent_item_creates_it_with_what_it_names() {
+async fn an_update_creates_an_absent_item() {
     let table = Table::create().await;
     let update = table.update("a");
     let update = update
@@ -283,7 +283,7 @@ async fn an_update_of_an_absent_item_creates_it_with_what_it_names() {
 }
 
 #[tokio::test]
-async fn a_conditional_update_goes_forward_only() {
+async fn a_conditional_update_does_not_overwrite_a_newer_item() {
     let table = Table::create().await;
     let complete = |at: u64| {
         let update = table.update("job");
@@ -317,7 +317,7 @@ async fn a_reserved_word_needs_a_placeholder() {
 }
 
 #[tokio::test]
-async fn a_value_that_no_expression_uses_is_refused() {
+async fn refuses_a_value_that_no_expression_uses() {
     let table = Table::create().await;
     let put = claim(table.put(record("a", "me", 10)), 5);
     let put = put.expression_attribute_values(":unused", number(1));
@@ -341,7 +341,7 @@ async fn a_key_has_1_to_2048_bytes() {
 }
 
 #[tokio::test]
-async fn an_item_without_its_key_is_refused() {
+async fn refuses_an_item_without_its_key() {
     let table = Table::create().await;
     let put = table.put(item([("status", text("INPROGRESS"))]));
     let error = put.send().await.unwrap_err().into_service_error();
@@ -349,7 +349,7 @@ async fn an_item_without_its_key_is_refused() {
 }
 
 #[tokio::test]
-async fn keys_differ_by_case_and_by_normalisation() {
+async fn keys_are_sensitive_to_case_and_unicode_normalisation() {
     let table = Table::create().await;
     for id in ["é", "e\u{301}", "É"] {
         let put = claim(table.put(record(id, "me", 10)), 5);
@@ -359,7 +359,7 @@ async fn keys_differ_by_case_and_by_normalisation() {
 }
 
 #[tokio::test]
-async fn an_item_has_up_to_400_kib_names_included() {
+async fn an_item_has_up_to_400_kib_including_names() {
     let table = Table::create().await;
     let names = "delivery_id".len() + "a".len() + "name".len();
     let fitting = "x".repeat(400 * 1024 - names);
@@ -371,7 +371,7 @@ async fn an_item_has_up_to_400_kib_names_included() {
 }
 
 #[tokio::test]
-async fn an_empty_text_is_a_value_where_it_is_no_key() {
+async fn an_empty_string_is_allowed_except_in_a_key() {
     let table = Table::create().await;
     let unnamed = item([("delivery_id", text("a")), ("name", text(""))]);
     table.put(unnamed.clone()).send().await.unwrap();
@@ -394,7 +394,7 @@ async fn a_number_has_up_to_38_digits() {
 }
 
 #[tokio::test]
-async fn an_absent_table_is_told_apart() {
+async fn reports_an_absent_table() {
     let mut table = Table::create().await;
     table.name = unique("absent");
     let error = table.put(record("a", "me", 10)).send().await.unwrap_err();
@@ -403,7 +403,7 @@ async fn an_absent_table_is_told_apart() {
 }
 
 #[tokio::test]
-async fn the_attribute_for_time_to_live_can_be_set_and_read() {
+async fn sets_and_returns_the_ttl_attribute() {
     let table = Table::create().await;
     let expiry = TimeToLiveSpecification::builder()
         .attribute_name("expiration")

@@ -1,4 +1,4 @@
-//! The proxy breaks what it is told to and nothing else, and the client sees what it would see of a
+//! Tests that the fault proxy breaks only the selected calls, and that a client sees the same as with a
 //! broken network or service.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use titanx_testbed::emulators::{Call, Emulators, Fault, FaultProxy, Harm, When};
 
 const SEND: &str = "AmazonSQS.SendMessage";
-/// Longer than a busy machine lets a test wait for its turn.
+/// Longer than any delay on a busy machine.
 const LATE: Duration = Duration::from_secs(2);
 const FOREVER: Duration = Duration::MAX;
 
@@ -31,7 +31,7 @@ impl Proxied {
         proxied
     }
 
-    /// Sends a message on a connection of its own: the answer's status.
+    /// Sends a message over a new connection. Returns the status of the response.
     fn send(&self) -> io::Result<u16> {
         self.call(SEND)
     }
@@ -46,19 +46,19 @@ impl Proxied {
         Ok(Connection { stream })
     }
 
-    /// How many messages took effect.
+    /// The number of messages on the queue.
     fn sent(&self) -> usize {
         self.emulators.contacts.len()
     }
 }
 
-/// A bare client: one connection, kept open.
+/// A minimal client with one persistent connection.
 struct Connection {
     stream: TcpStream,
 }
 
 impl Connection {
-    /// The status and the whole answer.
+    /// Sends a call. Returns the status and the whole response.
     fn call(&mut self, target: &str) -> io::Result<(u16, String)> {
         let body = r#"{"QueueUrl":"contacts","MessageBody":"body"}"#;
         let length = body.len();
@@ -72,7 +72,7 @@ impl Connection {
 
     fn answer(&mut self) -> io::Result<(u16, String)> {
         let mut answer = String::new();
-        // Head and body of the answers expected here come in one piece or two.
+        // Head and body of the response arrive in one or two reads.
         while !answer.contains("\r\n\r\n{") && !answer.ends_with("healthy") {
             let mut bytes = [0; 4096];
             let read = self.stream.read(&mut bytes)?;
@@ -93,7 +93,7 @@ fn kind<T>(result: io::Result<T>) -> ErrorKind {
     }
 }
 
-/// Waits, up to ten seconds, for something that is bound to happen.
+/// Waits up to ten seconds for a condition.
 fn eventually(happened: impl Fn() -> bool) {
     let soon = (0..1000).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
@@ -103,7 +103,7 @@ fn eventually(happened: impl Fn() -> bool) {
 }
 
 #[test]
-fn without_a_fault_everything_passes_and_is_noted() {
+fn forwards_and_records_calls_without_a_fault() {
     let proxied = Proxied::start();
     let mut connection = proxied.connect().unwrap();
     assert_eq!(connection.call(SEND).unwrap().0, 200);
@@ -119,7 +119,7 @@ fn without_a_fault_everything_passes_and_is_noted() {
 }
 
 #[test]
-fn a_request_that_is_no_call_passes_unnoted() {
+fn forwards_other_requests_without_recording_them() {
     let proxied = Proxied::with(When::Always, Fault::Before(Harm::Reset));
     let mut connection = proxied.connect().unwrap();
     let ping = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -129,7 +129,7 @@ fn a_request_that_is_no_call_passes_unnoted() {
 }
 
 #[test]
-fn a_reset_before_leaves_no_effect() {
+fn a_reset_before_the_call_leaves_no_effect() {
     let proxied = Proxied::with(When::Always, Fault::Before(Harm::Reset));
     assert_eq!(kind(proxied.send()), ErrorKind::ConnectionReset);
     assert_eq!(proxied.sent(), 0);
@@ -137,7 +137,7 @@ fn a_reset_before_leaves_no_effect() {
 }
 
 #[test]
-fn a_reset_after_loses_only_the_answer() {
+fn a_reset_after_the_call_loses_only_the_response() {
     let proxied = Proxied::with(When::Always, Fault::After(Harm::Reset));
     assert_eq!(kind(proxied.send()), ErrorKind::ConnectionReset);
     assert_eq!(proxied.sent(), 1);
@@ -145,7 +145,7 @@ fn a_reset_after_loses_only_the_answer() {
 }
 
 #[test]
-fn a_server_error_comes_before_or_after_the_effect() {
+fn a_server_error_is_sent_before_or_after_the_effect() {
     let before = Proxied::with(When::Always, Fault::Before(Harm::ServerError));
     assert_eq!(before.send().unwrap(), 500);
     assert_eq!(before.sent(), 0);
@@ -155,7 +155,7 @@ fn a_server_error_comes_before_or_after_the_effect() {
 }
 
 #[test]
-fn each_service_throttles_with_its_own_error() {
+fn throttles_with_the_error_of_the_service() {
     let proxied = Proxied::with(When::Always, Fault::Before(Harm::Throttle));
     for (target, error) in [
         (
@@ -173,7 +173,7 @@ fn each_service_throttles_with_its_own_error() {
 }
 
 #[test]
-fn a_call_delayed_on_its_way_takes_effect_though_the_client_gave_up() {
+fn a_delayed_call_takes_effect_although_the_client_timed_out() {
     let proxied = Proxied::with(When::Always, Fault::Before(Harm::Delay(LATE)));
     let mut connection = proxied.connect().unwrap();
     let patience = Some(Duration::from_millis(20));
@@ -184,7 +184,7 @@ fn a_call_delayed_on_its_way_takes_effect_though_the_client_gave_up() {
 }
 
 #[test]
-fn a_delayed_answer_follows_the_effect() {
+fn a_delayed_response_comes_after_the_effect() {
     let proxied = Proxied::with(When::Nth(1), Fault::After(Harm::Delay(FOREVER)));
     let mut connection = proxied.connect().unwrap();
     let patience = Some(Duration::from_millis(20));
@@ -198,7 +198,7 @@ fn a_delayed_answer_follows_the_effect() {
 }
 
 #[tokio::test]
-async fn a_call_stops_before_or_after_its_effect_until_healed() {
+async fn stops_a_call_before_or_after_its_effect_until_healed() {
     for (fault, sent) in [
         (Fault::Before(Harm::Stop), 0),
         (Fault::After(Harm::Stop), 1),
@@ -234,8 +234,8 @@ fn an_outage_ends_by_itself() {
 }
 
 #[test]
-fn an_outage_from_the_second_call_on_refuses_that_call_itself() {
-    // Often, since it is a matter of what comes first.
+fn an_outage_at_the_second_call_refuses_its_connection() {
+    // Repeated, because it is a race.
     for _ in 0..50 {
         let proxied = Proxied::with(When::Nth(2), Fault::Refuse(FOREVER));
         let mut connection = proxied.connect().unwrap();
@@ -248,7 +248,7 @@ fn an_outage_from_the_second_call_on_refuses_that_call_itself() {
 }
 
 #[test]
-fn an_outage_closes_connections_that_stand_idle() {
+fn an_outage_closes_idle_connections() {
     let proxied = Proxied::start();
     let mut idle = proxied.connect().unwrap();
     idle.call(SEND).unwrap();
@@ -258,7 +258,7 @@ fn an_outage_closes_connections_that_stand_idle() {
 }
 
 #[test]
-fn an_outage_at_a_named_call_begins_with_its_reset() {
+fn an_outage_at_a_named_call_starts_with_its_reset() {
     let proxied = Proxied::with(When::NthOf(1, "SendMessage"), Fault::Refuse(FOREVER));
     assert_eq!(kind(proxied.send()), ErrorKind::ConnectionReset);
     assert_eq!(kind(proxied.send()), ErrorKind::ConnectionRefused);
@@ -266,7 +266,7 @@ fn an_outage_at_a_named_call_begins_with_its_reset() {
 }
 
 #[test]
-fn calls_are_counted_from_the_injection() {
+fn counts_calls_from_the_injection() {
     let proxied = Proxied::start();
     proxied.send().unwrap();
     let fault = Fault::Before(Harm::ServerError);
@@ -278,7 +278,7 @@ fn calls_are_counted_from_the_injection() {
 }
 
 #[test]
-fn a_fault_can_be_for_one_operation() {
+fn a_fault_can_apply_to_one_operation() {
     let proxied = Proxied::start();
     let fault = Fault::Before(Harm::ServerError);
     proxied.proxy.inject(When::NthOf(2, "SendMessage"), fault);
@@ -289,7 +289,7 @@ fn a_fault_can_be_for_one_operation() {
 }
 
 #[test]
-fn of_two_faults_for_a_call_the_first_added_is_done() {
+fn the_first_injected_of_two_matching_faults_applies() {
     let proxied = Proxied::with(When::Nth(1), Fault::Before(Harm::Throttle));
     let fault = Fault::Before(Harm::ServerError);
     proxied.proxy.inject(When::Always, fault);
@@ -298,7 +298,7 @@ fn of_two_faults_for_a_call_the_first_added_is_done() {
 }
 
 #[test]
-fn a_share_of_calls_fails_the_same_ones_for_the_same_seed() {
+fn a_share_fails_the_same_calls_for_the_same_seed() {
     let emulators = Emulators::start();
     let faults = |seed| {
         let proxy = FaultProxy::start(&emulators.sqs_url, seed);

@@ -1,8 +1,9 @@
-//! The emulators do what the services do, as far as the receiver and its operators depend on it.
+//! Tests that the emulators behave like the AWS services, in everything that the receiver and its
+//! operator depend on.
 //!
-//! The same tests run against other implementations where `CROSS_CHECK_DYNAMODB`, `CROSS_CHECK_SQS`
-//! and `CROSS_CHECK_SECRETS_MANAGER` name their endpoints: see `scripts/cross-check`. What only the
-//! documentation of AWS says, and those implementations leave out, is in modules `documented`.
+//! The same tests run against other implementations if `CROSS_CHECK_DYNAMODB`, `CROSS_CHECK_SQS` and
+//! `CROSS_CHECK_SECRETS_MANAGER` name their endpoints: see `scripts/cross-check`. Modules `documented`
+//! test behaviour that AWS documents but those implementations lack.
 
 mod dynamodb;
 mod fault_proxy;
@@ -13,7 +14,7 @@ mod state;
 
 use titanx_testbed::emulators::Emulators;
 
-/// A client of the SDK at an endpoint, which asks once and gives up.
+/// An SDK client for an endpoint, without retries.
 macro_rules! client {
     ($sdk:ident, $url:expr) => {{
         use $sdk::config::retry::RetryConfig;
@@ -31,7 +32,7 @@ macro_rules! client {
 }
 pub(crate) use client;
 
-/// A client and what it talks to: an emulator, or the implementation to compare it with.
+/// A client, with the emulators unless it uses another implementation.
 struct Service<C> {
     client: C,
     emulators: Option<Emulators>,
@@ -52,10 +53,10 @@ impl<C> Service<C> {
         }
     }
 
-    /// The emulators themselves, for what no client can do.
+    /// The emulators, for direct access.
     fn emulators(&self) -> &Emulators {
         let emulators = self.emulators.as_ref();
-        emulators.expect("this test is not for other implementations")
+        emulators.expect("the test does not run against other implementations")
     }
 }
 

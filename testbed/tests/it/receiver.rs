@@ -1,5 +1,5 @@
-//! The receiver's own calls, which no client of the SDK makes for it: each service takes them as they
-//! are written and signed, and its answers are understood.
+//! Tests the receiver's own calls, which it makes without the SDK's clients: each service accepts the
+//! requests with their signatures, and the receiver understands the responses.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,7 +18,7 @@ use titanx_testbed::{
     titanx::{contact, envelope, finished_job, signed},
 };
 
-/// A receiver among services of its own, and clients of the SDK to look behind it.
+/// A receiver with its own services, and SDK clients to check their state.
 struct World {
     receiver: Receiver,
     environment: BTreeMap<&'static str, String>,
@@ -92,7 +92,7 @@ impl World {
         get.send().await.unwrap().item.expect("a record")
     }
 
-    /// The messages on a queue: body, attributes, and the group's id.
+    /// The messages on a queue, each with body, attributes and group id.
     async fn messages(&self, queue: &str) -> Vec<(String, Value, Option<String>)> {
         let receive = self.sqs.receive_message();
         let receive = receive.queue_url(&self.environment[queue]);
@@ -159,7 +159,7 @@ fn unusual_contact(id: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_contact_is_claimed_sent_and_completed_and_comes_again_in_vain() {
+async fn claims_sends_and_completes_a_contact_and_answers_duplicate_to_a_repeat() {
     let world = World::new("contacts").await;
     let body = unusual_contact("delivery-1");
     assert_eq!(world.deliver(&body).await, Answer::accepted());
@@ -187,7 +187,7 @@ async fn a_contact_is_claimed_sent_and_completed_and_comes_again_in_vain() {
 }
 
 #[tokio::test]
-async fn a_fifo_queue_is_told_group_and_deduplication_id() {
+async fn sends_group_and_deduplication_id_to_a_fifo_queue() {
     let world = World::new("contacts.fifo").await;
     let body = unusual_contact("delivery-1");
     assert_eq!(world.deliver(&body).await, Answer::accepted());
@@ -197,7 +197,7 @@ async fn a_fifo_queue_is_told_group_and_deduplication_id() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_another_holds_is_left_to_it_until_its_lease_is_over() {
+async fn takes_over_an_in_flight_delivery_only_after_its_lease() {
     let world = World::new("contacts").await;
     let now = i64::try_from(titanx_testbed::front_door::now_ms()).unwrap();
     for (id, lease_ends_ms, answered) in [
@@ -225,7 +225,7 @@ async fn a_delivery_that_another_holds_is_left_to_it_until_its_lease_is_over() {
 }
 
 #[tokio::test]
-async fn a_claim_is_given_back_when_the_send_fails() {
+async fn releases_the_claim_if_the_send_fails() {
     let world = World::new("contacts").await;
     let mut elsewhere = world.environment.clone();
     *elsewhere.get_mut("CONTACTS_QUEUE_URL").unwrap() += "-that-is-not-there";
@@ -238,7 +238,7 @@ async fn a_claim_is_given_back_when_the_send_fails() {
 }
 
 #[tokio::test]
-async fn a_job_is_marked_done_and_an_older_event_changes_nothing() {
+async fn marks_a_job_completed_and_ignores_an_older_event() {
     let world = World::new("contacts").await;
     let newer = finished_job("delivery-1", "job-1");
     assert_eq!(world.deliver(&newer).await, Answer::accepted());
@@ -252,7 +252,7 @@ async fn a_job_is_marked_done_and_an_older_event_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_parked() {
+async fn quarantines_a_delivery_that_is_not_understood() {
     let world = World::new("contacts").await;
     let body = envelope("delivery-1", "job.unheard.of", &json!({}));
     assert_eq!(world.deliver(&body).await, Answer::quarantined());

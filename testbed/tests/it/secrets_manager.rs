@@ -1,4 +1,4 @@
-//! Secrets Manager: a secret has a current value, and a new one takes its place at once.
+//! Tests of Secrets Manager: a new value becomes current at once.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> String {
 }
 
 #[tokio::test]
-async fn the_current_value_is_read_by_name_and_by_arn() {
+async fn reads_the_current_value_by_name_and_by_arn() {
     let client = service();
     let name = unique("secret");
     let arn = create(&client, &name, "first").await;
@@ -49,7 +49,7 @@ async fn the_current_value_is_read_by_name_and_by_arn() {
 }
 
 #[tokio::test]
-async fn a_new_value_is_current_and_the_old_one_previous() {
+async fn a_new_value_becomes_current_and_the_old_one_previous() {
     let client = service();
     let name = unique("secret");
     create(&client, &name, "first").await;
@@ -68,7 +68,7 @@ async fn a_new_value_is_current_and_the_old_one_previous() {
 }
 
 #[tokio::test]
-async fn an_update_changes_what_it_names() {
+async fn an_update_keeps_other_properties() {
     let client = service();
     let name = unique("secret");
     create(&client, &name, "first").await;
@@ -94,7 +94,7 @@ async fn an_update_changes_what_it_names() {
 }
 
 #[tokio::test]
-async fn a_description_tells_the_versions_and_no_value() {
+async fn a_description_contains_the_versions_but_no_value() {
     let client = service();
     let name = unique("secret");
     let arn = create(&client, &name, "first").await;
@@ -138,7 +138,7 @@ async fn a_value_can_be_binary() {
 }
 
 #[tokio::test]
-async fn an_absent_secret_is_told_apart() {
+async fn reports_an_absent_secret() {
     let client = service();
     let name = unique("absent");
     let get = client.get_secret_value().secret_id(&name).send().await;
@@ -156,7 +156,7 @@ async fn an_absent_secret_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_version_that_was_never_there_is_told_apart() {
+async fn reports_an_absent_version() {
     let client = service();
     let name = unique("secret");
     create(&client, &name, "first").await;
@@ -166,7 +166,7 @@ async fn a_version_that_was_never_there_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_name_can_be_taken_once() {
+async fn refuses_a_second_secret_with_the_same_name() {
     let client = service();
     let name = unique("secret");
     create(&client, &name, "first").await;
@@ -176,7 +176,7 @@ async fn a_name_can_be_taken_once() {
     assert_eq!(value(&client, &name).await, "first");
 }
 
-/// What the documentation of AWS says beyond the above.
+/// Behaviour that AWS documents but the other implementations lack.
 mod documented {
     use super::*;
 
@@ -214,7 +214,7 @@ mod documented {
     }
 
     #[tokio::test]
-    async fn a_put_without_a_value_is_refused() {
+    async fn refuses_a_put_without_a_value() {
         let client = service();
         let name = unique("secret");
         create(&client, &name, "first").await;

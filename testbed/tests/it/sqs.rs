@@ -1,5 +1,4 @@
-//! SQS: what the receiver sends arrives, once where the queue is FIFO, and what it cannot carry is
-//! refused.
+//! Tests of SQS: messages arrive, a FIFO queue drops duplicates, and invalid messages are refused.
 
 use std::collections::HashMap;
 
@@ -21,7 +20,7 @@ use super::{Service, client, unique};
 
 const MIB: usize = 1_048_576;
 
-/// A queue of its own for each test.
+/// A queue for one test.
 struct Queue {
     service: Service<Client>,
     url: String,
@@ -51,13 +50,13 @@ impl Queue {
         send.message_body(body)
     }
 
-    /// A message for a FIFO queue.
+    /// A request to send a message to a FIFO queue.
     fn send_in(&self, group: &str, deduplication_id: &str) -> SendMessageFluentBuilder {
         let send = self.send(deduplication_id).message_group_id(group);
         send.message_deduplication_id(deduplication_id)
     }
 
-    /// A receive that takes whatever there is, with everything known about it.
+    /// A request to receive up to ten messages with all attributes.
     fn receive(&self) -> ReceiveMessageFluentBuilder {
         let receive = self.service.receive_message().queue_url(&self.url);
         receive
@@ -87,7 +86,7 @@ impl Queue {
         attributes.attributes.unwrap()[&name].clone()
     }
 
-    /// How many messages are visible, and how many in flight.
+    /// The numbers of visible messages and of messages in flight.
     async fn counts(&self) -> (String, String) {
         let in_flight = self.attribute(ApproximateNumberOfMessagesNotVisible).await;
         (self.attribute(ApproximateNumberOfMessages).await, in_flight)
@@ -118,7 +117,7 @@ fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> String {
     error.code().expect("an error has a code").to_owned()
 }
 
-/// The code of the error with which this message is refused.
+/// The error code with which the message is refused.
 async fn refusal(send: SendMessageFluentBuilder) -> String {
     code(&send.send().await.expect_err("the message is to be refused"))
 }
@@ -153,7 +152,7 @@ fn binary(value: &[u8]) -> MessageAttributeValue {
 }
 
 #[tokio::test]
-async fn a_message_arrives_with_body_and_attributes() {
+async fn receives_a_message_with_body_and_attributes() {
     let queue = Queue::standard().await;
     let send = queue.send("{\"name\":\"Zoë\"}\n");
     let send = send.message_attributes("eventType", text("job.contact.scored"));
@@ -176,10 +175,10 @@ async fn a_message_arrives_with_body_and_attributes() {
     assert!(system.contains_key(&MessageSystemAttributeName::SentTimestamp));
 }
 
-/// The digests were computed with Python's `hashlib` and `struct` from the developer guide's
-/// description.
+/// The expected digests were computed with Python's `hashlib` and `struct`, as the developer guide
+/// describes.
 #[tokio::test]
-async fn digests_of_body_and_attributes_are_answered() {
+async fn returns_digests_of_body_and_attributes() {
     let queue = Queue::standard().await;
     let id = "99999999-8888-4777-8666-555555555555";
     let send = queue.send("{\"name\":\"Zoë\"}");
@@ -195,7 +194,7 @@ async fn digests_of_body_and_attributes_are_answered() {
     assert_eq!(messages[0].md5_of_body(), body);
     assert_eq!(messages[0].md5_of_message_attributes(), attributes);
 
-    // The digest is of what is asked for.
+    // The digest covers only the requested attributes.
     let receive = queue.service.receive_message().queue_url(&queue.url);
     let messages = received(receive.message_attribute_names("deliveryId")).await;
     let of_one = Some("76bb71bef99c0b03c50feeca06b3872d");
@@ -204,7 +203,7 @@ async fn digests_of_body_and_attributes_are_answered() {
 }
 
 #[tokio::test]
-async fn no_attribute_is_received_unless_asked_for() {
+async fn receives_only_requested_attributes() {
     let queue = Queue::standard().await;
     sent(
         queue
@@ -225,13 +224,13 @@ async fn no_attribute_is_received_unless_asked_for() {
 }
 
 #[tokio::test]
-async fn an_empty_body_is_refused() {
+async fn refuses_an_empty_body() {
     let queue = Queue::standard().await;
     assert_eq!(refusal(queue.send("")).await, "MissingParameter");
 }
 
 #[tokio::test]
-async fn every_character_out_of_the_set_is_refused_in_a_body() {
+async fn refuses_every_disallowed_character_in_a_body() {
     let queue = Queue::standard().await;
     let controls = (0..=0x1f).filter(|c| ![0x9, 0xa, 0xd].contains(c));
     for refused in controls.chain([0xfffe, 0xffff]) {
@@ -242,7 +241,7 @@ async fn every_character_out_of_the_set_is_refused_in_a_body() {
 }
 
 #[tokio::test]
-async fn every_edge_of_the_set_of_characters_is_carried() {
+async fn accepts_every_boundary_of_the_allowed_characters() {
     let queue = Queue::standard().await;
     let carried = "\t\n\r \u{7f}\u{d7ff}\u{e000}\u{fffd}\u{10000}\u{1fffe}\u{1ffff}\u{10ffff}";
     sent(queue.send(carried)).await;
@@ -261,7 +260,7 @@ async fn a_body_has_up_to_one_mebibyte() {
 }
 
 #[tokio::test]
-async fn a_received_message_is_hidden_until_its_timeout_ends() {
+async fn a_received_message_is_invisible_until_its_timeout() {
     let timeout = [(VisibilityTimeout, "1")];
     let queue = Queue::create(&unique("queue"), &timeout).await;
     sent(queue.send("body")).await;
@@ -275,7 +274,7 @@ async fn a_received_message_is_hidden_until_its_timeout_ends() {
     assert_eq!(queue.counts().await, ("1".to_owned(), "0".to_owned()));
     assert_eq!(bodies(&received(queue.receive()).await), ["body"]);
 
-    // This time the queue's own timeout ends while the next receive waits.
+    // Now the queue's own visibility timeout ends during a long poll.
     let again = received(queue.receive().wait_time_seconds(20)).await;
     let system = again[0].attributes().unwrap();
     assert_eq!(
@@ -286,7 +285,7 @@ async fn a_received_message_is_hidden_until_its_timeout_ends() {
 }
 
 #[tokio::test]
-async fn a_deleted_message_is_gone() {
+async fn deletes_a_message() {
     let queue = Queue::standard().await;
     sent(queue.send("body")).await;
     let messages = received(queue.receive()).await;
@@ -295,7 +294,7 @@ async fn a_deleted_message_is_gone() {
 }
 
 #[tokio::test]
-async fn a_purged_queue_is_empty() {
+async fn purges_a_queue() {
     let queue = Queue::standard().await;
     for _ in 0..3 {
         sent(queue.send("body")).await;
@@ -307,7 +306,7 @@ async fn a_purged_queue_is_empty() {
 }
 
 #[tokio::test]
-async fn a_receive_takes_one_message_to_ten() {
+async fn receives_one_to_ten_messages() {
     let queue = Queue::standard().await;
     for _ in 0..12 {
         sent(queue.send("body")).await;
@@ -324,7 +323,7 @@ async fn a_receive_takes_one_message_to_ten() {
 }
 
 #[tokio::test]
-async fn an_invalid_receipt_is_refused() {
+async fn refuses_an_invalid_receipt_handle() {
     let queue = Queue::standard().await;
     let delete = queue.service.delete_message().queue_url(&queue.url);
     let error = delete.receipt_handle("none").send().await.unwrap_err();
@@ -332,7 +331,7 @@ async fn an_invalid_receipt_is_refused() {
 }
 
 #[tokio::test]
-async fn a_message_received_too_often_goes_to_the_dead_letter_queue() {
+async fn moves_a_message_received_too_often_to_the_dead_letter_queue() {
     let dead = Queue::standard().await;
     let target = dead.attribute(QueueArn).await;
     let policy = format!("{{\"deadLetterTargetArn\":\"{target}\",\"maxReceiveCount\":2}}");
@@ -359,7 +358,7 @@ async fn a_message_received_too_often_goes_to_the_dead_letter_queue() {
 }
 
 #[tokio::test]
-async fn an_absent_queue_is_told_apart() {
+async fn reports_an_absent_queue() {
     let mut queue = Queue::standard().await;
     queue.url += "-absent";
     let code = refusal(queue.send("body")).await;
@@ -367,7 +366,7 @@ async fn an_absent_queue_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_queue_is_found_by_its_name() {
+async fn finds_a_queue_by_its_name() {
     let name = unique("queue");
     let queue = Queue::create(&name, &[]).await;
     let found = queue.service.get_queue_url().queue_name(&name).send().await;
@@ -408,7 +407,7 @@ async fn a_fifo_queue_needs_a_deduplication_id() {
 }
 
 #[tokio::test]
-async fn a_fifo_queue_takes_no_delay_for_one_message() {
+async fn a_fifo_queue_refuses_a_delay_for_one_message() {
     let queue = Queue::fifo().await;
     let send = queue.send_in("group", "1").delay_seconds(1);
     assert_eq!(refusal(send).await, "InvalidParameterValue");
@@ -418,7 +417,7 @@ async fn a_fifo_queue_takes_no_delay_for_one_message() {
 async fn a_fifo_queue_drops_a_message_whose_deduplication_id_it_has_seen() {
     let queue = Queue::fifo().await;
     let first = sent(queue.send_in("group", "1")).await;
-    // Another group and another body make no difference.
+    // Even with another group and another body.
     let second = queue.send_in("other", "1").message_body("other");
     let second = sent(second).await;
     assert_eq!(second.message_id(), first.message_id());
@@ -427,14 +426,14 @@ async fn a_fifo_queue_drops_a_message_whose_deduplication_id_it_has_seen() {
     let messages = received(queue.receive()).await;
     assert_eq!(bodies(&messages), ["1"]);
 
-    // Nor does it that the first is gone.
+    // Even after the first message was deleted.
     queue.delete(&messages[0]).await;
     sent(queue.send_in("group", "1")).await;
     assert_eq!(queue.counts().await, ("0".to_owned(), "0".to_owned()));
 }
 
 #[tokio::test]
-async fn a_message_of_a_fifo_queue_tells_its_group_and_deduplication_id() {
+async fn receives_the_group_and_deduplication_id_of_a_fifo_message() {
     let queue = Queue::fifo().await;
     sent(queue.send_in("group", "1")).await;
     let messages = received(queue.receive()).await;
@@ -452,7 +451,7 @@ async fn a_fifo_queue_can_deduplicate_by_content() {
     let queue = Queue::create(&unique_fifo(), &attributes).await;
     for body in ["one", "two", "one"] {
         let send = queue.send(body).message_group_id("group");
-        // Attributes are no part of the content.
+        // The content does not include attributes.
         sent(send.message_attributes("at", text(&unique("now")))).await;
     }
     assert_eq!(bodies(&received(queue.receive()).await), ["one", "two"]);
@@ -467,14 +466,14 @@ async fn a_fifo_queue_keeps_the_order_of_a_group() {
     let first = queue.receive().max_number_of_messages(1);
     let first = received(first).await;
     assert_eq!(bodies(&first), ["1"]);
-    // The rest of the group waits for it, other groups do not.
+    // A message in flight blocks its own group, but not the others.
     sent(queue.send_in("other", "4")).await;
     assert_eq!(bodies(&received(queue.receive()).await), ["4"]);
     queue.delete(&first[0]).await;
     assert_eq!(bodies(&received(queue.receive()).await), ["2", "3"]);
 }
 
-/// What the documentation of AWS says beyond the above.
+/// Behaviour that AWS documents but the other implementations lack.
 mod documented {
     use std::time::Duration;
 
@@ -494,7 +493,7 @@ mod documented {
     }
 
     #[tokio::test]
-    async fn a_text_attribute_has_the_characters_of_a_body() {
+    async fn a_string_attribute_allows_the_same_characters_as_a_body() {
         let queue = Queue::standard().await;
         let carried = text("\t\n\r \u{d7ff}\u{e000}\u{fffd}\u{10000}\u{10ffff}");
         sent(queue.send("body").message_attributes("name", carried)).await;
@@ -514,7 +513,7 @@ mod documented {
     }
 
     #[tokio::test]
-    async fn an_attribute_is_text_number_or_binary() {
+    async fn an_attribute_is_a_string_a_number_or_binary() {
         let queue = Queue::standard().await;
         sent(
             queue
@@ -573,7 +572,7 @@ mod documented {
     }
 
     #[tokio::test]
-    async fn a_standard_queue_takes_a_group_and_no_deduplication_id() {
+    async fn a_standard_queue_accepts_a_group_but_no_deduplication_id() {
         let queue = Queue::standard().await;
         sent(queue.send("body").message_group_id("group")).await;
         let send = queue.send("body").message_deduplication_id("1");
@@ -581,7 +580,7 @@ mod documented {
     }
 
     #[tokio::test]
-    async fn only_a_fifo_queue_is_named_so() {
+    async fn only_the_name_of_a_fifo_queue_ends_in_fifo() {
         let queue = Queue::standard().await;
         let plain = create(&queue.service, &unique_fifo(), &[]).await;
         assert_eq!(plain, Err("InvalidParameterValue".to_owned()));
@@ -603,7 +602,7 @@ mod documented {
     }
 
     #[tokio::test]
-    async fn only_a_message_in_flight_can_be_hidden_longer() {
+    async fn only_the_visibility_of_a_message_in_flight_can_be_changed() {
         let queue = Queue::standard().await;
         sent(queue.send("body")).await;
         let message = &received(queue.receive()).await[0];

@@ -1,4 +1,4 @@
-//! What a test sees of the emulators past the wire is what a client sees of them.
+//! Tests that direct access to the emulators shows the same state as a client sees.
 
 use aws_sdk_dynamodb::types::{StreamViewType, TimeToLiveStatus};
 
@@ -10,7 +10,7 @@ fn text(value: &str) -> AttributeValue {
 }
 
 #[tokio::test]
-async fn a_fresh_start_has_tables_queues_and_the_secret() {
+async fn starts_with_empty_tables_and_queues_and_the_secret() {
     let emulators = Emulators::start();
     let dynamodb = client!(aws_sdk_dynamodb, &emulators.dynamodb_url);
     let expiry = dynamodb.describe_time_to_live().table_name("deliveries");
@@ -46,7 +46,7 @@ async fn a_fresh_start_has_tables_queues_and_the_secret() {
 }
 
 #[tokio::test]
-async fn the_environment_leads_to_all_of_it() {
+async fn the_environment_names_every_resource() {
     let emulators = Emulators::start();
     let environment = emulators.environment();
     let dynamodb = client!(aws_sdk_dynamodb, &environment["AWS_ENDPOINT_URL_DYNAMODB"]);
@@ -73,7 +73,7 @@ async fn the_environment_leads_to_all_of_it() {
 }
 
 #[tokio::test]
-async fn items_are_put_seen_and_deleted_as_they_are() {
+async fn puts_reads_and_deletes_items() {
     let emulators = Emulators::start();
     let dynamodb = client!(aws_sdk_dynamodb, &emulators.dynamodb_url);
     let item = Item::from([
@@ -100,7 +100,7 @@ async fn items_are_put_seen_and_deleted_as_they_are() {
 }
 
 #[test]
-fn more_items_than_a_page_holds_are_all_seen() {
+fn reads_more_items_than_fit_in_a_page() {
     let emulators = Emulators::start();
     for n in 0..30 {
         emulators.jobs.put(&Item::from([
@@ -112,7 +112,7 @@ fn more_items_than_a_page_holds_are_all_seen() {
 }
 
 #[tokio::test]
-async fn looking_at_a_queue_disturbs_nothing() {
+async fn reading_the_messages_does_not_change_the_queue() {
     let emulators = Emulators::start();
     let sqs = client!(aws_sdk_sqs, &emulators.sqs_url);
     let send = sqs.send_message().queue_url(&emulators.contacts_fifo.url);
@@ -143,7 +143,7 @@ async fn looking_at_a_queue_disturbs_nothing() {
 }
 
 #[tokio::test]
-async fn a_rotated_secret_is_read_by_the_next_call() {
+async fn the_next_call_reads_a_rotated_secret() {
     let emulators = Emulators::start();
     let secrets = client!(aws_sdk_secretsmanager, &emulators.secrets_manager_url);
     emulators.secret.rotate("[\"first\",\"second\"]");
@@ -154,7 +154,7 @@ async fn a_rotated_secret_is_read_by_the_next_call() {
 }
 
 #[tokio::test]
-async fn two_starts_share_nothing() {
+async fn two_starts_are_independent() {
     let (one, other) = (Emulators::start(), Emulators::start());
     one.jobs
         .put(&Item::from([("job_id".to_owned(), text("a"))]));
@@ -166,7 +166,7 @@ async fn two_starts_share_nothing() {
 }
 
 #[test]
-fn after_the_drop_nothing_listens() {
+fn dropping_the_emulators_closes_their_ports() {
     let emulators = Emulators::start();
     let environment = emulators.environment();
     let urls = environment

@@ -19,7 +19,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 // Not a doc comment: clap would use it as the description of every command that flattens this.
 #[derive(Debug, Args)]
 pub(crate) struct SettleOptions {
-    /// Seconds to wait between storing a further secret and activating its subscription
+    /// Seconds to wait after storing an additional secret, before activating its subscription
     ///
     /// The receiver rereads the secrets when a signature matches none of them, but at most once in
     /// 30 seconds. Until it rereads them it answers 401, and TitanX drops the event. After this

@@ -25,7 +25,7 @@ const DEFAULT_RETENTION_DAYS: &str = "7";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Stack")]
 pub(crate) struct StackOptions {
-    /// CloudFormation stack of the receiver, whose outputs name the resources below
+    /// CloudFormation stack of the receiver, whose outputs name its resources
     #[arg(
         id = "stack",
         long = "stack",

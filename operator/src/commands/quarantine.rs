@@ -57,8 +57,8 @@ struct List {
 
 /// Show one delivery in the quarantine queue
 ///
-/// Shows the names of the JSON members and the types of their values. The values themselves are
-/// shown only with --reveal.
+/// Shows the names of the JSON members and the types of their values, and the values of eventType,
+/// apiVersion and timestamp. All other values are shown only with --reveal.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

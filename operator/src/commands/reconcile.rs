@@ -43,9 +43,11 @@ use crate::{
 /// contacts in a job need two records. A record of another job never matches. A record without a
 /// job id can match.
 ///
-/// Scanning a million records costs less than 2 US cents. The deliveries table keeps a record for
-/// DELIVERY_RETENTION_DAYS days. All contacts of an older job look missing, so --yes backfills
-/// nothing when there is such a doubt, unless you add --despite-doubts.
+/// The deliveries table keeps a record for DELIVERY_RETENTION_DAYS days, so all contacts of an
+/// older job look missing. The command reports a doubt when contacts may have been received without
+/// a matching record. With a doubt, --yes backfills nothing unless you add --despite-doubts.
+///
+/// Scanning a million records costs less than 2 US cents.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -29,11 +29,11 @@ pub(crate) struct Subscriptions {
 Examples:
   operator pause 6f1c… --yes")]
 pub(crate) struct Pause {
-    #[command(flatten)]
-    target: TargetSubscription,
-    /// Deactivate it, although TitanX drops events until it is resumed
+    /// Deactivate the subscription. Without this option, nothing is changed
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    target: TargetSubscription,
 }
 
 /// Activate a paused subscription
@@ -48,17 +48,18 @@ pub(crate) struct Resume {
 
 /// Delete a subscription
 ///
-/// Its secret stays in Secrets Manager until `operator rotate` removes it.
+/// A deleted subscription cannot be restored. Its secret stays in Secrets Manager until `operator
+/// rotate` removes it.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator delete 6f1c… --yes")]
 pub(crate) struct Delete {
-    #[command(flatten)]
-    target: TargetSubscription,
-    /// Delete it, although it cannot be restored
+    /// Delete the subscription. Without this option, nothing is changed
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    target: TargetSubscription,
 }
 
 #[derive(Debug, Args)]

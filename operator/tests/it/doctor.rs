@@ -98,7 +98,7 @@ impl DoctorTest {
         let problems = self.problems(subject);
         assert!(
             problems.iter().any(|it| it.contains(found)),
-            "{complaints:?}"
+            "{problems:?}"
         );
     }
 }

@@ -164,7 +164,7 @@ fn replaces_the_subscription_named_by_old_if_titanx_lists_none() {
     system.api.disable_management();
     system
         .operator
-        .run(&format!("{AT_ONCE} --old {}", old.id))
+        .run(&format!("{ROTATE_WITHOUT_GRACE} --old {}", old.id))
         .exits(0);
     assert_rotated(&system, &old);
 }

@@ -96,10 +96,7 @@ impl DoctorTest {
     #[track_caller]
     fn assert_problem(&self, subject: &str, found: &str) {
         let problems = self.problems(subject);
-        assert!(
-            problems.iter().any(|it| it.contains(found)),
-            "{problems:?}"
-        );
+        assert!(problems.iter().any(|it| it.contains(found)), "{problems:?}");
     }
 }
 

@@ -228,7 +228,7 @@ fn expected(input: &[u8]) -> Expected {
     let payload = members(payload.expect("there is one").1.get()).expect("an object");
     let job_id = match &*event_type {
         "job.contact.scored" => contacts_job(&payload),
-        "job.completed" => finished_job(&payload).map(Some),
+        "job.completed" => completed_job(&payload).map(Some),
         _ => return refused(Reason::UnknownEventType),
     };
     match job_id {
@@ -256,7 +256,7 @@ fn contacts_job(payload: &[Member]) -> Option<Option<String>> {
     Some(job_id.filter(|id| !id.is_empty()))
 }
 
-fn finished_job(payload: &[Member]) -> Option<String> {
+fn completed_job(payload: &[Member]) -> Option<String> {
     for optional in ["jobType", "jobName", "jobStatus", "modifiedAt"] {
         let values: Vec<_> = payload.iter().filter(|it| it.0 == optional).collect();
         let well = match values[..] {

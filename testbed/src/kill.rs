@@ -48,7 +48,7 @@ const ID: &str = "delivery-1";
 enum Kind {
     Contact,
     ContactOnFifoQueue,
-    FinishedJob,
+    CompletedJob,
     NotUnderstood,
     /// The id of an earlier delivery with another payload.
     IdReused,
@@ -62,7 +62,7 @@ impl Kind {
     const ALL: [Self; 7] = [
         Self::Contact,
         Self::ContactOnFifoQueue,
-        Self::FinishedJob,
+        Self::CompletedJob,
         Self::NotUnderstood,
         Self::IdReused,
         Self::ContactNotSent,
@@ -72,14 +72,14 @@ impl Kind {
     fn body(self) -> String {
         match self {
             Self::Contact | Self::ContactOnFifoQueue | Self::ContactNotSent => contact(ID),
-            Self::FinishedJob | Self::JobNotMarked => finished_job(ID, "job-1"),
+            Self::CompletedJob | Self::JobNotMarked => finished_job(ID, "job-1"),
             Self::NotUnderstood => envelope(ID, "job.started", &json!({})),
             Self::IdReused => envelope(ID, "job.contact.scored", &json!({"jobId": "job-2"})),
         }
     }
 
     /// Whether it is quarantined. Each delivery of it is, since it has no record.
-    fn is_parked(self) -> bool {
+    fn is_quarantined(self) -> bool {
         matches!(self, Self::NotUnderstood | Self::IdReused)
     }
 
@@ -89,9 +89,9 @@ impl Kind {
             Self::Contact | Self::ContactNotSent => emulators.contacts.messages(),
             Self::ContactOnFifoQueue => emulators.contacts_fifo.messages(),
             Self::NotUnderstood | Self::IdReused => emulators.quarantine.messages(),
-            Self::FinishedJob | Self::JobNotMarked => {
-                let done = emulators.jobs.get("job-1");
-                return done.map(|_| self.body()).into_iter().collect();
+            Self::CompletedJob | Self::JobNotMarked => {
+                let completed = emulators.jobs.get("job-1");
+                return completed.map(|_| self.body()).into_iter().collect();
             }
         };
         let ours = messages
@@ -333,11 +333,11 @@ impl Scene {
     fn is_between_send_and_mark(&self) -> bool {
         let status = self.emulators.deliveries.get(ID);
         let status = status.and_then(|record| record.get("status").cloned());
-        let on_a_queue = !matches!(self.kind, Kind::FinishedJob | Kind::JobNotMarked);
+        let on_a_queue = !matches!(self.kind, Kind::CompletedJob | Kind::JobNotMarked);
         let sent = on_a_queue && !self.kind.durable(&self.emulators).is_empty();
         // A FIFO queue drops the second message.
         let marked = match self.kind {
-            kind if kind.is_parked() => false,
+            kind if kind.is_quarantined() => false,
             Kind::ContactOnFifoQueue => true,
             _ => status == Some(AttributeValue::S("COMPLETED".to_owned())),
         };
@@ -351,7 +351,7 @@ impl Scene {
         if durable.is_empty() {
             wrong.push("lost".to_owned());
         }
-        let expected = if self.kind.is_parked() {
+        let expected = if self.kind.is_quarantined() {
             acknowledged
         } else {
             1

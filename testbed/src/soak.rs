@@ -78,14 +78,14 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Contact,
-    FinishedJob,
+    CompletedJob,
     NotUnderstood,
 }
 
 impl Plan {
     fn kind(&self, number: usize) -> Kind {
         if number < self.jobs {
-            Kind::FinishedJob
+            Kind::CompletedJob
         } else if number % 500 == 499 {
             Kind::NotUnderstood
         } else {
@@ -104,7 +104,7 @@ impl Plan {
     fn body(&self, number: usize) -> String {
         let job_id = self.job_id(number);
         let (event_type, payload) = match self.kind(number) {
-            Kind::FinishedJob => (
+            Kind::CompletedJob => (
                 "job.completed",
                 json!({
                     "jobId": job_id,
@@ -653,7 +653,7 @@ fn close(soak: &Soak, emulators: &Emulators, proxies: &Proxies, began: Instant) 
                 expected_quarantined += 1;
                 holds(&quarantined, &id, &plan.body(number))
             }
-            Kind::FinishedJob => emulators.jobs.get(&plan.job_id(number)).is_some(),
+            Kind::CompletedJob => emulators.jobs.get(&plan.job_id(number)).is_some(),
         };
         if !durable {
             lost += 1;
@@ -731,8 +731,8 @@ fn explain(
 ) -> BTreeMap<&'static str, usize> {
     let mut causes = BTreeMap::new();
     // A quarantined delivery has no record, so each further attempt may quarantine it again.
-    let parked = quarantined.values().map(|bodies| bodies.len() - 1).sum();
-    causes.insert("parked again", parked);
+    let quarantined_again = quarantined.values().map(|bodies| bodies.len() - 1).sum();
+    causes.insert("quarantined again", quarantined_again);
     let unmarked = pages.unmarked();
     for (id, bodies) in contacts {
         let of = |page: &HashMap<String, usize>| page.get(id).copied().unwrap_or(0);

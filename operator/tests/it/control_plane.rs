@@ -1,4 +1,4 @@
-//! A server that stands in for CloudFormation, Lambda, IAM and CloudWatch. Each service answers one
+//! A server that stands in for `CloudFormation`, Lambda, IAM and `CloudWatch`. Each service answers one
 //! operation with the state of a stack.
 
 use std::{

@@ -234,18 +234,18 @@ async fn only_the_owner_can_delete_a_record_in_progress() {
             .expression_attribute_values(":p", text("INPROGRESS"))
             .send()
     };
-    let mut done = record("done", "me", 10);
-    done.insert("status".to_owned(), text("COMPLETED"));
-    table.put(done).send().await.unwrap();
+    let mut completed = record("completed", "me", 10);
+    completed.insert("status".to_owned(), text("COMPLETED"));
+    table.put(completed).send().await.unwrap();
     table.put(record("open", "me", 10)).send().await.unwrap();
 
     assert!(release("open", "they").await.is_err());
-    assert!(release("done", "me").await.is_err());
+    assert!(release("completed", "me").await.is_err());
     assert!(release("absent", "me").await.is_err());
     release("open", "me").await.unwrap();
 
     assert!(table.get("open").await.is_none());
-    assert!(table.get("done").await.is_some());
+    assert!(table.get("completed").await.is_some());
 }
 
 #[tokio::test]
@@ -254,9 +254,11 @@ async fn an_update_keeps_other_attributes() {
     table.put(record("a", "me", 10)).send().await.unwrap();
     let update = table.update("a");
     let update = update
-        .update_expression("SET #status = :done, expiration = :end REMOVE in_progress_expiration")
+        .update_expression(
+            "SET #status = :completed, expiration = :end REMOVE in_progress_expiration",
+        )
         .expression_attribute_names("#status", "status")
-        .expression_attribute_values(":done", text("COMPLETED"))
+        .expression_attribute_values(":completed", text("COMPLETED"))
         .expression_attribute_values(":end", number(99))
         .return_values(ReturnValue::AllOld);
     let answer = update.send().await.unwrap();

@@ -242,13 +242,13 @@ async fn marks_a_job_completed_and_ignores_an_older_event() {
     let world = World::new("contacts").await;
     let newer = finished_job("delivery-1", "job-1");
     assert_eq!(world.deliver(&newer).await, Answer::accepted());
-    let done = world.item("JOBS_TABLE", "job_id", "job-1").await;
-    assert_eq!(done["delivery_id"].as_s().unwrap(), "delivery-1");
+    let completed = world.item("JOBS_TABLE", "job_id", "job-1").await;
+    assert_eq!(completed["delivery_id"].as_s().unwrap(), "delivery-1");
 
     let mut older: Value = serde_json::from_str(&finished_job("delivery-2", "job-1")).unwrap();
     older["timestamp"] = json!(older["timestamp"].as_i64().unwrap() - 1);
     assert_eq!(world.deliver(&older.to_string()).await, Answer::accepted());
-    assert_eq!(world.item("JOBS_TABLE", "job_id", "job-1").await, done);
+    assert_eq!(world.item("JOBS_TABLE", "job_id", "job-1").await, completed);
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@
 //! The checks themselves are the testbed's; the fuzz targets of `fuzz/` run the same ones.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    fs::{self, File},
+    io::Read,
+    path::Path,
     sync::LazyLock,
 };
 
@@ -18,6 +19,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use serde_json::{Value, json};
+use tar::Archive;
 use titanx_receiver::{
     event::Event,
     gateway::Request,
@@ -331,18 +333,31 @@ fn any_text_is_secrets_or_a_mistake() {
     for_all(512, &lines, |input| checks::secrets(input.as_bytes()));
 }
 
-/// The inputs that the fuzz target starts from, and those by which it found something new.
-fn corpus(target: &str) -> Vec<PathBuf> {
+/// The inputs of a fuzz target by name: its seeds, and those by which fuzzing reached something new.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    let inputs = |kind: &str| {
-        let directory = fs::read_dir(fuzz.join(kind).join(target));
-        let entries = directory.into_iter().flatten();
-        let paths = entries.map(|entry| entry.unwrap().path());
-        paths.collect::<Vec<_>>()
-    };
-    let seeds = inputs("seeds");
-    assert!(seeds.len() >= 8, "the seeds of {target} are not there");
-    [seeds, inputs("corpus")].concat()
+    let seeds = fs::read_dir(fuzz.join("seeds").join(target)).unwrap();
+    let mut inputs: Vec<_> = seeds
+        .map(|seed| {
+            let path = seed.unwrap().path();
+            (path.display().to_string(), fs::read(&path).unwrap())
+        })
+        .collect();
+    assert!(inputs.len() >= 8, "the seeds of {target} are missing");
+    let archive = fuzz.join("corpus").join(target).with_extension("tar");
+    let mut kept = Archive::new(File::open(&archive).unwrap());
+    let kept = kept.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        (format!("{}: {name}", archive.display()), content)
+    });
+    let kept: Vec<_> = kept.collect();
+    // Fewer would mean an archive cut short: the smallest one has held 86 from the start.
+    assert!(kept.len() >= 80, "inputs of {target} are missing");
+    inputs.extend(kept);
+    inputs
 }
 
 #[test]
@@ -355,10 +370,9 @@ fn the_kept_corpus_passes_the_checks_that_made_it() {
         ("secrets", checks::secrets),
     ];
     for (target, check) in targets {
-        for path in corpus(target) {
-            let input = fs::read(&path).unwrap();
+        for (name, input) in corpus(target) {
             let checked = std::panic::catch_unwind(|| check(&input));
-            assert!(checked.is_ok(), "{}", path.display());
+            assert!(checked.is_ok(), "{name}");
         }
     }
 }

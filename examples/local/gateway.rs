@@ -27,7 +27,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::Error;
+use crate::error::Error;
 
 /// The path of the only route.
 pub(crate) const PATH: &str = "/webhooks/titanx";

@@ -11,6 +11,7 @@
 //! The exit status is 0 only if every promise held. Start reading with [`scenario`].
 
 mod containers;
+mod error;
 mod gateway;
 mod log;
 mod promises;
@@ -23,14 +24,13 @@ mod titanx;
 use std::{env, process::ExitCode, sync::Arc, time::Instant};
 
 use self::{
+    error::Error,
     log::LogLines,
     promises::{Evidence, Promise},
     screen::Screen,
     system::System,
     titanx::TitanxSender,
 };
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const USAGE: &str = "usage: cargo run --example local [-- [--verbose] [--serve]]";
 

@@ -13,7 +13,9 @@ use titanx_testbed::emulators::{Emulators, SIGNING_SECRET};
 use uuid::Uuid;
 
 use crate::{
-    Error, containers, gateway,
+    containers,
+    error::Error,
+    gateway,
     screen::{Screen, Tone},
     system::System,
     titanx::sign,

@@ -10,7 +10,7 @@ use titanx_receiver::{config::Config, receiver::Receiver};
 use titanx_testbed::emulators::{Call, Emulators, Fault, FaultProxy, Harm, Served, When};
 
 use crate::{
-    Error,
+    error::Error,
     screen::{Screen, Tone},
 };
 

@@ -20,7 +20,7 @@ use sha2::Sha256;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    Error,
+    error::Error,
     screen::{Screen, Tone},
 };
 

@@ -6,6 +6,7 @@ mod crash;
 mod environment;
 mod events;
 mod hostile;
+mod house;
 mod kill;
 mod lambda;
 mod model;

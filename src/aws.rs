@@ -20,7 +20,7 @@ use self::operation::{Service, Session};
 pub use self::{
     credentials::Identity,
     http::{HttpPool, connector},
-    operation::{ATTEMPT_TIMEOUT, ATTEMPTS, CallError, Operation},
+    operation::{CallError, Operation},
 };
 
 mod credentials;

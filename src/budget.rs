@@ -11,6 +11,12 @@ use tokio::time::{Instant, timeout_at};
 /// The most that one delivery may take. TitanX waits ten seconds, and the function's timeout is eight.
 pub const BUDGET: Duration = Duration::from_secs(6);
 
+/// Attempts of one call to AWS. Three that time out take half the budget, which leaves the other half to the
+/// steps that follow.
+pub const ATTEMPTS: u32 = 3;
+/// Timeout of one attempt, connecting included.
+pub const ATTEMPT_TIMEOUT: Duration = BUDGET.checked_div(2 * ATTEMPTS).expect("not by zero");
+
 /// Time reserved for cleanup: releasing the claim and answering.
 const CLEANUP: Duration = Duration::from_millis(750);
 

@@ -33,7 +33,12 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
+    /// Runs the command. `operator` is the command line that it was part of.
+    pub(crate) async fn run(
+        self,
+        operator: clap::Command,
+        screen: Screen,
+    ) -> anyhow::Result<CommandStatus> {
         match self {
             Self::Subscribe(command) => command.run(screen).await,
             Self::Rotate(command) => command.run(screen).await,
@@ -47,7 +52,7 @@ impl Command {
             Self::Send(command) => command.run(screen).await,
             Self::VerifySample(command) => command.run(screen).await,
             Self::Doctor(command) => command.run(screen).await,
-            Self::Completions(command) => command.run(),
+            Self::Completions(command) => command.run(operator),
         }
     }
 }

@@ -32,7 +32,7 @@ mod titanx;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tracing_subscriber::{
     Layer, filter::LevelFilter, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("the runtime can be created");
-    match runtime.block_on(cli.command.run(screen)) {
+    match runtime.block_on(cli.command.run(Cli::command(), screen)) {
         Ok(CommandStatus::Success) => ExitCode::SUCCESS,
         Ok(CommandStatus::ActionNeeded) => ExitCode::from(3),
         Err(error) => {
@@ -103,9 +103,7 @@ fn init_logging() {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::Cli;
+    use super::*;
 
     #[test]
     fn the_command_line_definition_is_consistent() {

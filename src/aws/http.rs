@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::{
     shared::IntoShared,
 };
 
-use super::operation::ATTEMPT_TIMEOUT;
+use crate::budget::ATTEMPT_TIMEOUT;
 
 /// The root certificates of AWS's endpoints, as Amazon Trust Services publishes them. Parsing the
 /// hundred and more of an operating system instead takes eight million instructions more at start.

@@ -53,13 +53,8 @@ use aws_types::{
 };
 
 use super::{AwsConfig, HttpPool};
-use crate::budget::BUDGET;
+use crate::budget::{ATTEMPT_TIMEOUT, ATTEMPTS};
 
-/// Attempts of one call. Three that time out take half the budget, which leaves the other half to the
-/// steps that follow.
-pub const ATTEMPTS: u32 = 3;
-/// Timeout of one attempt, connecting included.
-pub const ATTEMPT_TIMEOUT: Duration = BUDGET.checked_div(2 * ATTEMPTS).expect("not by zero");
 /// The longest backoff after the first attempt. It doubles with each further one.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 /// The longest wait that a service may request with `x-amz-retry-after`.

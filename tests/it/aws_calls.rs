@@ -32,9 +32,8 @@ use aws_smithy_types::{
 use aws_types::region::Region;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use titanx_receiver::aws::{
-    ATTEMPT_TIMEOUT, ATTEMPTS, Aws, AwsConfig, CallError, Endpoints, HttpPool, Identity, connector,
-};
+use titanx_receiver::aws::{Aws, AwsConfig, CallError, Endpoints, HttpPool, Identity, connector};
+use titanx_receiver::budget::{ATTEMPT_TIMEOUT, ATTEMPTS};
 
 /// What the ordinary clients send besides: they tell AWS about the caller and its attempts. On Lambda
 /// they would add `x-amzn-trace-id`, by which AWS detects a recursion.

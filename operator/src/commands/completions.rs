@@ -1,9 +1,9 @@
 //! `operator completions`
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::{Cli, commands::CommandStatus, screen::check_written};
+use crate::{commands::CommandStatus, screen::check_written};
 
 /// Print the completion script for a shell
 #[derive(Args)]
@@ -19,9 +19,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(&self) -> anyhow::Result<CommandStatus> {
+    /// Prints the script for `operator`, the command line of the whole program.
+    pub(crate) fn run(&self, mut operator: clap::Command) -> anyhow::Result<CommandStatus> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "operator", &mut script);
+        clap_complete::generate(self.shell, &mut operator, "operator", &mut script);
         print_line!("{}", String::from_utf8(script)?.trim_end());
         check_written()?;
         Ok(CommandStatus::Success)

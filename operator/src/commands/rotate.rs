@@ -153,14 +153,8 @@ impl Rotate {
             ledger.subscriptions.retain(exists);
         }
         let replaced = self.to_replace(ledger, &url, listed.as_deref().unwrap_or_default())?;
-        let mut events: Vec<String> = Vec::new();
-        for event in replaced.iter().flat_map(|it| &it.events) {
-            if !events.contains(event) {
-                events.push(event.clone());
-            }
-        }
-        let old_events = events.clone();
-        let events = or_all_event_types(&events);
+        let old_events = events_of(&replaced);
+        let events = or_all_event_types(&old_events);
         screen.info("Creating the new subscription …");
         let new = titanx
             .create_subscription(&self.name, &url, &events, "inactive")
@@ -412,4 +406,15 @@ impl Progress {
             }
         }
     }
+}
+
+/// The event types of these subscriptions, each of them once.
+fn events_of(subscriptions: &[Subscription]) -> Vec<String> {
+    let mut events: Vec<String> = Vec::new();
+    for event in subscriptions.iter().flat_map(|it| &it.events) {
+        if !events.contains(event) {
+            events.push(event.clone());
+        }
+    }
+    events
 }

@@ -54,11 +54,11 @@ jobs: aws event
 queue: aws event
 secrets: aws gateway signature
 
-aws:
-budget:
+aws: budget
 event: contact signature
 gateway: signature
 
+budget:
 contact:
 shutdown:
 signature:
@@ -84,9 +84,9 @@ const LENGTHS: &[(&str, Lengths)] = &[
     (
         "operator/src",
         Lengths {
-            longest: 62,
-            nine_in_ten: 30,
-            median: 11,
+            longest: 60,
+            nine_in_ten: 31,
+            median: 12,
         },
     ),
 ];

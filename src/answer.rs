@@ -26,6 +26,11 @@ pub fn answer(outcome: &Result<Receipt, Error>, now_ms: i64) -> Answer {
         Ok(Receipt::Quarantined) => (200, r#"{"received": true, "quarantined": true}"#, None),
         Err(Error::InvalidSignature) => (401, r#"{"error": "Invalid signature"}"#, None),
         Err(Error::TooLarge(_)) => (413, r#"{"error": "Too large"}"#, None),
+        Err(Error::UnknownSignature { retry_at_ms }) => (
+            429,
+            r#"{"error": "Signature not recognised yet"}"#,
+            Some(seconds_until(*retry_at_ms, now_ms)),
+        ),
         Err(Error::InFlight { lease_ends_ms }) => (
             429,
             r#"{"error": "Already in progress"}"#,
@@ -75,6 +80,7 @@ mod tests {
             Ok(Receipt::Duplicate),
             Ok(Receipt::Quarantined),
             Err(Error::InvalidSignature),
+            Err(Error::UnknownSignature { retry_at_ms: 1 }),
             Err(Error::InFlight { lease_ends_ms: 1 }),
             Err(Error::TooLarge(crate::queue::TooLarge)),
             Err(Error::Unavailable(unavailable)),

@@ -13,10 +13,12 @@ use crate::{
     queue::{Queue, is_fifo},
     receiver::Receiver,
     secrets::{Secrets, parse_lines},
+    signature::KeyForm,
 };
 
-/// TitanX retries for three days. One day more covers what is in transit.
-const MIN_RETENTION_DAYS: u32 = 4;
+/// TitanX retries for three days, and an event is stale three days before its id is forgotten: what
+/// is retried to the last must not be stale.
+const MIN_RETENTION_DAYS: u32 = 7;
 const DEFAULT_RETENTION_DAYS: u32 = 7;
 
 /// The configuration of the function.
@@ -32,6 +34,8 @@ pub struct Config {
     pub quarantine_queue_url: String,
     /// `TITANX_WEBHOOK_SECRET` or `TITANX_WEBHOOK_SECRET_ARN`.
     pub webhook_secret: WebhookSecret,
+    /// `SIGNING_KEY_FORM`: the forms that a signing key may have.
+    pub key_forms: Vec<KeyForm>,
     /// `DELIVERY_RETENTION_DAYS`
     pub retention: Duration,
     /// Region, credentials and endpoints, in the variables of the AWS SDKs.
@@ -87,6 +91,7 @@ impl Config {
             contacts_queue_url: env.queue_url("CONTACTS_QUEUE_URL"),
             quarantine_queue_url: env.standard_queue_url("QUARANTINE_QUEUE_URL"),
             webhook_secret: env.webhook_secret(),
+            key_forms: env.key_forms(),
             retention: env.retention(),
             aws: env.aws(),
             ca_bundle: env.ca_bundle(),
@@ -109,8 +114,10 @@ impl Config {
         let aws = Aws::new(pool, &self.aws)?;
         let receiver = Receiver {
             secrets: match self.webhook_secret {
-                WebhookSecret::Fixed(secrets) => Secrets::fixed(&secrets),
-                WebhookSecret::Stored(arn) => Secrets::stored(aws.secrets_manager(), arn),
+                WebhookSecret::Fixed(secrets) => Secrets::fixed(&secrets, self.key_forms),
+                WebhookSecret::Stored(arn) => {
+                    Secrets::stored(aws.secrets_manager(), arn, self.key_forms)
+                }
             },
             intake: Intake {
                 deliveries: Deliveries::new(aws.dynamodb(), self.deliveries_table, self.retention),
@@ -188,6 +195,21 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
                 }))
             }
         }
+    }
+
+    fn key_forms(&mut self) -> Vec<KeyForm> {
+        const NAME: &str = "SIGNING_KEY_FORM";
+        let name = self.optional(NAME);
+        let Some(name) = name.as_deref().filter(|name| *name != "any") else {
+            return KeyForm::ALL.to_vec();
+        };
+        let form = name.parse();
+        if form.is_err() {
+            self.mistakes.push(format!(
+                "{NAME} must be any, whole, without-prefix or decoded"
+            ));
+        }
+        form.into_iter().collect()
     }
 
     fn retention(&mut self) -> Duration {
@@ -390,20 +412,24 @@ mod tests {
                 "both TITANX_WEBHOOK_SECRET and TITANX_WEBHOOK_SECRET_ARN are set: set one",
             ),
             (
-                ("DELIVERY_RETENTION_DAYS", "3"),
-                "whole number of at least 4",
+                ("DELIVERY_RETENTION_DAYS", "6"),
+                "whole number of at least 7",
             ),
             (
                 ("DELIVERY_RETENTION_DAYS", "-1"),
-                "whole number of at least 4",
+                "whole number of at least 7",
             ),
             (
                 ("DELIVERY_RETENTION_DAYS", "a week"),
-                "whole number of at least 4",
+                "whole number of at least 7",
             ),
             (
                 ("DELIVERY_RETENTION_DAYS", "99999999999"),
-                "whole number of at least 4",
+                "whole number of at least 7",
+            ),
+            (
+                ("SIGNING_KEY_FORM", "whsec"),
+                "SIGNING_KEY_FORM must be any, whole, without-prefix or decoded",
             ),
             (
                 ("AWS_CA_BUNDLE", "/nowhere/ca.pem"),
@@ -442,8 +468,24 @@ mod tests {
                 .unwrap()
                 .retention
         };
-        assert_eq!(days("4"), Duration::from_hours(4 * 24));
+        assert_eq!(days("7"), Duration::from_hours(7 * 24));
         assert_eq!(days("4294967295"), Duration::from_hours(4_294_967_295 * 24));
+    }
+
+    #[test]
+    fn every_form_of_the_key_is_tried_unless_one_is_pinned() {
+        let forms = |value| read(&[("SIGNING_KEY_FORM", value)]).map(|config| config.key_forms);
+        let all = Ok(vec![
+            KeyForm::Whole,
+            KeyForm::WithoutPrefix,
+            KeyForm::Decoded,
+        ]);
+        assert_eq!(read(&[]).map(|config| config.key_forms), all);
+        assert_eq!(forms(" "), all);
+        assert_eq!(forms("any"), all);
+        assert_eq!(forms("whole"), Ok(vec![KeyForm::Whole]));
+        assert_eq!(forms("without-prefix"), Ok(vec![KeyForm::WithoutPrefix]));
+        assert_eq!(forms("decoded"), Ok(vec![KeyForm::Decoded]));
     }
 
     #[test]

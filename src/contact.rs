@@ -138,8 +138,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Contact<'a> {
 }
 
 /// The members of a contact that are read.
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "camelCase")]
 enum Field {
     JobId,
     Id,
@@ -157,8 +155,42 @@ enum Field {
     Phone3,
     Phone4,
     Phone5,
-    #[serde(other)]
     Other,
+}
+
+/// From bytes, since a name may hold half a surrogate pair. Such a member is not one that is read.
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl Visitor<'_> for NameVisitor {
+            type Value = Field;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("the name of a member")
+            }
+            fn visit_bytes<E>(self, name: &[u8]) -> Result<Field, E> {
+                Ok(match name {
+                    b"jobId" => Field::JobId,
+                    b"id" => Field::Id,
+                    b"databaseContactId" => Field::DatabaseContactId,
+                    b"customerContactId" => Field::CustomerContactId,
+                    b"contactCrmId" => Field::ContactCrmId,
+                    b"leadId" => Field::LeadId,
+                    b"firstName" => Field::FirstName,
+                    b"lastName" => Field::LastName,
+                    b"email" => Field::Email,
+                    b"companyAccount" => Field::CompanyAccount,
+                    b"linkedInUrl" => Field::LinkedInUrl,
+                    b"phone" => Field::Phone,
+                    b"phone2" => Field::Phone2,
+                    b"phone3" => Field::Phone3,
+                    b"phone4" => Field::Phone4,
+                    b"phone5" => Field::Phone5,
+                    _ => Field::Other,
+                })
+            }
+        }
+        deserializer.deserialize_bytes(NameVisitor)
+    }
 }
 
 #[cfg(test)]

@@ -2,14 +2,24 @@
 
 use std::{error::Error as StdError, fmt};
 
-use crate::{budget::Unavailable, queue::TooLarge};
+use crate::{
+    budget::Unavailable,
+    queue::{QueueError, TooLarge},
+};
 
 /// Why a delivery is not accepted. [`crate::answer`] says what each is answered.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The signature is missing, malformed or made with none of the live secrets.
+    /// The signature is missing or malformed, or for certain none of the live secrets made it.
     #[error("the signature is missing, malformed or wrong")]
     InvalidSignature,
+    /// No known secret made the signature, but the secrets may have changed since they were read, and
+    /// they cannot be read again before the given Unix milliseconds.
+    #[error("no known webhook secret made the signature, and the secrets cannot be read again yet")]
+    UnknownSignature {
+        /// When they can be read again.
+        retry_at_ms: i64,
+    },
     /// Another invocation holds the delivery, until the given Unix milliseconds at the latest.
     #[error("another invocation holds this delivery")]
     InFlight {
@@ -25,6 +35,18 @@ pub enum Error {
     /// A bug, which another attempt may not run into.
     #[error("the handling of the delivery panicked")]
     Panicked,
+}
+
+impl Error {
+    /// The error of a step that sends a message. A queue that refuses the message for its size will do so
+    /// again, so that is no reason to retry.
+    #[must_use]
+    pub fn of_a_message(error: Unavailable) -> Self {
+        match error.source.downcast_ref() {
+            Some(QueueError::TooLarge(_)) => Self::TooLarge(TooLarge),
+            _ => Self::Unavailable(error),
+        }
+    }
 }
 
 /// Displays an error with all its sources on one line, which `Display` of the SDK's errors does not.

@@ -7,7 +7,7 @@
 //! ```
 //! use titanx_receiver::{
 //!     event::{Event, Kind},
-//!     signature::{Signature, Verifier, sign},
+//!     signature::{KeyForm, Signature, Verifier, sign},
 //! };
 //!
 //! let body = br#"{
@@ -18,7 +18,8 @@
 //!     "id": "delivery-1"
 //! }"#;
 //! let signature = Signature::parse(&sign("wh_sk_example", body)).unwrap();
-//! let verified = Verifier::new(["wh_sk_example"]).verify(body, &signature).unwrap();
+//! let verifier = Verifier::new(["wh_sk_example"], &KeyForm::ALL);
+//! let (verified, _) = verifier.verify(body, &signature, KeyForm::Whole).unwrap();
 //!
 //! let event = Event::parse(verified, 1_767_000_000_000).unwrap();
 //! assert_eq!(event.id.as_str(), "delivery-1");
@@ -101,7 +102,8 @@ pub enum Kind<'a> {
     JobCompleted(CompletedJob<'a>),
 }
 
-/// A completed job, as `job.completed` describes it, verbatim.
+/// A completed job, as `job.completed` describes it. Only the id is needed to act, so nothing in the
+/// other members makes an event unreadable: see [`free_text`].
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CompletedJob<'a> {
@@ -109,32 +111,76 @@ pub struct CompletedJob<'a> {
     #[serde(borrow)]
     pub job_id: Cow<'a, str>,
     /// For example `scoring`.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "free_text")]
     pub job_type: Option<Cow<'a, str>>,
     /// Free text, often missing for jobs made through the API.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "free_text")]
     pub job_name: Option<Cow<'a, str>>,
     /// An open set. Whatever it says, the job is completed.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "free_text")]
     pub job_status: Option<Cow<'a, str>>,
     /// ISO 8601, UTC.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "free_text")]
     pub modified_at: Option<Cow<'a, str>>,
 }
 
 impl CompletedJob<'_> {
-    /// Whether a DynamoDB item can hold it: the key is 1 to 2,048 bytes, and the item at most 400 KB.
-    fn fits_a_record(&self) -> bool {
-        const MAX_TEXT_BYTES: usize = 390_000;
-        let texts = [
-            &self.job_type,
-            &self.job_name,
-            &self.job_status,
-            &self.modified_at,
-        ];
-        let bytes: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
-        (1..=2048).contains(&self.job_id.len()) && bytes <= MAX_TEXT_BYTES
+    /// Whether the id can be a key of DynamoDB.
+    fn has_usable_id(&self) -> bool {
+        (1..=2048).contains(&self.job_id.len())
     }
+}
+
+/// Reads free text: half a surrogate pair, as of an emoji that was cut, becomes U+FFFD; what is longer
+/// than a record has room for is cut; what is no string counts as missing.
+fn free_text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Cow<'de, str>>, D::Error> {
+    /// Four of them, a key and the rest of the record fit into the 400 KB of an item.
+    const MAX_BYTES: usize = 64 * 1024;
+    let json = <&RawValue>::deserialize(deserializer)?.get();
+    Ok(match json.as_bytes() {
+        [b'"', text @ .., b'"'] if !text.contains(&b'\\') => {
+            let text = &json[1..json.len() - 1];
+            Some(Cow::Borrowed(&text[..text.floor_char_boundary(MAX_BYTES)]))
+        }
+        [b'"', ..] => {
+            let mut text = with_replaced_surrogates(json);
+            text.truncate(text.floor_char_boundary(MAX_BYTES));
+            Some(Cow::Owned(text))
+        }
+        _ => None,
+    })
+}
+
+/// The text of a valid JSON string, with U+FFFD in place of each lone surrogate.
+fn with_replaced_surrogates(json: &str) -> String {
+    /// Unlike a `String`, it may hold lone surrogates: three bytes each, the first of them 0xED.
+    struct Text(Vec<u8>);
+    impl<'de> Deserialize<'de> for Text {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct TextVisitor;
+            impl Visitor<'_> for TextVisitor {
+                type Value = Text;
+                fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                    f.write_str("a string")
+                }
+                fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
+                    Ok(Text(bytes.to_vec()))
+                }
+            }
+            deserializer.deserialize_bytes(TextVisitor)
+        }
+    }
+    let Text(bytes) = serde_json::from_str(json).unwrap_or(Text(Vec::new()));
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if chunk.invalid().first() == Some(&0xED) {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    text
 }
 
 /// A signed body that was not understood, and what could still be read of it.
@@ -164,6 +210,8 @@ pub enum Reason {
     Stale,
     /// An event of another type or with another payload has used the id before.
     IdReused,
+    /// Larger than the queue takes.
+    TooLarge,
 }
 
 impl Reason {
@@ -178,6 +226,7 @@ impl Reason {
             Self::UnknownEventType => "unknown_event_type",
             Self::Stale => "stale",
             Self::IdReused => "id_reused",
+            Self::TooLarge => "too_large",
         }
     }
 }
@@ -285,7 +334,7 @@ fn understand<'a>(
             .map_err(|_| Reason::NotEnvelope),
         JOB_COMPLETED => serde_json::from_str(payload.get())
             .ok()
-            .filter(CompletedJob::fits_a_record)
+            .filter(CompletedJob::has_usable_id)
             .map(Kind::JobCompleted)
             .ok_or(Reason::NotEnvelope),
         _ => Err(Reason::UnknownEventType),
@@ -404,7 +453,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::signature::{Signature, Verifier, sign};
+    use crate::signature::{KeyForm, Signature, Verifier, sign};
 
     const ID: &str = "99999999-8888-4777-8666-555555555555";
     const NOW_MS: i64 = 1_767_614_400_000;
@@ -433,7 +482,8 @@ mod tests {
 
     fn verified(body: &[u8]) -> Verified<'_> {
         let signature = Signature::parse(&sign("secret", body)).unwrap();
-        Verifier::new(["secret"]).verify(body, &signature).unwrap()
+        let verifier = Verifier::new(["secret"], &KeyForm::ALL);
+        verifier.verify(body, &signature, KeyForm::Whole).unwrap().0
     }
 
     fn parse(body: &str) -> Result<Event<'_>, NotUnderstood<'_>> {
@@ -513,16 +563,21 @@ mod tests {
 
     #[test]
     fn a_finished_job_needs_its_id_alone() {
-        let body = finished(json!({"jobId": "j", "jobName": null}));
-        assert!(parse(&body).is_ok());
+        for text in [
+            json!(null),
+            json!(5),
+            json!([{}]),
+            json!("n".repeat(390_001)),
+        ] {
+            let body = finished(json!({"jobId": "j", "jobName": text, "jobStatus": text}));
+            assert!(parse(&body).is_ok());
+        }
         for payload in [
             json!({}),
             json!({"jobId": null}),
             json!({"jobId": 5}),
             json!({"jobId": ""}),
             json!({"jobId": "j".repeat(2049)}),
-            json!({"jobId": "j", "jobStatus": 5}),
-            json!({"jobId": "j", "jobName": "n".repeat(390_001)}),
         ] {
             assert_eq!(refused(finished(payload)), (Reason::NotEnvelope, id()));
         }

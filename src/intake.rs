@@ -50,7 +50,7 @@ impl Intake {
     /// # Errors
     ///
     /// - [`Error::InFlight`] while another invocation holds the delivery.
-    /// - [`Error::TooLarge`] when no message can hold the event. Nothing was claimed.
+    /// - [`Error::TooLarge`] when the queue of contacts does not take a message of this size.
     /// - [`Error::Unavailable`] when a step failed. The event may be durable all the same, and a later
     ///   attempt may repeat it. The claim was released first, so that this attempt need not wait for
     ///   the lease to run out.
@@ -75,7 +75,7 @@ impl Intake {
             Ok(()) => Ok(Acceptance::New(lease.into_completion(event))),
             Err(error) => {
                 self.release(lease, budget, log).await;
-                Err(error.into())
+                Err(Error::of_a_message(error))
             }
         }
     }
@@ -127,13 +127,13 @@ impl Intake {
         }
     }
 
-    /// The oldest timestamp that is accepted at `now_ms` (both Unix milliseconds). An older event
-    /// could repeat a delivery id that the table no longer remembers. A day is kept in reserve for
-    /// clock skew and time in transit.
+    /// The oldest timestamp that is accepted at `now_ms` (both Unix milliseconds). An older event could
+    /// repeat a delivery id that the table no longer remembers: TitanX may have stamped it anew with its
+    /// last retry, three days after the record was written.
     #[must_use]
     pub fn oldest_ms(&self, now_ms: i64) -> i64 {
-        const RESERVE: Duration = Duration::from_hours(24);
-        let age = self.deliveries.retention().saturating_sub(RESERVE);
+        const RETRY_WINDOW: Duration = Duration::from_hours(3 * 24);
+        let age = self.deliveries.retention().saturating_sub(RETRY_WINDOW);
         now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     error::{Chain, Error},
     event::{DeliveryId, Event, Reason},
     shutdown::Shutdown,
+    signature::KeyForm,
 };
 
 /// Starts to write JSON lines to standard output: this crate's at `level` (`AWS_LAMBDA_LOG_LEVEL`,
@@ -103,6 +104,7 @@ pub struct Log {
     delivery_id: Option<String>,
     event_type: Option<&'static str>,
     reason: Option<&'static str>,
+    key_form: Option<&'static str>,
 }
 
 impl Log {
@@ -114,6 +116,11 @@ impl Log {
             request_id: Some(request_id),
             ..Self::default()
         }
+    }
+
+    /// Notes the form of the signing key, if this delivery is the first that shows it.
+    pub fn key_form(&mut self, learned: Option<KeyForm>) {
+        self.key_form = learned.map(KeyForm::as_str);
     }
 
     /// Notes the ids of a delivery that was verified and understood.
@@ -147,11 +154,13 @@ impl Log {
             delivery_id,
             event_type,
             reason,
+            key_form,
         } = self;
         /// One line; the level is part of a macro's name, so it cannot be an argument.
         macro_rules! line {
             ($level:ident, $outcome:literal, $message:literal $(, $error:expr)?) => {
-                $level!(request_id, delivery_id, event_type, reason, outcome = $outcome, status
+                $level!(request_id, delivery_id, event_type, reason, key_form,
+                    outcome = $outcome, status
                     $(, error = %Chain($error))?, $message)
             };
         }
@@ -161,6 +170,13 @@ impl Log {
             Ok(Receipt::Quarantined) => line!(warn, "quarantined", "delivery put in quarantine"),
             Err(Error::InFlight { .. }) => {
                 line!(info, "in_flight", "another invocation holds the delivery");
+            }
+            Err(Error::UnknownSignature { .. }) => {
+                line!(
+                    warn,
+                    "unrecognised",
+                    "signature of no known secret, TitanX retries"
+                );
             }
             Err(Error::InvalidSignature) => line!(warn, "refused", "invalid signature refused"),
             Err(Error::TooLarge(_)) => line!(error, "too_large", "delivery too large for a queue"),

@@ -17,11 +17,11 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    /// Parks a body.
+    /// Parks a body. One that is too large for a message as it is is parked as gzip.
     ///
     /// # Errors
     ///
-    /// - [`Error::TooLarge`] when no message can hold the body.
+    /// - [`Error::TooLarge`] when the queue does not take it even so: it can be kept nowhere.
     /// - [`Error::Unavailable`] when the queue refuses, fails or does not answer.
     pub async fn park(
         &self,
@@ -30,9 +30,17 @@ impl Quarantine {
         id: Option<&DeliveryId<'_>>,
         budget: Budget,
     ) -> Result<(), Error> {
-        let message = Message::quarantined(body.bytes(), reason, id)?;
-        let send = self.queue.send(message);
-        budget.spend(Step::Park, send).await?;
-        Ok(())
+        let send = async |message| {
+            let sent = budget.spend(Step::Park, self.queue.send(message)).await;
+            sent.map_err(Error::of_a_message)
+        };
+        let parked = match Message::quarantined(body.bytes(), reason, id) {
+            Ok(message) => send(message).await,
+            Err(too_large) => Err(too_large.into()),
+        };
+        match parked {
+            Err(Error::TooLarge(_)) => send(Message::compressed(body.bytes(), reason, id)?).await,
+            parked => parked,
+        }
     }
 }

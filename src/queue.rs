@@ -1,13 +1,15 @@
 //! The two queues and their messages: scored contacts, and what is signed but not understood.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, io::Write};
 
 use aws_sdk_sqs::{
     operation::send_message::{SendMessageError, SendMessageInput},
     types::MessageAttributeValue,
 };
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::error::operation::BuildError;
 use base64::{Engine, prelude::BASE64_STANDARD};
+use flate2::{Compression, write::GzEncoder};
 
 use crate::{
     aws::{CallError, Sqs},
@@ -58,7 +60,7 @@ struct Attribute<'a> {
     value: Cow<'a, str>,
 }
 
-/// The message would be larger than [`MAX_MESSAGE_BYTES`].
+/// The message would be larger than [`MAX_MESSAGE_BYTES`], or than its queue takes.
 #[derive(Debug, thiserror::Error)]
 #[error("the delivery is larger than an SQS message may be")]
 pub struct TooLarge;
@@ -99,7 +101,8 @@ impl<'a> Message<'a> {
     /// The message for a body that is signed but not understood: its exact bytes, and the reason.
     ///
     /// The attribute `encoding` says how the message holds them: `text`, as they are; `base64`, where
-    /// SQS would refuse the characters; `empty`, where there are none, since SQS takes no empty message.
+    /// SQS would refuse the characters; `empty`, where there are none, since SQS takes no empty message;
+    /// `gzip-base64`, see [`Self::compressed`].
     ///
     /// # Errors
     ///
@@ -114,6 +117,32 @@ impl<'a> Message<'a> {
             Ok(body) if is_carried(body) => ("text", Cow::Borrowed(body)),
             _ => ("base64", Cow::Owned(BASE64_STANDARD.encode(bytes))),
         };
+        Self::encoded(encoding, body, reason, id)
+    }
+
+    /// As [`Self::quarantined`], with the bytes as gzip in Base64: a fraction of their size.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`] when it still exceeds [`MAX_MESSAGE_BYTES`].
+    pub fn compressed(
+        bytes: &'a [u8],
+        reason: Reason,
+        id: Option<&'a DeliveryId<'_>>,
+    ) -> Result<Self, TooLarge> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        // A `Vec` takes whatever is written.
+        let written = gzip.write_all(bytes).and_then(|()| gzip.finish());
+        let body = BASE64_STANDARD.encode(written.map_err(|_| TooLarge)?);
+        Self::encoded("gzip-base64", body.into(), reason, id)
+    }
+
+    fn encoded(
+        encoding: &'static str,
+        body: Cow<'a, str>,
+        reason: Reason,
+        id: Option<&'a DeliveryId<'_>>,
+    ) -> Result<Self, TooLarge> {
         let mut attributes = vec![text("reason", reason.as_str()), text("encoding", encoding)];
         attributes.extend(id.map(|id| text("deliveryId", id.as_str())));
         Self {
@@ -173,9 +202,12 @@ impl Queue {
             .set_message_deduplication_id(owned(message.deduplication_id.filter(|_| is_fifo)))
             .set_message_group_id(owned(message.group_id.filter(|_| is_fifo)))
             .build()?;
-        let sent = self.sqs.send_message.call(send).await?;
-        // SQS has a message once it has given it an id.
-        sent.message_id.map(|_| ()).ok_or(QueueError::NoMessageId)
+        match self.sqs.send_message.call(send).await {
+            // SQS has a message once it has given it an id.
+            Ok(answer) => answer.message_id.map(|_| ()).ok_or(QueueError::NoMessageId),
+            Err(error) if is_too_long(&error) => Err(QueueError::TooLarge(TooLarge)),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -188,9 +220,21 @@ pub enum QueueError {
     /// The SDK does not take the request.
     #[error(transparent)]
     Request(#[from] BuildError),
+    /// The queue is configured to take less than [`MAX_MESSAGE_BYTES`], and less than this message.
+    #[error(transparent)]
+    TooLarge(TooLarge),
     /// Whatever answered 200 is not SQS.
     #[error("the answer to SendMessage has no MessageId")]
     NoMessageId,
+}
+
+/// Whether SQS refused the message since it exceeds the queue's `MaximumMessageSize`. Only the text of
+/// the error tells this from other invalid parameters.
+fn is_too_long(error: &CallError<SendMessageError>) -> bool {
+    error.service_error().is_some_and(|error| {
+        let message = error.message().unwrap_or_default();
+        message.contains("must be shorter than")
+    })
 }
 
 fn owned(text: Option<&str>) -> Option<String> {
@@ -253,11 +297,13 @@ mod tests {
 
     use super::*;
     use crate::aws::{Aws, AwsConfig, Endpoints, HttpPool, Identity};
+    use crate::signature::KeyForm;
     use crate::signature::{Signature, Verified, Verifier, sign};
 
     fn verified(body: &[u8]) -> Verified<'_> {
         let signature = Signature::parse(&sign("secret", body)).unwrap();
-        Verifier::new(["secret"]).verify(body, &signature).unwrap()
+        let verifier = Verifier::new(["secret"], &KeyForm::ALL);
+        verifier.verify(body, &signature, KeyForm::Whole).unwrap().0
     }
 
     fn body(job_id: &str, name: &str) -> String {

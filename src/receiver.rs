@@ -6,7 +6,7 @@
 //!            │        │      │         └ fails: release the claim, 503
 //!            │        │      └ completed: 200 duplicate · in flight: 429 · table unavailable: 503
 //!            │        └ signed but not understood: park it in quarantine, 200
-//!            └ wrong or missing signature: 401 · no secret can be loaded: 503
+//!            └ certainly of no live secret, or missing: 401 · perhaps of one: 429 · no secret known: 503
 //! ```
 //!
 //! [`Receiver::handle`] does everything that precedes the answer, [`Receiver::finish`] everything
@@ -27,7 +27,7 @@ use crate::{
     log::Log,
     quarantine::Quarantine,
     queue::Source,
-    secrets::Secrets,
+    secrets::{Secrets, Verification},
 };
 
 /// Receives deliveries. Built once at start and shared by all invocations.
@@ -94,20 +94,31 @@ impl Receiver {
         budget: Budget,
         log: &mut Log,
     ) -> Result<(Receipt, Option<Completion>), Error> {
-        let verify = self.secrets.verify(request);
-        let body = budget.spend(Step::LoadSecrets, verify).await?;
-        let body = body.ok_or(Error::InvalidSignature)?;
+        let verify = self.secrets.verify(request, budget.began_ms);
+        let body = match budget.spend(Step::LoadSecrets, verify).await? {
+            Verification::Verified { body, learned } => {
+                log.key_form(learned);
+                body
+            }
+            Verification::Invalid => return Err(Error::InvalidSignature),
+            Verification::Undecided { retry_at_ms } => {
+                return Err(Error::UnknownSignature { retry_at_ms });
+            }
+        };
         let (reason, id) = match Event::parse(body, self.intake.oldest_ms(budget.began_ms)) {
             Ok(event) => {
                 log.understood(&event);
                 let accept = self.intake.accept(&event, Source::Webhook, budget, log);
-                match accept.await? {
-                    Acceptance::New(completion) => {
+                let reason = match accept.await {
+                    Ok(Acceptance::New(completion)) => {
                         return Ok((Receipt::Accepted, Some(completion)));
                     }
-                    Acceptance::Duplicate => return Ok((Receipt::Duplicate, None)),
-                    Acceptance::IdReused => (Reason::IdReused, Some(event.id)),
-                }
+                    Ok(Acceptance::Duplicate) => return Ok((Receipt::Duplicate, None)),
+                    Ok(Acceptance::IdReused) => Reason::IdReused,
+                    Err(Error::TooLarge(_)) => Reason::TooLarge,
+                    Err(error) => return Err(error),
+                };
+                (reason, Some(event.id))
             }
             Err(NotUnderstood { reason, id }) => (reason, id),
         };

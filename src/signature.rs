@@ -1,22 +1,28 @@
-//! TitanX's signature: `Base64(HMAC-SHA256(webhook secret, exact bytes of the body))`.
+//! TitanX's signature: `Base64(HMAC-SHA256(key, exact bytes of the body))`. How the key is derived from
+//! the webhook secret is not documented, so a [`Verifier`] tries each [`KeyForm`].
 //!
 //! Signing and verifying live together, so that the sender's side (tests, `operator send`) cannot
 //! drift from the receiver's. No I/O, no clock.
 //!
 //! ```
-//! use titanx_receiver::signature::{Signature, Verifier, sign};
+//! use titanx_receiver::signature::{KeyForm, Signature, Verifier, sign};
 //!
 //! let header = sign("wh_sk_example", b"{}");
 //! let signature = Signature::parse(&header).expect("44 characters of Base64");
 //!
-//! let verifier = Verifier::new(["wh_sk_retired", "wh_sk_example"]);
-//! assert!(verifier.verify(b"{}", &signature).is_some());
-//! assert!(verifier.verify(b"{ }", &signature).is_none());
+//! let verifier = Verifier::new(["wh_sk_retired", "wh_sk_example"], &KeyForm::ALL);
+//! assert!(verifier.verify(b"{}", &signature, KeyForm::Whole).is_some());
+//! assert!(verifier.verify(b"{ }", &signature, KeyForm::Whole).is_none());
 //! ```
 
-use std::fmt;
+use std::{borrow::Cow, fmt, str::FromStr};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{
+    Engine,
+    alphabet::{STANDARD, URL_SAFE},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+    prelude::BASE64_STANDARD,
+};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -58,6 +64,13 @@ impl fmt::Debug for Signature {
 #[derive(Clone, Copy)]
 pub struct Verified<'a>(&'a [u8]);
 
+/// Only the length, since the body is personal data.
+impl fmt::Debug for Verified<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Verified({} bytes)", self.0.len())
+    }
+}
+
 impl<'a> Verified<'a> {
     /// The signed bytes.
     #[must_use]
@@ -66,40 +79,138 @@ impl<'a> Verified<'a> {
     }
 }
 
+/// How the key of the HMAC is derived from a webhook secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyForm {
+    /// The whole secret, its prefix included.
+    Whole,
+    /// The secret without its prefix `whsec_` or `wh_sk_`.
+    WithoutPrefix,
+    /// The secret without its prefix, decoded as Base64: at least 16 bytes.
+    Decoded,
+}
+
+impl KeyForm {
+    /// Every form, the likeliest first.
+    pub const ALL: [Self; 3] = [Self::Whole, Self::WithoutPrefix, Self::Decoded];
+
+    /// Its name in the configuration and in log lines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::WithoutPrefix => "without-prefix",
+            Self::Decoded => "decoded",
+        }
+    }
+
+    /// The key in this form; `None` when `secret` has no such form, or one that anybody could guess.
+    #[must_use]
+    pub fn key(self, secret: &str) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Self::Whole => Some(secret.as_bytes().into()),
+            Self::WithoutPrefix => {
+                let rest = without_prefix(secret);
+                (rest.len() < secret.len() && !rest.is_empty()).then(|| rest.as_bytes().into())
+            }
+            Self::Decoded => {
+                const MIN_KEY_BYTES: usize = 16;
+                let decoded = decode_base64(without_prefix(secret))?;
+                (decoded.len() >= MIN_KEY_BYTES).then(|| decoded.into())
+            }
+        }
+    }
+}
+
+/// No key form has this name.
+#[derive(Debug, thiserror::Error)]
+#[error("not one of whole, without-prefix and decoded")]
+pub struct UnknownKeyForm;
+
+impl FromStr for KeyForm {
+    type Err = UnknownKeyForm;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKeyForm> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|form| form.as_str() == name).ok_or(UnknownKeyForm)
+    }
+}
+
+/// `secret` without the prefix of TitanX's secrets.
+#[must_use]
+pub fn without_prefix(secret: &str) -> &str {
+    const PREFIXES: [&str; 2] = ["whsec_", "wh_sk_"];
+    let mut prefixes = PREFIXES.iter();
+    prefixes
+        .find_map(|prefix| secret.strip_prefix(prefix))
+        .unwrap_or(secret)
+}
+
+/// Decodes either alphabet of Base64, with or without padding.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    let decode = |alphabet| GeneralPurpose::new(alphabet, LENIENT).decode(text).ok();
+    decode(&STANDARD).or_else(|| decode(&URL_SAFE))
+}
+
 /// The live webhook secrets, ready to verify with.
 #[derive(Clone)]
 pub struct Verifier {
-    keys: Vec<Hmac<Sha256>>,
+    /// The keys of every secret in each form, in the order of [`KeyForm::ALL`].
+    keys: [Vec<Hmac<Sha256>>; KeyForm::ALL.len()],
 }
 
 impl Verifier {
-    /// The verifier for these secrets. The whole string is the key, its prefix included.
-    pub fn new<'s>(secrets: impl IntoIterator<Item = &'s str>) -> Self {
-        let secrets = secrets.into_iter().map(str::as_bytes);
-        let keys = secrets.map(keyed).collect();
+    /// The verifier for these secrets, whose keys have one of `forms`.
+    pub fn new<'s>(secrets: impl IntoIterator<Item = &'s str>, forms: &[KeyForm]) -> Self {
+        let mut keys = <[Vec<_>; KeyForm::ALL.len()]>::default();
+        for secret in secrets {
+            for form in forms {
+                let key = form.key(secret).as_deref().map(keyed);
+                keys[*form as usize].extend(key);
+            }
+        }
         Self { keys }
     }
 
-    /// Verifies `body` against every secret. The time that this takes depends on neither signature nor
-    /// secrets: each comparison is constant-time, and a match does not end the loop.
+    /// Verifies `body` against the keys of every secret, those of the form `first` before the others.
+    /// Returns the form that matched, too.
+    ///
+    /// The time that this takes tells nothing of signature or secrets but the form: each comparison is
+    /// constant-time, and a match does not end the loop over the secrets.
     #[must_use]
-    pub fn verify<'a>(&self, body: &'a [u8], signature: &Signature) -> Option<Verified<'a>> {
+    pub fn verify<'a>(
+        &self,
+        body: &'a [u8],
+        signature: &Signature,
+        first: KeyForm,
+    ) -> Option<(Verified<'a>, KeyForm)> {
+        let others = KeyForm::ALL.into_iter().filter(|form| *form != first);
+        std::iter::once(first)
+            .chain(others)
+            .find(|form| self.matches(body, signature, *form))
+            .map(|form| (Verified(body), form))
+    }
+
+    fn matches(&self, body: &[u8], signature: &Signature, form: KeyForm) -> bool {
         let mut matched = false;
-        for key in &self.keys {
+        for key in &self.keys[form as usize] {
             let mac = key.clone().chain_update(body);
             matched |= mac.verify_slice(&signature.0).is_ok();
         }
-        matched.then_some(Verified(body))
+        matched
     }
 }
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Verifier({} secrets)", self.keys.len())
+        f.write_str("Verifier([REDACTED])")
     }
 }
 
-/// The signature header's value for `body`, as TitanX computes it with `secret`.
+/// The signature header's value for `body`, with the whole of `secret` as the key.
 #[must_use]
 pub fn sign(secret: &str, body: &[u8]) -> String {
     sign_with_key(secret.as_bytes(), body)
@@ -132,8 +243,9 @@ mod tests {
     const SIGNATURE: &str = "YzzZKFd/hCf0djG3sdsaru2wIUTSgPQx4QB2M7OwMMI=";
 
     fn verifies(secrets: &[&str], body: &[u8], header: &str) -> bool {
-        let verifier = Verifier::new(secrets.iter().copied());
-        Signature::parse(header).is_some_and(|it| verifier.verify(body, &it).is_some())
+        let verifier = Verifier::new(secrets.iter().copied(), &KeyForm::ALL);
+        Signature::parse(header)
+            .is_some_and(|it| verifier.verify(body, &it, KeyForm::Whole).is_some())
     }
 
     #[test]
@@ -159,10 +271,10 @@ mod tests {
         let least_cpu = |place| {
             let mut secrets = ["other"; 8];
             secrets[place] = SECRET;
-            let verifier = Verifier::new(secrets);
+            let verifier = Verifier::new(secrets, &KeyForm::ALL);
             let took = (0..5).map(|_| {
                 let began_ns = cpu_time_ns();
-                assert!(verifier.verify(&body, &signature).is_some());
+                assert!(verifier.verify(&body, &signature, KeyForm::Whole).is_some());
                 cpu_time_ns() - began_ns
             });
             took.min().unwrap()
@@ -182,10 +294,53 @@ mod tests {
         assert!(!verifies(&["other"], BODY, SIGNATURE));
     }
 
+    /// Keys that the three rules give, worked out by hand: printf 'whsec_' | base64 and the like.
     #[test]
-    fn the_prefix_is_part_of_the_key() {
-        let stripped = SECRET.strip_prefix("wh_sk_").unwrap();
-        assert!(!verifies(&[stripped], BODY, SIGNATURE));
+    fn a_key_of_each_form_verifies_and_is_named() {
+        const DECODED: &str = "sixteen bytes ok";
+        for (secret, form, key) in [
+            ("wh_sk_abc", KeyForm::Whole, "wh_sk_abc"),
+            ("wh_sk_abc", KeyForm::WithoutPrefix, "abc"),
+            ("whsec_abc", KeyForm::WithoutPrefix, "abc"),
+            ("whsec_c2l4dGVlbiBieXRlcyBvaw==", KeyForm::Decoded, DECODED),
+            ("wh_sk_c2l4dGVlbiBieXRlcyBvaw", KeyForm::Decoded, DECODED),
+            ("c2l4dGVlbiBieXRlcyBvaw==", KeyForm::Decoded, DECODED),
+        ] {
+            let signature = Signature::parse(&sign(key, BODY)).unwrap();
+            let verified = |forms: &[KeyForm], first| {
+                let verifier = Verifier::new(["other", secret], forms);
+                verifier.verify(BODY, &signature, first).map(|it| it.1)
+            };
+            for first in KeyForm::ALL {
+                assert_eq!(verified(&KeyForm::ALL, first), Some(form), "{secret}");
+                assert_eq!(verified(&[form], first), Some(form), "{secret}");
+            }
+            let others = KeyForm::ALL.into_iter().filter(|it| *it != form);
+            let others: Vec<_> = others.collect();
+            assert_eq!(verified(&others, form), None, "{secret}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_derived_that_anybody_could_guess() {
+        for (secret, form) in [
+            ("wh_sk_", KeyForm::WithoutPrefix),
+            ("abc", KeyForm::WithoutPrefix),
+            ("whsec_", KeyForm::Decoded),
+            // 15 bytes.
+            ("whsec_Zmlmcyw0ZWVuIGJ5dGVz", KeyForm::Decoded),
+            ("whsec_not*Base64*at*all*not*Base64", KeyForm::Decoded),
+        ] {
+            assert_eq!(form.key(secret), None, "{secret} {form:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_is_known_by_its_name() {
+        for form in KeyForm::ALL {
+            assert_eq!(form.as_str().parse::<KeyForm>().unwrap(), form);
+        }
+        assert!("any".parse::<KeyForm>().is_err());
     }
 
     #[test]
@@ -239,7 +394,7 @@ mod tests {
 
     #[test]
     fn the_keys_are_not_printed() {
-        let printed = format!("{:?}", Verifier::new([SECRET]));
-        assert_eq!(printed, "Verifier(1 secrets)");
+        let printed = format!("{:?}", Verifier::new([SECRET], &KeyForm::ALL));
+        assert_eq!(printed, "Verifier([REDACTED])");
     }
 }

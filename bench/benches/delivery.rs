@@ -27,15 +27,15 @@ use titanx_receiver::{
     queue::{Message, Queue, Source},
     receiver::Receiver,
     secrets::Secrets,
-    signature::{Signature, Verifier, sign},
+    signature::{KeyForm, Signature, Verifier},
 };
+use titanx_testbed::titanx::{SIGNING_SECRET, envelope, request, signature};
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 /// As long as Lambda's are.
 const REQUEST_ID: &str = "7e3f0001-0000-4000-8000-000000000000";
-const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
 /// Bytes of the payload's free text: a sparse contact, a full one, and two that are out of bounds.
 const SIZES: [usize; 4] = [300, 3_000, 30_000, 300_000];
 
@@ -46,38 +46,20 @@ fn main() {
 fn body(bytes: usize) -> String {
     let field = "Sample text, 40 characters, no escapes. ";
     let notes: Vec<_> = std::iter::repeat_n(field, bytes / field.len()).collect();
-    json!({
-        "payload": {"jobId": "job-1", "notes": notes},
-        "eventType": "job.contact.scored",
-        "timestamp": 4_102_444_800_000_i64,
-        "apiVersion": "v2",
-        "id": "00000000-0000-4000-8000-000000000001",
-    })
-    .to_string()
+    let payload = json!({"jobId": "job-1", "notes": notes});
+    let id = "00000000-0000-4000-8000-000000000001";
+    envelope(id, "job.contact.scored", &payload)
 }
 
 fn gateway_event(body: &str, secret: &str) -> String {
-    json!({
-        "version": "2.0",
-        "rawPath": "/webhooks/titanx",
-        "headers": {
-            "content-type": "application/json",
-            "user-agent": "TitanX-Webhooks/1.0",
-            "x-forwarded-for": "192.0.2.1",
-            "x-titanx-signature": sign(secret, body.as_bytes()),
-        },
-        "requestContext": {"http": {"method": "POST", "path": "/webhooks/titanx"}},
-        "body": body,
-        "isBase64Encoded": false,
-    })
-    .to_string()
+    request(body, Some(&signature(secret, body.as_bytes()))).to_string()
 }
 
 #[divan::bench(args = SIZES)]
 fn bare_hmac(bencher: Bencher, bytes: usize) {
     let body = body(bytes);
     bencher.bench_local(|| {
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        let mut mac = Hmac::<Sha256>::new_from_slice(SIGNING_SECRET.as_bytes()).unwrap();
         mac.update(black_box(body.as_bytes()));
         mac.finalize()
     });
@@ -86,35 +68,41 @@ fn bare_hmac(bencher: Bencher, bytes: usize) {
 #[divan::bench(args = SIZES)]
 fn verify(bencher: Bencher, bytes: usize) {
     let body = body(bytes);
-    let signature = Signature::parse(&sign(SECRET, body.as_bytes())).unwrap();
-    let secrets = Verifier::new([SECRET]);
+    let header = Signature::parse(&signature(SIGNING_SECRET, body.as_bytes())).unwrap();
+    let secrets = Verifier::new([SIGNING_SECRET], &KeyForm::ALL);
     bencher.bench_local(|| {
-        let verified = secrets.verify(black_box(body.as_bytes()), &signature);
-        verified.unwrap().bytes().len()
+        let verified = secrets.verify(black_box(body.as_bytes()), &header, KeyForm::Whole);
+        verified.unwrap().0.bytes().len()
     });
 }
 
 #[divan::bench(args = SIZES)]
 fn read_gateway_event(bencher: Bencher, bytes: usize) {
-    let event = gateway_event(&body(bytes), SECRET);
+    let event = gateway_event(&body(bytes), SIGNING_SECRET);
     bencher.bench_local(|| Request::from_event(black_box(&event)));
 }
 
 #[divan::bench(args = SIZES)]
 fn parse(bencher: Bencher, bytes: usize) {
     let body = body(bytes);
-    let signature = Signature::parse(&sign(SECRET, body.as_bytes())).unwrap();
-    let secrets = Verifier::new([SECRET]);
-    let verified = secrets.verify(body.as_bytes(), &signature).unwrap();
+    let header = Signature::parse(&signature(SIGNING_SECRET, body.as_bytes())).unwrap();
+    let secrets = Verifier::new([SIGNING_SECRET], &KeyForm::ALL);
+    let verified = secrets
+        .verify(body.as_bytes(), &header, KeyForm::Whole)
+        .unwrap()
+        .0;
     bencher.bench_local(|| Event::parse(black_box(verified), 0).unwrap().timestamp_ms);
 }
 
 #[divan::bench(args = SIZES)]
 fn digest_and_message(bencher: Bencher, bytes: usize) {
     let body = body(bytes);
-    let signature = Signature::parse(&sign(SECRET, body.as_bytes())).unwrap();
-    let secrets = Verifier::new([SECRET]);
-    let verified = secrets.verify(body.as_bytes(), &signature).unwrap();
+    let header = Signature::parse(&signature(SIGNING_SECRET, body.as_bytes())).unwrap();
+    let secrets = Verifier::new([SIGNING_SECRET], &KeyForm::ALL);
+    let verified = secrets
+        .verify(body.as_bytes(), &header, KeyForm::Whole)
+        .unwrap()
+        .0;
     let event = Event::parse(verified, 0).unwrap();
     bencher.bench_local(|| {
         let Kind::ContactScored(contact) = &event.kind else {
@@ -129,9 +117,12 @@ fn digest_and_message(bencher: Bencher, bytes: usize) {
 #[divan::bench(args = SIZES)]
 fn contact_keys(bencher: Bencher, bytes: usize) {
     let body = body(bytes);
-    let signature = Signature::parse(&sign(SECRET, body.as_bytes())).unwrap();
-    let secrets = Verifier::new([SECRET]);
-    let verified = secrets.verify(body.as_bytes(), &signature).unwrap();
+    let header = Signature::parse(&signature(SIGNING_SECRET, body.as_bytes())).unwrap();
+    let secrets = Verifier::new([SIGNING_SECRET], &KeyForm::ALL);
+    let verified = secrets
+        .verify(body.as_bytes(), &header, KeyForm::Whole)
+        .unwrap()
+        .0;
     let event = Event::parse(verified, 0).unwrap();
     bencher.bench_local(|| {
         let Kind::ContactScored(contact) = &event.kind else {
@@ -143,7 +134,7 @@ fn contact_keys(bencher: Bencher, bytes: usize) {
 
 #[divan::bench(args = SIZES)]
 fn whole_delivery(bencher: Bencher, bytes: usize) {
-    deliver(bencher, &gateway_event(&body(bytes), SECRET), 200);
+    deliver(bencher, &gateway_event(&body(bytes), SIGNING_SECRET), 200);
 }
 
 #[divan::bench(args = SIZES)]
@@ -182,7 +173,7 @@ fn receiver() -> Receiver {
     let url = "https://sqs.us-east-1.amazonaws.com/000000000000/queue";
     let retention = std::time::Duration::from_hours(7 * 24);
     Receiver {
-        secrets: Secrets::fixed(&[SECRET.to_owned()]),
+        secrets: Secrets::fixed(&[SIGNING_SECRET.to_owned()], KeyForm::ALL.to_vec()),
         intake: Intake {
             deliveries: Deliveries::new(aws.dynamodb(), "deliveries".to_owned(), retention),
             jobs: Jobs::new(aws.dynamodb(), "jobs".to_owned()),

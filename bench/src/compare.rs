@@ -12,9 +12,9 @@ use crate::cpu::{Awake, Method, Share};
 use crate::endpoints::Transport;
 use crate::environment::{Environment, Host};
 use crate::instructions::{self, Instructions};
+use crate::invocations::Took;
 use crate::kept;
 use crate::machine::Machine;
-use crate::runtime_api::Took;
 use crate::statistics::{median, micros, percentile};
 use crate::workload::{Request, Workload};
 

@@ -2,6 +2,8 @@
 //!
 //! They keep what a delivery needs to be told from its duplicate, and count what they are asked, so that a contender
 //! that skips a call cannot look fast. Expressions and request signatures are not checked: correctness is proved elsewhere.
+//!
+//! They are not the testbed's emulators, which speak no TLS, and take CPU from what is measured: they evaluate everything.
 
 mod dynamodb;
 mod sqs;
@@ -18,10 +20,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde::{Deserialize, Serialize};
+use titanx_testbed::http::{Connection, Request, Response};
 
 pub use sqs::hex;
-
-use crate::http::{Connection, Request, Response};
 
 /// How a function reaches the services.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

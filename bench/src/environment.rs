@@ -1,6 +1,7 @@
 //! One environment of one function, as Lambda makes it: a process, its variables, its Runtime API.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
 use serde::Deserialize;
+use titanx_testbed::titanx::SIGNING_SECRET;
 
 use crate::contenders::Contender;
 use crate::cpu::{self, Limit, Limiter, Share};
 use crate::endpoints::{Endpoints, Transport};
-use crate::runtime_api::{Answer, RuntimeApi, Took};
-use crate::workload::SECRET;
+use crate::invocations::{Answer, Invocations, Took};
 
 /// What every function is started with.
 pub struct Host {
@@ -47,7 +48,7 @@ impl Drop for Host {
 pub struct Environment {
     /// From before the process was made until it asked for work.
     pub init: Duration,
-    api: RuntimeApi,
+    invocations: Invocations,
     child: Child,
     log: PathBuf,
     limit: Option<Limit>,
@@ -72,12 +73,14 @@ impl Environment {
         transport: Transport,
         extras: &Extras,
     ) -> Result<Self> {
-        let api = RuntimeApi::start()?;
-        let log = host
-            .directory
-            .join(format!("{}-{}.log", contender.name, api.address.port()));
+        let invocations = Invocations::start()?;
+        let log = host.directory.join(format!(
+            "{}-{}.log",
+            contender.name,
+            invocations.address().port()
+        ));
         let mut command = command(contender, extras);
-        let variables = variables(host, contender, transport, &api);
+        let variables = variables(host, contender, transport, invocations.address());
         command
             .envs(variables)
             .envs(extras.variables.iter().map(|(name, value)| (name, value)));
@@ -91,13 +94,13 @@ impl Environment {
             .with_context(|| format!("cannot start {:?}", contender.command))?;
         let mut environment = Self {
             init: Duration::ZERO,
-            api,
+            invocations,
             child,
             log,
             limit: None,
         };
         host.limiter.admit(environment.process())?;
-        environment.init = environment.with_log(environment.api.poll())? - began;
+        environment.init = environment.with_log(environment.invocations.poll())? - began;
         Ok(environment)
     }
 
@@ -109,27 +112,27 @@ impl Environment {
 
     /// Hands over one event, and returns when the function waits for the next one.
     pub fn invoke(&self, event: &Arc<[u8]>, status: u16) -> Result<Took> {
-        let (answer, took) = self.with_log(self.api.invoke(event))?;
+        let (answer, took) = self.with_log(self.invocations.invoke(event))?;
         self.with_log(check(&answer, status))?;
         Ok(took)
     }
 
     /// Queues an event without waiting.
     pub fn submit(&self, event: &Arc<[u8]>) -> Result<()> {
-        self.api.submit(event)
+        self.invocations.submit(event)
     }
 
     /// Waits for the next answer to what was queued, and gives the time from event to answer. The function may still be at
     /// work on it: [`Self::settle`] waits for that.
     pub fn finish(&self, status: u16) -> Result<Duration> {
-        let answer = self.with_log(self.api.answer())?;
+        let answer = self.with_log(self.invocations.answer())?;
         self.with_log(check(&answer, status))?;
         Ok(answer.took())
     }
 
     /// Waits until the function has asked for an event `count` times more.
     pub fn settle(&self, count: usize) -> Result<()> {
-        (0..count).try_for_each(|_| self.with_log(self.api.poll()).map(drop))
+        (0..count).try_for_each(|_| self.with_log(self.invocations.poll()).map(drop))
     }
 
     /// Waits until the process uses no CPU any more.
@@ -240,7 +243,7 @@ fn variables(
     host: &Host,
     contender: &Contender,
     transport: Transport,
-    api: &RuntimeApi,
+    runtime_api: SocketAddr,
 ) -> Vec<(&'static str, String)> {
     let transport = contender.transport(transport);
     let sqs = host.endpoints.sqs_url(transport);
@@ -255,7 +258,7 @@ fn variables(
             "QUARANTINE_QUEUE_URL",
             format!("{sqs}/000000000000/quarantine"),
         ),
-        ("TITANX_WEBHOOK_SECRET", SECRET.to_owned()),
+        ("TITANX_WEBHOOK_SECRET", SIGNING_SECRET.to_owned()),
         (
             "AWS_ENDPOINT_URL_DYNAMODB",
             host.endpoints.dynamodb_url(transport),
@@ -263,7 +266,7 @@ fn variables(
         ("AWS_ENDPOINT_URL_SQS", sqs),
         ("AWS_CA_BUNDLE", authority.clone()),
         ("NODE_EXTRA_CA_CERTS", authority),
-        ("AWS_LAMBDA_RUNTIME_API", api.address.to_string()),
+        ("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string()),
         ("AWS_ACCESS_KEY_ID", "ASIAAAAAAAAAAAAAAAAA".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "synthetic".to_owned()),
         // As long as the ones that Lambda gives: it is sent, and signed, with every call.

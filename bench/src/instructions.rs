@@ -6,11 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use titanx_testbed::titanx::SIGNING_SECRET;
 
 use crate::contenders::Contender;
 use crate::endpoints::Transport;
 use crate::environment::{Environment, Extras, Host};
-use crate::workload::{Request, SECRET, Workload, contact};
+use crate::workload::{Request, Workload, contact};
 
 /// Millions of instructions, over TLS.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -59,7 +60,10 @@ pub fn count(host: &Host, contender: &Contender, directory: &Path) -> Result<Ins
 /// When the second is a tenth more than the first.
 pub fn growth(host: &Host, contender: &Contender, directory: &Path) -> Result<String> {
     let mut table = String::from("thousands for one more KB     100–200 KB  200–400 KB\n");
-    for (workload, secret) in [(Workload::New, SECRET), (Workload::Forged, "another")] {
+    for (workload, secret) in [
+        (Workload::New, SIGNING_SECRET),
+        (Workload::Forged, "another"),
+    ] {
         let counted = |kilobytes: usize| {
             let body = contact("00000000-0000-4000-8009-000000000000", kilobytes * 1_000);
             let requests = [Request::new(&body, secret, false)];

@@ -9,13 +9,12 @@ mod environment;
 #[cfg(test)]
 mod example;
 mod figures;
-mod http;
 mod instructions;
+mod invocations;
 mod kept;
 mod machine;
 mod plot;
 mod report;
-mod runtime_api;
 mod scale;
 mod statistics;
 mod targets;

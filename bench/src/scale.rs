@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use titanx_testbed::titanx::SIGNING_SECRET;
 
 use crate::contenders::Contender;
 use crate::endpoints::Transport;
@@ -14,7 +15,7 @@ use crate::environment::{Environment, Extras, Host};
 use crate::machine::Machine;
 use crate::report::number;
 use crate::statistics::{median, micros, percentile};
-use crate::workload::{Request, SECRET, Workload, contact};
+use crate::workload::{Request, Workload, contact};
 
 /// What a call takes where waiting is the point.
 const DELAY: Duration = Duration::from_millis(5);
@@ -158,7 +159,7 @@ fn by_body(host: &Host, receiver: &Contender, count: usize) -> Result<Vec<Point>
         let environment = Environment::start(host, receiver, Transport::Tls)?;
         let request = |number: usize| {
             let body = contact(&format!("00000000-0000-4000-8005-{number:012}"), size);
-            Request::new(&body, SECRET, false)
+            Request::new(&body, SIGNING_SECRET, false)
         };
         let requests = (0..2 * count).map(request).collect::<Vec<_>>();
         deliver(&environment, &requests[..count])?;

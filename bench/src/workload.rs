@@ -1,21 +1,14 @@
 //! What TitanX might send: gateway events around signed bodies, each with its own delivery id.
 
-use std::fmt::Write;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::Sha256;
+use titanx_testbed::gateway_events;
+use titanx_testbed::titanx::{SIGNING_SECRET, envelope_at, headers, now_ms, signature};
 
 use crate::endpoints::hex;
-
-/// The secret that every function is given.
-pub const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
 
 /// A kind of request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -84,7 +77,7 @@ impl Workload {
         let secret = if self == Self::Forged {
             "wh_sk_another"
         } else {
-            SECRET
+            SIGNING_SECRET
         };
         Request::new(&body, secret, self == Self::Base64)
     }
@@ -100,31 +93,17 @@ pub struct Request {
 
 impl Request {
     pub fn new(body: &str, secret: &str, base64: bool) -> Self {
+        let headers = headers(Some(&signature(secret, body.as_bytes())));
+        let event = if base64 {
+            gateway_events::base64_event(headers, body.as_bytes())
+        } else {
+            gateway_events::event(headers, body.as_bytes())
+        };
         Self {
-            event: gateway_event(body, &sign(body, secret), base64)
-                .to_string()
-                .into_bytes()
-                .into(),
+            event: event.to_string().into_bytes().into(),
             digest: hex(&Md5::digest(body)),
         }
     }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the sender's side compares nothing"
-)]
-fn sign(body: &str, secret: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length will do");
-    mac.update(body.as_bytes());
-    STANDARD.encode(mac.finalize().into_bytes())
-}
-
-fn now_ms() -> u128 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
-        .as_millis()
 }
 
 /// A scored contact in its envelope, as long as `size` in bytes (but never shorter than its fields).
@@ -144,76 +123,12 @@ pub fn contact(delivery_id: &str, size: usize) -> String {
 }
 
 fn envelope(payload: &Value, delivery_id: &str) -> String {
-    let timestamp = now_ms();
-    let mut body = String::new();
-    write!(
-        body,
-        r#"{{"payload":{payload},"eventType":"job.contact.scored","timestamp":{timestamp},"apiVersion":"v2","id":"{delivery_id}"}}"#
-    )
-    .expect("strings take all");
-    body
-}
-
-/// What an HTTP API (payload 2.0) hands to the function.
-fn gateway_event(body: &str, signature: &str, base64: bool) -> Value {
-    let body = if base64 {
-        STANDARD.encode(body)
-    } else {
-        body.to_owned()
-    };
-    let (path, domain) = (
-        "/webhooks/titanx",
-        "abcdefghij.execute-api.us-east-1.amazonaws.com",
-    );
-    json!({
-        "version": "2.0",
-        "routeKey": format!("POST {path}"),
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": {
-            "accept": "*/*",
-            "content-length": body.len().to_string(),
-            "content-type": "application/json",
-            "host": domain,
-            "user-agent": "TitanX-Webhooks/1.0",
-            "x-amzn-trace-id": "Root=1-00000000-000000000000000000000000",
-            "x-forwarded-for": "192.0.2.1",
-            "x-forwarded-port": "443",
-            "x-forwarded-proto": "https",
-            "x-titanx-signature": signature,
-        },
-        "requestContext": {
-            "accountId": "000000000000",
-            "apiId": "abcdefghij",
-            "domainName": domain,
-            "domainPrefix": "abcdefghij",
-            "http": {
-                "method": "POST", "path": path, "protocol": "HTTP/1.1",
-                "sourceIp": "192.0.2.1", "userAgent": "TitanX-Webhooks/1.0",
-            },
-            "requestId": "AAAAAAAAAAAAAAA=",
-            "routeKey": format!("POST {path}"),
-            "stage": "$default",
-            "time": "05/Jan/2026:12:00:00 +0000",
-            "timeEpoch": 1_767_614_400_000_u64,
-        },
-        "body": body,
-        "isBase64Encoded": base64,
-    })
+    envelope_at(now_ms(), delivery_id, "job.contact.scored", payload)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_published_vector_is_signed_as_published() {
-        let body = r#"{"payload":{"jobId":"11111111-2222-4333-8444-555555555555","jobType":"scoring","jobName":"Synthetic batch","jobStatus":"Finalized","modifiedAt":"2026-01-05T12:00:00Z"},"eventType":"job.completed","timestamp":1767614400000,"apiVersion":"v2","id":"99999999-8888-4777-8666-555555555555"}"#;
-        assert_eq!(
-            sign(body, SECRET),
-            "YzzZKFd/hCf0djG3sdsaru2wIUTSgPQx4QB2M7OwMMI="
-        );
-    }
 
     #[test]
     fn a_body_is_as_long_as_asked_within_one_field() {

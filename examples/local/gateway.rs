@@ -12,7 +12,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Request, Response, StatusCode,
     body::{Bytes, Incoming},
     http::request,
     server::conn::http1,
@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::error::Error;
 
-/// The path of the only route.
+/// The path of the webhook URL. Every other path reaches the function too, as with the deployed API.
 pub(crate) const PATH: &str = "/webhooks/titanx";
 
 /// The function's timeout.
@@ -77,9 +77,6 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    if head.method != Method::POST || head.uri.path() != PATH {
-        return to_http(&json!({"statusCode": 404, "body": r#"{"message":"Not Found"}"#}));
-    }
     let response = invoke(Arc::clone(receiver), event(&head, &body)).await?;
     observe(&body, &response);
     to_http(&response)
@@ -105,7 +102,7 @@ async fn invoke(receiver: Arc<Receiver>, event: Value) -> Result<Value, Error> {
     })
 }
 
-/// The event for a request. A body that is not UTF-8 is encoded as Base64.
+/// The event for a request on the API's default route. A body that is not UTF-8 is encoded as Base64.
 fn event(head: &request::Parts, body: &Bytes) -> Value {
     let mut headers = BTreeMap::<_, String>::new();
     for (name, value) in &head.headers {
@@ -121,12 +118,16 @@ fn event(head: &request::Parts, body: &Bytes) -> Value {
     };
     json!({
         "version": "2.0",
-        "routeKey": format!("POST {PATH}"),
-        "rawPath": PATH,
+        "routeKey": "$default",
+        "rawPath": head.uri.path(),
         "rawQueryString": head.uri.query().unwrap_or_default(),
         "headers": headers,
         "requestContext": {
-            "http": {"method": "POST", "path": PATH, "protocol": "HTTP/1.1"},
+            "http": {
+                "method": head.method.as_str(),
+                "path": head.uri.path(),
+                "protocol": "HTTP/1.1",
+            },
             "stage": "$default",
         },
         "body": body,

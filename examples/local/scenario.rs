@@ -25,7 +25,10 @@ const ONE_IN_REPEATED_CONCURRENTLY: usize = 5;
 pub(crate) async fn run(titanx: &TitanxSender, system: &System, screen: Screen) -> usize {
     let job_id = Uuid::new_v4().to_string();
     let mut contacts: Vec<_> = (1..CONTACTS).map(|n| contact(n, &job_id)).collect();
-    let late = contact(CONTACTS, &job_id);
+    let late = Delivery {
+        url_suffix: "/",
+        ..contact(CONTACTS, &job_id)
+    };
     let completed = completed_job(&job_id);
     fastrand::shuffle(&mut contacts);
 
@@ -37,7 +40,9 @@ pub(crate) async fn run(titanx: &TitanxSender, system: &System, screen: Screen) 
         .for_each_concurrent(CONCURRENCY, |contact| titanx.deliver(contact))
         .await;
 
-    screen.text("\n  The job is completed. One of its contacts arrives late.\n");
+    screen.text(
+        "\n  The job is completed. One of its contacts arrives late, at the URL with a slash at its end.\n",
+    );
     titanx.deliver(&completed).await;
     titanx.deliver(&late).await;
     system.heal();
@@ -184,6 +189,7 @@ fn event(kind: Kind, name: &str, event_type: &str, payload: &Value) -> Delivery 
         name: name.to_owned(),
         id,
         body: envelope.to_string(),
+        url_suffix: "",
         signature: None,
         personal: Vec::new(),
     }

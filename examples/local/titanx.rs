@@ -47,6 +47,8 @@ pub(crate) struct Delivery {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) body: String,
+    /// What is put after the webhook URL, as in a subscription with a mistyped URL.
+    pub(crate) url_suffix: &'static str,
     /// The value of the signature header, if it has one.
     pub(crate) signature: Option<String>,
     /// Personal data, which may appear only in the message on the contacts queue.
@@ -165,7 +167,7 @@ impl TitanxSender {
     }
 
     async fn post(&self, delivery: &Delivery) -> Result<Answer, Error> {
-        let mut request = Request::post(&self.url)
+        let mut request = Request::post(format!("{}{}", self.url, delivery.url_suffix))
             .header("content-type", "application/json")
             .header("user-agent", "TitanX-Webhooks/1.0");
         if let Some(signature) = &delivery.signature {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use titanx_receiver::{budget::now_ms, secrets::REREAD_INTERVAL};
+use titanx_receiver::{budget::now_ms, secrets::READ_INTERVAL};
 
 use crate::{
     screen::Screen,
@@ -21,11 +21,11 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub(crate) struct SettleOptions {
     /// Seconds to wait after storing an additional secret, before activating its subscription
     ///
-    /// The receiver rereads the secrets when a signature matches none of them, but at most once in
-    /// 30 seconds. Until it rereads them it answers 401, and TitanX drops the event. After this
-    /// wait, every instance of the receiver is able to reread. A probe cannot replace the wait,
-    /// because it reaches only one instance.
-    #[arg(long, value_name = "SECONDS", default_value_t = (REREAD_INTERVAL + MARGIN).as_secs())]
+    /// The receiver rereads the secrets when a signature matches none of them: up to five times at
+    /// once, then once in 30 seconds. Until it can reread them it answers 429, and TitanX retries
+    /// later. After this wait, every instance of the receiver is able to reread, so no event is
+    /// delayed.
+    #[arg(long, value_name = "SECONDS", default_value_t = (READ_INTERVAL + MARGIN).as_secs())]
     settle: u64,
 }
 

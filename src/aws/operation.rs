@@ -210,7 +210,7 @@ where
         // On the heap, since the orchestrator's future is large and callers move this one.
         let called = Box::pin(self.call.invoke(input)).await;
         called.map_err(|error| {
-            let error = CallError(error);
+            let error = CallError(Box::new(error));
             if error.says_session_expired() {
                 self.session.0.store(true, Ordering::Relaxed);
             }
@@ -222,7 +222,7 @@ where
 /// Why a call failed. Displays as one line: the service's answer with AWS's request id, or why there is
 /// no answer.
 #[derive(Debug)]
-pub struct CallError<E>(SdkError<E, HttpResponse>);
+pub struct CallError<E>(Box<SdkError<E, HttpResponse>>);
 
 impl<E: StdError + ProvideErrorMetadata + 'static> CallError<E> {
     /// The error that the service answered, if it did.

@@ -15,8 +15,8 @@ use titanx_receiver::{
     event::{DeliveryId, Event, Kind, NotUnderstood, Reason},
     gateway::Request,
     queue::{Message, Source},
-    secrets::{Secrets, UnusableSecret, parse_lines, parse_stored},
-    signature::{Signature, Verified, Verifier, sign},
+    secrets::{Secrets, UnusableSecret, Verification, parse_lines, parse_stored},
+    signature::{KeyForm, Signature, Verified, Verifier, sign},
 };
 
 /// The synthetic secret of these checks.
@@ -46,10 +46,11 @@ pub fn signature(input: &[u8]) {
         &[&other],
         &[],
     ] {
-        let verifier = Verifier::new(secrets.iter().copied());
+        let secret_keys = Verifier::new(secrets.iter().copied(), &KeyForm::ALL);
         let accepts = |body, header| {
             let signature = Signature::parse(header)?;
-            verifier.verify(body, &signature).map(Verified::bytes)
+            let verified = secret_keys.verify(body, &signature, KeyForm::Whole)?;
+            Some(verified.0.bytes())
         };
         let ours = secrets.contains(&&*secret);
         let as_signed = ours.then_some(body);
@@ -122,8 +123,9 @@ fn is_base64_of_32_bytes(text: &str) -> bool {
 /// Checks the parsing of a signed body.
 pub fn envelope(input: &[u8]) {
     let signature = Signature::parse(&sign(SECRET, input)).expect("it was signed");
-    let body = Verifier::new([SECRET]).verify(input, &signature);
-    match Event::parse(body.expect("it was signed"), OLDEST_MS) {
+    let secret_keys = Verifier::new([SECRET], &KeyForm::ALL);
+    let verified = secret_keys.verify(input, &signature, KeyForm::Whole);
+    match Event::parse(verified.expect("it was signed").0, OLDEST_MS) {
         Ok(event) => understood(input, &event),
         Err(NotUnderstood { reason, id }) => {
             let id = id.as_ref();
@@ -258,13 +260,8 @@ fn contacts_job(payload: &[Member]) -> Option<Option<String>> {
 
 fn completed_job(payload: &[Member]) -> Option<String> {
     for optional in ["jobType", "jobName", "jobStatus", "modifiedAt"] {
-        let values: Vec<_> = payload.iter().filter(|it| it.0 == optional).collect();
-        let well = match values[..] {
-            [] => true,
-            [_] => one(payload, optional).is_some_and(|it| it.is_string() || it.is_null()),
-            _ => false,
-        };
-        if !well {
+        // Whatever it holds, but only one of it.
+        if payload.iter().filter(|it| it.0 == optional).count() > 1 {
             return None;
         }
     }
@@ -292,8 +289,9 @@ fn milliseconds(value: &Value) -> Option<i64> {
 /// Checks a text that is not JSON: it is quarantined for that reason or for an earlier error.
 fn refused_as_broken(text: &str) -> Expected {
     let signature = Signature::parse(&sign(SECRET, text.as_bytes())).expect("it was signed");
-    let verified = Verifier::new([SECRET]).verify(text.as_bytes(), &signature);
-    let refusal = Event::parse(verified.expect("it was signed"), OLDEST_MS).unwrap_err();
+    let secret_keys = Verifier::new([SECRET], &KeyForm::ALL);
+    let verified = secret_keys.verify(text.as_bytes(), &signature, KeyForm::Whole);
+    let refusal = Event::parse(verified.expect("it was signed").0, OLDEST_MS).unwrap_err();
     assert!(
         matches!(refusal.reason, Reason::NotJson | Reason::NotEnvelope),
         "{refusal:?}"
@@ -365,10 +363,8 @@ pub fn gateway(input: &[u8]) {
     );
     let Ok(request) = request else { return };
 
-    let secrets = Secrets::fixed(&[SECRET.to_owned()]);
-    let verified = secrets.verify(&request).now_or_never();
-    let verified = verified.expect("nothing is waited for");
-    let verified = verified.expect("the secrets are known");
+    let secrets = Secrets::fixed(&[SECRET.to_owned()], KeyForm::ALL.to_vec());
+    let verified = verified(&secrets, &request);
     if let Some(verified) = verified {
         assert_eq!(Some(verified.bytes()), request.body.as_deref());
     }
@@ -426,47 +422,102 @@ fn signatures(event: &Value) -> impl Iterator<Item = &str> {
         .filter_map(Value::as_str)
 }
 
+/// What the secrets of the environment say of a request: at once, and for certain.
+fn verified<'a>(secrets: &Secrets, request: &'a Request) -> Option<Verified<'a>> {
+    let verification = secrets.verify(request, 0).now_or_never();
+    let verification = verification.expect("nothing is waited for");
+    match verification.expect("the secrets are known") {
+        Verification::Verified { body, .. } => Some(body),
+        Verification::Invalid => None,
+        Verification::Undecided { .. } => panic!("the environment leaves no doubt"),
+    }
+}
+
 /// Checks the parsing of a stored secret and of the environment variable.
 pub fn secrets(input: &[u8]) {
     let value = &*String::from_utf8_lossy(input);
-    let trimmed = |it: &str| it.trim().to_owned();
-
-    let lines: Vec<_> = value.lines().map(trimmed).collect();
-    let lines: Vec<_> = lines.into_iter().filter(|it| !it.is_empty()).collect();
-    let expected = if lines.is_empty() {
-        Err(UnusableSecret::Empty)
-    } else {
-        Ok(lines)
-    };
+    let lines = value.lines().filter(|it| !bare(it).is_empty());
+    let lines: Result<Vec<_>, _> = lines.map(usable).collect();
+    let expected = lines.and_then(|lines| match lines.len() {
+        0 => Err(UnusableSecret::Empty),
+        _ => Ok(lines),
+    });
     assert_eq!(parse_lines(value), expected);
 
-    let one_or_many = if value.trim_start().starts_with('[') {
-        serde_json::from_str(value).map_err(|_| UnusableSecret::NotAnArray)
-    } else {
-        Ok(vec![value.to_owned()])
+    let expected = match bare(value).chars().next() {
+        Some('[') => match serde_json::from_str::<Vec<String>>(bare(value)) {
+            Err(_) => Err(UnusableSecret::UnknownForm),
+            Ok(secrets) if secrets.is_empty() => Err(UnusableSecret::Empty),
+            Ok(secrets) => secrets.iter().map(|it| usable(it)).collect(),
+        },
+        Some('{') => match members(bare(value)).as_deref() {
+            Some([only]) => match serde_json::from_str::<String>(only.1.get()) {
+                Ok(secret) => usable(&secret).map(|it| vec![it]),
+                Err(_) => Err(UnusableSecret::UnknownForm),
+            },
+            _ => Err(UnusableSecret::UnknownForm),
+        },
+        _ => usable(value).map(|it| vec![it]),
     };
-    let expected = one_or_many.and_then(|secrets: Vec<String>| {
-        let secrets: Vec<_> = secrets.iter().map(|it| trimmed(it)).collect();
-        if secrets.is_empty() || secrets.iter().any(String::is_empty) {
-            Err(UnusableSecret::Empty)
-        } else {
-            Ok(secrets)
-        }
-    });
     let stored = parse_stored(value);
     assert_eq!(stored, expected);
 
     for secrets in [parse_lines(value), stored].into_iter().flatten() {
-        let like_any = Secrets::fixed(&vec!["any".to_owned(); secrets.len()]);
-        let ours = Secrets::fixed(&secrets);
+        let any = vec!["any".to_owned(); secrets.len()];
+        let like_any = Secrets::fixed(&any, KeyForm::ALL.to_vec());
+        let ours = Secrets::fixed(&secrets, KeyForm::ALL.to_vec());
         assert_eq!(format!("{ours:?}"), format!("{like_any:?}"), "told");
         for secret in &secrets {
             let mut request = Request::default();
             request.signature = Signature::parse(&sign(secret, input));
             request.body = Some(input.to_vec());
-            let verified = ours.verify(&request).now_or_never();
-            let verified = verified.expect("nothing is waited for");
-            assert!(verified.expect("the secrets are known").is_some());
+            assert!(verified(&ours, &request).is_some());
         }
+    }
+}
+
+/// Without blanks, control characters and what cannot be seen, at both ends.
+fn bare(mut text: &str) -> &str {
+    const UNSEEN: [char; 7] = [
+        '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{feff}',
+    ];
+    loop {
+        let less = text
+            .trim()
+            .trim_matches(char::is_control)
+            .trim_matches(UNSEEN);
+        if less == text {
+            return text;
+        }
+        text = less;
+    }
+}
+
+/// The secret in a text, or why it is none.
+fn usable(text: &str) -> Result<String, UnusableSecret> {
+    let mut secret = bare(text).to_owned();
+    if secret.starts_with('"') {
+        let quoted: Result<String, _> = serde_json::from_str(&secret);
+        let quoted = quoted.map_err(|_| UnusableSecret::UnknownForm)?;
+        bare(&quoted).clone_into(&mut secret);
+    } else {
+        for (open, close) in [
+            ("'", "'"),
+            ("\u{2018}", "\u{2019}"),
+            ("\u{201c}", "\u{201d}"),
+        ] {
+            let long = secret.len() >= open.len() + close.len();
+            if long && secret.starts_with(open) && secret.ends_with(close) {
+                let inner = secret[open.len()..secret.len() - close.len()].to_owned();
+                bare(&inner).clone_into(&mut secret);
+                break;
+            }
+        }
+    }
+    match secret.chars().next() {
+        None => Err(UnusableSecret::Empty),
+        Some('{' | '[' | '"') => Err(UnusableSecret::UnknownForm),
+        Some(_) if ["whsec_", "wh_sk_"].contains(&&*secret) => Err(UnusableSecret::Empty),
+        Some(_) => Ok(secret),
     }
 }

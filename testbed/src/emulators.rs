@@ -21,9 +21,7 @@ pub use self::fault_proxy::{Call, Fault, FaultProxy, Harm, Served, When};
 use self::secrets_manager::SecretsManager;
 use self::sqs::Sqs;
 pub use self::sqs::{Attribute, Message};
-
-/// The initial signing secret, which is synthetic.
-pub const SIGNING_SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
+pub use crate::titanx::SIGNING_SECRET;
 
 /// The running emulators, with their tables, queues and secret. They stop when this is dropped.
 pub struct Emulators {
@@ -140,6 +138,13 @@ impl Queue {
 
     pub fn len(&self) -> usize {
         self.sqs.len(self.name)
+    }
+
+    /// Configures the queue to take messages of this size at most, in bytes.
+    pub fn set_maximum_message_size(&self, bytes: usize) {
+        let bytes = bytes.to_string();
+        self.sqs
+            .set_attribute(self.name, "MaximumMessageSize", &bytes);
     }
 }
 

@@ -1,9 +1,6 @@
 //! Invokes a receiver in this process, built from environment variables, with gateway events.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 use titanx_receiver::{
@@ -15,6 +12,7 @@ use titanx_receiver::{
 pub use super::{
     answer::{Answer, read},
     surroundings::{Proxies, environment},
+    titanx::now_ms,
 };
 
 /// The function's timeout.
@@ -54,9 +52,4 @@ pub async fn answer_within(
     let (response, follow_up) = handled.await;
     let answer = read(&serde_json::to_value(response).unwrap());
     (answer, follow_up)
-}
-
-pub fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_millis()).unwrap()
 }

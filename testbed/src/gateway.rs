@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response,
@@ -11,10 +10,14 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use titanx_receiver::receiver::Receiver;
 
-use super::{emulators::Background, front_door};
+use super::{
+    emulators::Background,
+    front_door,
+    gateway_events::{self, PATH},
+};
 
 /// The running server. It stops when this is dropped.
 pub struct Gateway {
@@ -36,7 +39,7 @@ impl Gateway {
             }
         });
         Self {
-            url: format!("{origin}/webhooks/titanx"),
+            url: format!("{origin}{PATH}"),
             _background: background,
         }
     }
@@ -46,22 +49,15 @@ async fn serve(
     receiver: Arc<Receiver>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.method() != Method::POST || request.uri().path() != "/webhooks/titanx" {
+    if request.method() != Method::POST || request.uri().path() != PATH {
         return Ok(answer(404, &json!({"message": "Not Found"})));
     }
-    let headers = request.headers().iter();
-    let headers: Map<_, _> = headers
-        .filter_map(|(name, value)| Some((name.to_string(), Value::from(value.to_str().ok()?))))
-        .collect();
-    let body = request.into_body().collect().await;
+    let (head, body) = request.into_parts();
+    let headers = head.headers.iter();
+    let headers = headers.map(|(name, value)| (name, String::from_utf8_lossy(value.as_bytes())));
+    let body = body.collect().await;
     let body = body.map(http_body_util::Collected::to_bytes);
-    let event = json!({
-        "version": "2.0",
-        "headers": headers,
-        "requestContext": {"http": {"method": "POST", "path": "/webhooks/titanx"}},
-        "body": BASE64_STANDARD.encode(body.unwrap_or_default()),
-        "isBase64Encoded": true,
-    });
+    let event = gateway_events::event(headers, &body.unwrap_or_default());
     let answered = front_door::deliver(&receiver, &event).await;
     let status = u16::try_from(answered.status).expect("a status code");
     Ok(answer(status, &answered.body))

@@ -294,7 +294,7 @@ impl Scene {
         }
         if kind == Kind::IdReused {
             let lambda = Lambda::new(HUNG);
-            let process = lambda.start(binary, &environment).await;
+            let process = lambda.start(binary, &environment);
             lambda.invoke(&signed(&contact(ID))).await;
             process.has_asked(2).await;
         }
@@ -388,7 +388,7 @@ async fn calls_once(kind: Kind, binary: &Path) -> BTreeSet<Call> {
     let scene = Scene::prepare(kind, binary).await;
     scene.inject_faults();
     let lambda = Lambda::new(HUNG);
-    let process = lambda.start(binary, &scene.environment).await;
+    let process = lambda.start(binary, &scene.environment);
     lambda.invoke(&scene.event).await;
     process.has_asked(2).await;
     let mut calls = BTreeSet::new();
@@ -422,7 +422,7 @@ async fn kill(case: Case, binary: &Path) -> Run {
     scene.inject_faults();
 
     let lambda = Lambda::new(TIMEOUT);
-    let mut victim = lambda.start(binary, &scene.environment).await;
+    let mut victim = lambda.start(binary, &scene.environment);
     let mut statuses = Vec::new();
     let mut wrong = Vec::new();
     tokio::select! {
@@ -484,7 +484,7 @@ async fn kill(case: Case, binary: &Path) -> Run {
 /// answer, and what is wrong with it.
 async fn deliver(scene: &Scene, binary: &Path) -> (u64, Option<String>) {
     let lambda = Lambda::new(TIMEOUT);
-    let process = lambda.start(binary, &scene.environment).await;
+    let process = lambda.start(binary, &scene.environment);
     let outcome = timeout(HUNG, lambda.invoke(&scene.event)).await;
     let follow_up = timeout(HUNG, process.has_asked(2)).await;
     if follow_up.is_err() {

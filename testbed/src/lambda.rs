@@ -1,127 +1,108 @@
-//! Runs the function's program as Lambda does: with the Lambda Runtime API, and with processes that
-//! can be killed. Invocations survive the processes.
+//! Lambda around the function's own program: invocations that outlive the processes behind them, and
+//! those processes, which can be killed.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt::Display,
     fs,
-    future::pending,
     io::{self, BufRead, BufReader, Read},
-    net::Ipv4Addr,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot, watch},
-    task::JoinSet,
-    time::sleep,
+    sync::oneshot,
+    time::{sleep, timeout},
 };
 
-const API: &str = "/2018-06-01/runtime/";
+use crate::runtime_api::{Driver, Event, Peer, Reply, RuntimeApi};
 
-/// The outcome of an invocation.
+/// What became of an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The function posted this response.
+    /// The function's answer.
     Answered(Value),
-    /// The runtime reported an error, as it does if the handler returns one.
+    /// The runtime reported an error instead, as it does for one that the function's code returns.
     Failed(String),
-    /// The process was killed during the invocation.
+    /// The process died on it.
     Cut,
-    /// The invocation took longer than the function's timeout. Lambda would kill the process.
+    /// It took longer than the function's timeout, at which Lambda ends the process.
     TimedOut,
 }
 
-/// A fault when the function posts a response.
+/// What happens to an answer that the function posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Posting {
-    /// The connection is closed before the response takes effect.
+    /// The connection is closed before the answer is taken.
     ResetBefore,
-    /// The connection is closed after the response took effect.
+    /// The answer is taken, and the connection closed instead of saying so.
     ResetAfter,
-    /// The Runtime API answers 500, and the response has no effect.
+    /// The interface answers 500 and takes no answer.
     ServerError,
-    /// The function waits, and the response takes effect only when released. See
-    /// [`Process::stands_at_answer`].
+    /// The answer is not taken, and the function waits; [`Process::stands_at_answer`] tells.
     StopBefore,
-    /// The response takes effect, but the function waits until released.
+    /// The answer is taken, and the function waits to be told so.
     StopAfter,
 }
 
-/// A deployed function, with a queue of invocations that its processes take.
+/// A deployed function: invocations wait here until a process of it takes them.
 pub struct Lambda {
     timeout: Duration,
-    waiting: mpsc::UnboundedSender<Invocation>,
-    queue: Arc<AsyncMutex<mpsc::UnboundedReceiver<Invocation>>>,
+    queue: Arc<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<VecDeque<Invocation>>,
+    arrived: Condvar,
 }
 
 struct Invocation {
-    event: Bytes,
+    event: Arc<[u8]>,
+    taken: oneshot::Sender<()>,
     outcome: oneshot::Sender<Outcome>,
 }
 
 impl Lambda {
     pub fn new(timeout: Duration) -> Self {
-        let (waiting, queue) = mpsc::unbounded_channel();
         Self {
             timeout,
-            waiting,
-            queue: Arc::new(AsyncMutex::new(queue)),
+            queue: Arc::default(),
         }
     }
 
-    /// Invokes the function with a gateway's event. If the future is dropped before a process takes
-    /// the invocation, no process takes it.
+    /// Invokes the function with a gateway's event. Dropped before a process takes it, it never
+    /// happened.
     pub async fn invoke(&self, event: &(impl Display + ?Sized)) -> Outcome {
+        let (taken, is_taken) = oneshot::channel();
         let (outcome, ended) = oneshot::channel();
-        let event = Bytes::from(event.to_string());
-        let invocation = Invocation { event, outcome };
-        self.waiting.send(invocation).expect("held by this itself");
-        ended.await.unwrap_or(Outcome::Cut)
+        self.queue.add(Invocation {
+            event: event.to_string().into_bytes().into(),
+            taken,
+            outcome,
+        });
+        let _by_a_process = is_taken.await;
+        // From here on the function's timeout runs.
+        match timeout(self.timeout, ended).await {
+            Ok(outcome) => outcome.unwrap_or(Outcome::Cut),
+            Err(_) => Outcome::TimedOut,
+        }
     }
 
-    /// Starts a process of the function, in a new environment.
-    pub async fn start(
-        &self,
-        binary: &Path,
-        environment: &BTreeMap<&'static str, String>,
-    ) -> Process {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let listener = listener.expect("a loopback port is free");
-        let address = listener.local_addr().expect("it is bound");
-        let api = Arc::new(RuntimeApi {
-            timeout: self.timeout,
-            queue: Arc::clone(&self.queue),
-            taken: Mutex::new(Some(HashMap::new())),
-            postings: Mutex::default(),
-            standing: watch::Sender::new(0),
-            asked: AtomicUsize::new(0),
-            snapshot: AtomicBool::new(false),
-            restore: Notify::new(),
-        });
-        let mut serving = JoinSet::new();
-        serving.spawn(Arc::clone(&api).serve(listener));
+    /// Starts a process of the function.
+    pub fn start(&self, binary: &Path, environment: &BTreeMap<&'static str, String>) -> Process {
+        let (driver, api) = self.runtime_api();
         let mut child = Command::new(binary)
             .env_clear()
             .envs(environment)
-            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env("AWS_LAMBDA_RUNTIME_API", api.address.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "titanx-receiver")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
@@ -138,14 +119,64 @@ impl Lambda {
         Process {
             child,
             api,
+            driver,
             output,
             readers,
-            serving,
         }
     }
 }
 
-/// Collects the lines of a stream, on a thread that ends with the process.
+impl Lambda {
+    /// The Runtime API for one process.
+    fn runtime_api(&self) -> (Arc<Handover>, RuntimeApi) {
+        let driver = Arc::new(Handover {
+            queue: Arc::clone(&self.queue),
+            asked: AtomicUsize::new(0),
+            state: Mutex::new(State {
+                taken: Some(HashMap::new()),
+                ..State::default()
+            }),
+            changed: Condvar::new(),
+        });
+        let api = RuntimeApi::start(Arc::clone(&driver), self.timeout);
+        (driver, api.expect("a loopback port is free"))
+    }
+}
+
+impl Queue {
+    fn add(&self, invocation: Invocation) {
+        lock(&self.waiting).push_back(invocation);
+        self.arrived.notify_one();
+    }
+
+    /// The next invocation that somebody still waits for, once there is one; `None` as soon as
+    /// nobody is left to take it.
+    fn take(&self, nobody_is_left: impl Fn() -> bool) -> Option<Invocation> {
+        let mut waiting = lock(&self.waiting);
+        loop {
+            if nobody_is_left() {
+                // Whatever this thread was woken for is another's now.
+                self.arrived.notify_one();
+                return None;
+            }
+            while let Some(next) = waiting.pop_front() {
+                if !next.outcome.is_closed() {
+                    return Some(next);
+                }
+            }
+            let woken = self.arrived.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets everybody who waits look again at whether they are left.
+    fn wake_all(&self) {
+        let _waiting = lock(&self.waiting);
+        self.arrived.notify_all();
+    }
+}
+
+/// Keeps every line that comes, on a thread that ends with the process.
 fn keep(
     stream: Option<impl Read + Send + 'static>,
     output: &Arc<Mutex<Vec<String>>>,
@@ -159,64 +190,70 @@ fn keep(
     })
 }
 
-/// A running process of the function. It is killed when this is dropped.
+/// A process of the function. It is killed when this is dropped.
 pub struct Process {
     child: Child,
-    api: Arc<RuntimeApi>,
+    api: RuntimeApi,
+    driver: Arc<Handover>,
     output: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
-    serving: JoinSet<()>,
 }
 
+/// How often a wait looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 impl Process {
-    /// Injects faults into the next responses, one each. Later responses have none.
+    /// What happens to the next answers, one after the other; later ones pass.
     pub fn on_answers(&self, postings: impl IntoIterator<Item = Posting>) {
-        lock(&self.api.postings).extend(postings);
+        lock(&self.driver.state).postings.extend(postings);
     }
 
-    /// Waits until this many responses are stopped.
+    /// Returns once so many answers stand at a stop.
     pub async fn stands_at_answer(&self, answers: usize) {
-        let mut standing = self.api.standing.subscribe();
-        let standing = standing.wait_for(|&standing| standing >= answers).await;
-        standing.expect("the interface lives as long as this");
-    }
-
-    /// Releases all stopped responses.
-    pub fn release_answers(&self) {
-        self.api.standing.send_replace(0);
-    }
-
-    /// How many times the process has asked for the next invocation.
-    pub fn asked(&self) -> usize {
-        self.api.asked.load(Ordering::SeqCst)
-    }
-
-    /// Waits until the process is ready for a snapshot. Only for a process with SnapStart.
-    pub async fn is_ready_for_snapshot(&self) {
-        while !self.api.snapshot.load(Ordering::SeqCst) {
-            sleep(Duration::from_millis(1)).await;
+        while lock(&self.driver.state).standing < answers {
+            sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Lets the process continue as after the restore of a snapshot.
-    pub fn restore(&self) {
-        self.api.restore.notify_one();
+    /// Lets the answers go on that stand at a stop: to be taken, or to be told that they were.
+    pub fn release_answers(&self) {
+        self.driver.change(|state| {
+            state.standing = 0;
+            state.releases += 1;
+        });
     }
 
-    /// Waits until the process has asked for the next invocation this many times.
+    /// How often it has asked for an invocation.
+    pub fn asked(&self) -> usize {
+        self.driver.asked.load(Ordering::SeqCst)
+    }
+
+    /// Returns once it has asked for an invocation so often.
     pub async fn has_asked(&self, times: usize) {
         while self.asked() < times {
-            sleep(Duration::from_millis(1)).await;
+            sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Closes all connections to the Runtime API, and refuses new ones.
-    pub async fn lose_interface(&mut self) {
-        self.serving.shutdown().await;
+    /// Returns once it stands before its snapshot, where SnapStart is on.
+    pub async fn is_ready_for_snapshot(&self) {
+        while !lock(&self.driver.state).before_snapshot {
+            sleep(LOOK_EVERY).await;
+        }
     }
 
-    /// Stops the process with `SIGSTOP`, as Lambda freezes an environment, or continues it with
-    /// `SIGCONT`.
+    /// Restores it from its snapshot.
+    pub fn restore(&self) {
+        self.driver.change(|state| state.restored = true);
+    }
+
+    /// Closes every connection to the runtime interface, and refuses new ones.
+    pub fn lose_interface(&mut self) {
+        self.driver.close();
+        self.api.close();
+    }
+
+    /// Stops it (`SIGSTOP`), as Lambda freezes an environment, or lets it go on (`SIGCONT`).
     pub fn freeze(&self, freeze: bool) {
         let signal = if freeze { "-STOP" } else { "-CONT" };
         let id = self.child.id().to_string();
@@ -224,7 +261,7 @@ impl Process {
         assert!(sent.expect("kill can be run").success());
     }
 
-    /// The exit status, if the process exits by itself within `patience`.
+    /// How it ended by itself, if it does so within `patience`.
     pub async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + patience;
         loop {
@@ -235,27 +272,28 @@ impl Process {
             if status.is_some() || Instant::now() > until {
                 return status;
             }
-            sleep(Duration::from_millis(5)).await;
+            sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Kills the process with `SIGKILL`.
+    /// Ends it by `SIGKILL`, in the middle of whatever it does.
     pub fn kill(&mut self) {
         let _only_if_gone_already = self.child.kill();
         let _status = self.child.wait();
-        *lock(&self.api.taken) = None;
+        // What it had taken is cut.
+        self.driver.change(|state| state.taken = None);
+        self.lose_interface();
         for reader in self.readers.drain(..) {
             let _at_the_end = reader.join();
         }
     }
 
-    /// Removes and returns the lines that the process has written to standard output and standard
-    /// error.
+    /// Takes the lines that it wrote so far to standard output and standard error.
     pub fn take_output(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.output))
     }
 
-    /// The resident memory of the process in KiB, as Linux counts it. `None` after its end.
+    /// The memory it holds, in KiB, as Linux counts it; `None` once it is gone.
     pub fn resident_kib(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status
@@ -271,155 +309,183 @@ impl Drop for Process {
     }
 }
 
-/// The Runtime API of one process.
-struct RuntimeApi {
-    timeout: Duration,
-    queue: Arc<AsyncMutex<mpsc::UnboundedReceiver<Invocation>>>,
-    /// The unfinished invocations that the process has taken, by request id. `None` after a kill.
-    taken: Mutex<Option<HashMap<String, oneshot::Sender<Outcome>>>>,
-    /// The faults of the next responses.
-    postings: Mutex<VecDeque<Posting>>,
-    /// The number of stopped responses.
-    standing: watch::Sender<usize>,
+/// Hands the function's invocations over to one process, and takes its answers.
+struct Handover {
+    queue: Arc<Queue>,
+    /// How often an invocation was asked for.
     asked: AtomicUsize,
-    /// Whether the process has completed its start and waits for the restore.
-    snapshot: AtomicBool,
-    restore: Notify,
+    state: Mutex<State>,
+    /// Told whenever the state has changed in a way that a connection's thread may wait for.
+    changed: Condvar,
 }
 
-/// The connection is closed without a response.
-#[derive(Debug, thiserror::Error)]
-#[error("closed by the Runtime API")]
-struct Closed;
+#[derive(Default)]
+struct State {
+    /// The invocations that the process has taken and not ended, by request id; `None` once it
+    /// was killed.
+    taken: Option<HashMap<String, oneshot::Sender<Outcome>>>,
+    /// What happens to the next answers.
+    postings: VecDeque<Posting>,
+    /// How many answers stand at a stop.
+    standing: usize,
+    /// How often those that stood were released.
+    releases: usize,
+    /// Whether the process has started and waits to be restored from its snapshot.
+    before_snapshot: bool,
+    restored: bool,
+    /// Whether the interface is out of reach.
+    closed: bool,
+}
 
-impl RuntimeApi {
-    async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let mut connections = JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            connections.spawn(Arc::clone(&self).serve_connection(stream));
-        }
+impl Driver for Handover {
+    fn next(&self, _: Instant, function: &Peer<'_>) -> Option<Event> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let nobody_is_left = || lock(&self.state).closed || function.is_gone();
+        let invocation = self.queue.take(nobody_is_left)?;
+        let request_id = uuid::Uuid::new_v4().to_string();
+        // A killed process takes nothing more: what it is handed is cut at once.
+        let state = &mut *lock(&self.state);
+        let taken = state.taken.as_mut()?;
+        taken.insert(request_id.clone(), invocation.outcome);
+        let _given_up = invocation.taken.send(());
+        Some(Event {
+            request_id,
+            body: invocation.event,
+        })
     }
 
-    async fn serve_connection(self: Arc<Self>, stream: TcpStream) {
-        let _ = stream.set_nodelay(true);
-        let answer = service_fn(|request| Arc::clone(&self).answer(request));
-        let _ends_with_the_process = http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), answer)
-            .await;
-    }
-
-    async fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Closed> {
-        let path = request.uri().path().to_owned();
-        let path = path.strip_prefix(API).unwrap_or_default();
-        let parts: Vec<&str> = path.split('/').collect();
-        let status = match (request.method(), &parts[..]) {
-            (&Method::GET, ["invocation", "next"]) => return Ok(self.next().await),
-            (&Method::POST, ["invocation", id, "response"]) => {
-                let answer = serde_json::from_slice(&whole(request).await);
-                let answer = answer.expect("the function answers in JSON");
-                self.post(id, Outcome::Answered(answer)).await?
+    /// Takes a result, if nothing else is to happen to it.
+    fn posted(&self, id: &str, _: Instant, result: Result<Vec<u8>, String>) -> Reply {
+        let outcome = match result {
+            Ok(answer) => {
+                let answer = serde_json::from_slice(&answer);
+                Outcome::Answered(answer.expect("the function answers in JSON"))
             }
-            (&Method::POST, ["invocation", id, "error"]) => {
-                let error = String::from_utf8_lossy(&whole(request).await).into_owned();
-                self.end(id, Outcome::Failed(error))
-            }
-            (&Method::GET, ["restore", "next"]) => {
-                self.snapshot.store(true, Ordering::SeqCst);
-                self.restore.notified().await;
-                StatusCode::OK
-            }
-            _ => StatusCode::NOT_FOUND,
+            Err(error) => return self.end(id, Outcome::Failed(error)),
         };
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = status;
-        Ok(response)
-    }
-
-    /// Accepts a response, or applies the next fault.
-    async fn post(&self, id: &str, outcome: Outcome) -> Result<StatusCode, Closed> {
-        let posting = lock(&self.postings).pop_front();
+        let posting = lock(&self.state).postings.pop_front();
         match posting {
-            None => Ok(self.end(id, outcome)),
-            Some(Posting::ResetBefore) => Err(Closed),
+            None => self.end(id, outcome),
             Some(Posting::ResetAfter) => {
                 self.end(id, outcome);
-                Err(Closed)
+                Reply::Nothing
             }
-            Some(Posting::ServerError) => Ok(StatusCode::INTERNAL_SERVER_ERROR),
-            Some(Posting::StopBefore) => {
-                self.stand().await;
-                Ok(self.end(id, outcome))
-            }
+            Some(Posting::ServerError) => Reply::ServerError,
+            Some(Posting::StopBefore) if self.stand() => self.end(id, outcome),
+            Some(Posting::ResetBefore | Posting::StopBefore) => Reply::Nothing,
             Some(Posting::StopAfter) => {
-                let status = self.end(id, outcome);
-                self.stand().await;
-                Ok(status)
+                let reply = self.end(id, outcome);
+                self.stand();
+                reply
             }
         }
     }
 
-    async fn stand(&self) {
-        let mut standing = self.standing.subscribe();
-        self.standing.send_modify(|standing| *standing += 1);
-        let _released = standing.wait_for(|&standing| standing == 0).await;
-    }
-
-    /// Returns the next invocation. The function's timeout starts now.
-    async fn next(self: Arc<Self>) -> Response<Full<Bytes>> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let invocation = loop {
-            let next = self.queue.lock().await.recv().await;
-            // The function was dropped, and its processes will be killed.
-            let Some(next) = next else {
-                return pending().await;
-            };
-            if !next.outcome.is_closed() {
-                break next;
-            }
-        };
-        let id = uuid::Uuid::new_v4().to_string();
-        // After a kill, the invocation ends at once, because its sender is dropped.
-        if let Some(taken) = &mut *lock(&self.taken) {
-            taken.insert(id.clone(), invocation.outcome);
-        }
-        let deadline_ms = (SystemTime::now() + self.timeout).duration_since(UNIX_EPOCH);
-        let deadline_ms = deadline_ms
-            .expect("the clock stands after 1970")
-            .as_millis();
-        let response = Response::builder()
-            .header("lambda-runtime-aws-request-id", &id)
-            .header("lambda-runtime-deadline-ms", deadline_ms.to_string())
-            .header(
-                "lambda-runtime-invoked-function-arn",
-                "arn:aws:lambda:us-east-1:000000000000:function:titanx-receiver",
-            )
-            .header("content-type", "application/json")
-            .body(Full::new(invocation.event));
-        tokio::spawn(async move {
-            tokio::time::sleep(self.timeout).await;
-            self.end(&id, Outcome::TimedOut);
-        });
-        response.expect("these are valid headers")
-    }
-
-    fn end(&self, id: &str, outcome: Outcome) -> StatusCode {
-        let taken = lock(&self.taken).as_mut().and_then(|it| it.remove(id));
-        match taken.map(|waiting| waiting.send(outcome)) {
-            Some(_) => StatusCode::ACCEPTED,
-            None => StatusCode::BAD_REQUEST,
-        }
+    fn restored(&self) -> bool {
+        self.change(|state| state.before_snapshot = true);
+        self.wait_until(|state| state.restored)
     }
 }
 
-async fn whole(request: Request<Incoming>) -> Bytes {
-    let body = request.into_body().collect().await;
-    body.map(http_body_util::Collected::to_bytes)
-        .unwrap_or_default()
+impl Handover {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut lock(&self.state));
+        self.changed.notify_all();
+    }
+
+    /// Blocks until this is so. Returns `false` if the interface is closed first.
+    fn wait_until(&self, is_so: impl Fn(&State) -> bool) -> bool {
+        let waits = |state: &mut State| !state.closed && !is_so(state);
+        let state = self.changed.wait_while(lock(&self.state), waits);
+        !state.unwrap_or_else(PoisonError::into_inner).closed
+    }
+
+    /// Stands at a stop until released. Returns `false` if the interface is closed first.
+    fn stand(&self) -> bool {
+        let releases = {
+            let state = &mut *lock(&self.state);
+            state.standing += 1;
+            state.releases
+        };
+        self.wait_until(|state| state.releases > releases)
+    }
+
+    fn end(&self, id: &str, outcome: Outcome) -> Reply {
+        let taken = &mut lock(&self.state).taken;
+        match taken.as_mut().and_then(|taken| taken.remove(id)) {
+            Some(waiting) => {
+                let _given_up = waiting.send(outcome);
+                Reply::Accepted
+            }
+            None => Reply::Unknown,
+        }
+    }
+
+    /// Lets nobody wait any longer.
+    fn close(&self) {
+        self.change(|state| state.closed = true);
+        self.queue.wake_all();
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, net::TcpStream};
+
+    use super::*;
+
+    /// A connection on which a function has asked for an event.
+    async fn ask(api: &RuntimeApi, driver: &Handover) -> TcpStream {
+        let before = driver.asked.load(Ordering::SeqCst);
+        let mut function = TcpStream::connect(api.address).unwrap();
+        let next = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n\r\n";
+        function.write_all(next).unwrap();
+        while driver.asked.load(Ordering::SeqCst) == before {
+            sleep(LOOK_EVERY).await;
+        }
+        function
+    }
+
+    /// How many invocations a process has taken and not ended.
+    fn taken(driver: &Handover) -> usize {
+        lock(&driver.state).taken.as_ref().unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn an_invocation_waits_for_a_process_that_is_still_there() {
+        let lambda = Lambda::new(Duration::from_secs(8));
+        let (driver, api) = lambda.runtime_api();
+        drop(ask(&api, &driver).await);
+        let event = "{}";
+        let invocation = lambda.invoke(event);
+        tokio::pin!(invocation);
+        let nobody = timeout(Duration::from_millis(100), &mut invocation).await;
+        assert!(nobody.is_err(), "{nobody:?}");
+        assert_eq!(taken(&driver), 0);
+
+        let _function = ask(&api, &driver).await;
+        let is_taken = async {
+            while taken(&driver) == 0 {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            outcome = &mut invocation => panic!("{outcome:?}"),
+            () = is_taken => {}
+        }
+        driver.change(|state| state.taken = None);
+        assert_eq!(invocation.await, Outcome::Cut);
+    }
+
+    #[tokio::test]
+    async fn an_invocation_without_an_answer_times_out() {
+        let lambda = Lambda::new(Duration::from_millis(50));
+        let (driver, api) = lambda.runtime_api();
+        let _function = ask(&api, &driver).await;
+        assert_eq!(lambda.invoke("{}").await, Outcome::TimedOut);
+    }
 }

@@ -3,22 +3,43 @@
 //! | module | replaces |
 //! |---|---|
 //! | [`emulators`] | DynamoDB, SQS and Secrets Manager; also proxies that inject faults |
-//! | [`titanx`] | TitanX as a sender: request bodies, signatures and gateway events |
-//! | [`lambda`], [`interface`] | Lambda, which runs the function's program |
+//! | [`titanx`] | TitanX as a sender: request bodies and signatures |
+//! | [`gateway_events`] | the events that gateways send to the function |
+//! | [`runtime_api`], [`lambda`] | Lambda, which runs the function's program |
+//! | [`interface`] | the same with AWS's own emulator |
 //! | [`front_door`], [`gateway`] | Lambda and API Gateway, for a receiver in the same process |
 //!
 //! [`kill`] and [`soak`] run the function's program, kill it and inject faults, and check the result
 //! of every event. [`checks`] contains properties that hold for every input.
+//!
+//! Without its default features the testbed is TitanX, the gateways' events and the Runtime API. The
+//! benchmark uses these, with services of its own.
 
 pub mod answer;
-pub mod checks;
-pub mod emulators;
-pub mod front_door;
-pub mod gateway;
-pub mod interface;
-pub mod kill;
-pub mod lambda;
-pub mod release;
-pub mod soak;
-pub mod surroundings;
+pub mod gateway_events;
+pub mod http;
+pub mod runtime_api;
+pub mod samples;
 pub mod titanx;
+
+#[cfg(feature = "checks")]
+pub mod checks;
+
+#[cfg(feature = "emulators")]
+pub mod emulators;
+#[cfg(feature = "emulators")]
+pub mod front_door;
+#[cfg(feature = "emulators")]
+pub mod gateway;
+#[cfg(feature = "emulators")]
+pub mod interface;
+#[cfg(feature = "emulators")]
+pub mod kill;
+#[cfg(feature = "emulators")]
+pub mod lambda;
+#[cfg(feature = "emulators")]
+pub mod release;
+#[cfg(feature = "emulators")]
+pub mod soak;
+#[cfg(feature = "emulators")]
+pub mod surroundings;

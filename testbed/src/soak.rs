@@ -33,7 +33,7 @@ use crate::{
     emulators::{Emulators, Fault, FaultProxy, Harm, Message, SIGNING_SECRET, Served, When},
     lambda::{Lambda, Outcome, Posting, Process},
     surroundings::Proxies,
-    titanx::{NOT_STALE, request, signature},
+    titanx::{envelope, request, signature},
 };
 
 /// TitanX's limit of ten seconds for an answer, shortened.
@@ -117,14 +117,7 @@ impl Plan {
             Kind::NotUnderstood => ("job.started", json!({"jobId": job_id})),
             Kind::Contact => ("job.contact.scored", contact(number, &job_id)),
         };
-        json!({
-            "payload": payload,
-            "eventType": event_type,
-            "timestamp": NOT_STALE,
-            "apiVersion": "v2",
-            "id": Self::delivery_id(number),
-        })
-        .to_string()
+        envelope(&Self::delivery_id(number), event_type, &payload)
     }
 }
 
@@ -354,7 +347,7 @@ pub async fn run(plan: Plan) -> Report {
     });
 
     // One process runs the whole time. The other one is harmed from time to time.
-    let steady = soak.lambda.start(&plan.binary, &environment).await;
+    let steady = soak.lambda.start(&plan.binary, &environment);
     break_calls(&proxies, plan.faults);
     let mut around = JoinSet::new();
     around.spawn(measure(steady, Arc::clone(&books)));
@@ -472,7 +465,7 @@ async fn kill(soak: Arc<Soak>, environment: BTreeMap<&'static str, String>) {
         binary,
         ..
     } = &soak.plan;
-    let mut process = soak.lambda.start(binary, &environment).await;
+    let mut process = soak.lambda.start(binary, &environment);
     while !soak.books.done.load(Ordering::Relaxed) {
         sleep(Duration::from_millis(20)).await;
         process.take_output();
@@ -482,7 +475,7 @@ async fn kill(soak: Arc<Soak>, environment: BTreeMap<&'static str, String>) {
         {
             let fault = ProcessFault::ALL[process_faults % ProcessFault::ALL.len()];
             if fault.apply_to(&mut process).await {
-                process = soak.lambda.start(binary, &environment).await;
+                process = soak.lambda.start(binary, &environment);
             }
             soak.books.kills.fetch_add(1, Ordering::Relaxed);
             let mut pages = soak.books.pages();
@@ -503,7 +496,7 @@ async fn forge(soak: Arc<Soak>) {
         let signature = signature(&format!("guess {number}"), body.as_bytes());
         let (_, answer) = soak.ask(&request(&body, Some(&signature))).await;
         match answer {
-            Some(answer) if answer == Answer::refused() || answer.status == 503 => {
+            Some(answer) if answer == Answer::refused() || [429, 503].contains(&answer.status) => {
                 soak.books.forged.fetch_add(1, Ordering::Relaxed);
             }
             Some(answer) => soak.books.wrong(format!("forged: {answer:?}")),

@@ -1,5 +1,7 @@
-//! The lines that the metric filters of `template.yaml` count are logged when what they are named after happens.
+//! The lines that the metric filters of `template.yaml` count are logged when what they are named after happens, and the alarms on what the
+//! gateway itself refuses ring for that alone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
@@ -7,11 +9,15 @@ use serde_json::{Value, json};
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::fmt;
 
-use crate::template::properties;
+use crate::{
+    cloudwatch::{evaluate, matches},
+    receiver::{in_progress, stored_secrets},
+    template::properties,
+};
 use titanx_testbed::{
     emulators::{Emulators, Fault, Harm, When},
-    front_door::{Answer, Proxies, REQUEST_ID, deliver, environment, receiver},
-    titanx::{contact, request, signed},
+    front_door::{Answer, Proxies, REQUEST_ID, deliver, environment, now_ms, receiver},
+    titanx::{contact, incompressible, request, signature, signed},
 };
 
 #[tokio::test]
@@ -24,7 +30,45 @@ async fn a_forged_delivery_is_counted_as_refused() {
     let answer = log.of(Box::pin(deliver(&receiver, &forged))).await;
 
     assert_eq!(answer, Answer::refused());
-    log.is_counted_once_by("RefusedFilter");
+    log.is_counted_once_by(&["RefusedFilter", "Answered4xxFilter"]);
+}
+
+#[tokio::test]
+async fn a_signature_that_is_not_recognised_yet_is_counted_as_refused() {
+    let emulators = Emulators::start();
+    let (environment, _proxies) = stored_secrets(&emulators);
+    let receiver = receiver(&environment);
+    receiver.secrets.load().await.unwrap();
+    let body = contact("delivery-1");
+    let unknown = request(&body, Some(&signature("wrong", body.as_bytes())));
+    while deliver(&receiver, &unknown).await == Answer::refused() {}
+    let log = Log::default();
+
+    let answer = log.of(Box::pin(deliver(&receiver, &unknown))).await;
+
+    assert_eq!(answer.status, 429);
+    log.is_counted_once_by(&["RefusedFilter", "Answered4xxFilter"]);
+}
+
+#[tokio::test]
+async fn a_delivery_in_flight_is_counted_as_the_functions_own_answer() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let now = i64::try_from(now_ms()).unwrap();
+    emulators
+        .deliveries
+        .put(&in_progress("delivery-1", now + 60_000));
+    let log = Log::default();
+
+    let answer = log
+        .of(Box::pin(deliver(
+            &receiver,
+            &signed(&contact("delivery-1")),
+        )))
+        .await;
+
+    assert_eq!(answer.status, 429);
+    log.is_counted_once_by(&["Answered4xxFilter"]);
 }
 
 #[tokio::test]
@@ -32,12 +76,12 @@ async fn a_delivery_that_no_message_can_hold_is_counted_as_too_large() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let log = Log::default();
-    let too_large = signed(&"x".repeat(1024 * 1024 + 1));
+    let too_large = signed(&incompressible(2 * 1024 * 1024));
 
     let answer = log.of(Box::pin(deliver(&receiver, &too_large))).await;
 
     assert_eq!(answer.status, 413);
-    log.is_counted_once_by("TooLargeFilter");
+    log.is_counted_once_by(&["TooLargeFilter", "Answered4xxFilter"]);
 }
 
 #[tokio::test]
@@ -63,7 +107,7 @@ async fn a_completion_that_could_not_be_recorded_is_counted_as_failed() {
         .await;
 
     assert_eq!(answer, Answer::accepted());
-    log.is_counted_once_by("CompleteFailedFilter");
+    log.is_counted_once_by(&["CompleteFailedFilter"]);
 }
 
 #[tokio::test]
@@ -81,8 +125,138 @@ async fn a_delivery_with_nothing_wrong_is_counted_by_no_filter() {
 
     assert_eq!(answer, Answer::accepted());
     assert_eq!(log.lines().len(), 1);
-    for filter in FILTERS {
-        assert_eq!(log.counted_by(filter), 0, "{filter}");
+    log.is_counted_once_by(&[]);
+}
+
+#[tokio::test]
+async fn a_delivery_that_could_not_be_kept_is_no_4xx() {
+    let emulators = Emulators::start();
+    let mut environment = environment(&emulators);
+    let proxies = Proxies::between(&mut environment, &emulators);
+    let fault = Fault::Before(Harm::ServerError);
+    proxies.sqs.inject(When::Always, fault);
+    let receiver = receiver(&environment);
+    let log = Log::default();
+
+    let answer = log
+        .of(Box::pin(deliver(
+            &receiver,
+            &signed(&contact("delivery-1")),
+        )))
+        .await;
+
+    assert_eq!(answer.status, 503);
+    log.is_counted_once_by(&[]);
+}
+
+/// The template's defaults.
+const DEFAULT_LIMITS: Limits = Limits {
+    rate: 500,
+    burst: 1000,
+};
+
+#[test]
+fn a_request_that_only_the_gateway_refused_rings() {
+    // Also beside requests that the function refused, and before the function ever logged a line.
+    for (all, own) in [(1.0, None), (1.0, Some(0.0)), (8.0, Some(7.0))] {
+        assert_eq!(
+            DEFAULT_LIMITS.ringing(100.0, Some(all), own),
+            BTreeSet::from(["GatewayRefusedAlarm"]),
+            "{all} {own:?}"
+        );
+    }
+}
+
+#[test]
+fn what_the_function_answered_rings_for_no_refusal_of_the_gateway() {
+    for (requests, all, own) in [
+        (100.0, None, None),
+        (100.0, Some(0.0), None),
+        (100.0, Some(100.0), Some(100.0)),
+        // A flood of forged requests, some of whose log lines count in the next period.
+        (400.0, Some(400.0), Some(385.0)),
+        (100_000.0, Some(100_000.0), Some(96_000.0)),
+        // The next period, in which they count.
+        (400.0, Some(400.0), Some(415.0)),
+    ] {
+        let ringing = DEFAULT_LIMITS.ringing(requests, all, own);
+        assert_eq!(ringing, BTreeSet::new(), "{requests} {all:?} {own:?}");
+    }
+}
+
+#[test]
+fn refusals_amid_so_many_requests_that_they_may_be_throttled_ring_the_other_alarm() {
+    let slow = Limits {
+        rate: 1,
+        burst: 1000,
+    };
+    let throttled = BTreeSet::from(["GatewayThrottledAlarm"]);
+    assert_eq!(
+        DEFAULT_LIMITS.ringing(200_000.0, Some(5_000.0), Some(3.0)),
+        throttled
+    );
+    assert_eq!(
+        DEFAULT_LIMITS.ringing(501.0, Some(1.0), Some(0.0)),
+        throttled
+    );
+    assert_eq!(slow.ringing(301.0, Some(1.0), Some(0.0)), throttled);
+    let refused = BTreeSet::from(["GatewayRefusedAlarm"]);
+    assert_eq!(DEFAULT_LIMITS.ringing(500.0, Some(1.0), Some(0.0)), refused);
+    assert_eq!(slow.ringing(300.0, Some(1.0), Some(0.0)), refused);
+}
+
+/// The gateway's tokens after periods with the most requests that are taken for too few to throttle, in the worst order: all of a period's at
+/// its end, all of the next one's at its beginning.
+#[test]
+fn the_gateway_cannot_throttle_what_is_taken_for_a_refusal() {
+    for (rate, burst) in [(500, 1000), (1, 1000), (1, 1), (7, 5000), (10_000, 5000)] {
+        let limits = Limits { rate, burst };
+        let numbers: Vec<u32> = (0..=burst).collect();
+        let above = numbers.partition_point(|&requests| {
+            let ringing = limits.ringing(f64::from(requests), Some(1.0), None);
+            ringing.contains("GatewayRefusedAlarm")
+        });
+        let most = numbers[above - 1];
+        let refill = |tokens: u32| burst.min(tokens + 300 * rate);
+        let mut tokens = burst;
+        for _ in 0..100 {
+            // At the end of a period, and at the beginning of the next one.
+            tokens = tokens.checked_sub(most).unwrap();
+            tokens = tokens.checked_sub(most).unwrap();
+            tokens = refill(refill(tokens));
+        }
+    }
+}
+
+/// The parameters `ThrottlingRateLimit` and `ThrottlingBurstLimit`.
+struct Limits {
+    rate: u32,
+    burst: u32,
+}
+
+impl Limits {
+    /// Which of the two alarms ring after a period with these sums: all requests, all answers 4xx, and those that the function logged.
+    fn ringing(&self, requests: f64, all: Option<f64>, own: Option<f64>) -> BTreeSet<&'static str> {
+        let known = [
+            ("requests", Some(requests)),
+            ("all4xx", all),
+            ("own4xx", own),
+        ];
+        let known = known.into_iter().filter_map(|(id, sum)| Some((id, sum?)));
+        let sums: BTreeMap<&str, f64> = known.collect();
+        let names = ["GatewayRefusedAlarm", "GatewayThrottledAlarm"];
+        let rings = |name: &&str| {
+            let alarm = properties(name);
+            let expression = alarm["Metrics"][0]["Expression"]["Fn::Sub"].as_str();
+            let expression = expression
+                .unwrap()
+                .replace("${ThrottlingRateLimit}", &self.rate.to_string())
+                .replace("${ThrottlingBurstLimit}", &self.burst.to_string());
+            // Missing data do not ring.
+            evaluate(&expression, &sums)
+                .is_some_and(|it| it >= alarm["Threshold"].as_f64().unwrap())
+        };
+        names.into_iter().filter(rings).collect()
     }
 }
 
@@ -112,7 +286,12 @@ async fn every_delivery_is_logged_in_one_line_with_its_ids_and_its_outcome() {
     for (event, line) in [
         (
             &scored,
-            of_the_contact(line("INFO", "delivery accepted", "accepted", 200)),
+            // The first signature that fits shows the form of the key.
+            with(
+                of_the_contact(line("INFO", "delivery accepted", "accepted", 200)),
+                "key_form",
+                "whole",
+            ),
         ),
         (
             &scored,
@@ -139,7 +318,12 @@ async fn every_delivery_is_logged_in_one_line_with_its_ids_and_its_outcome() {
     }
 }
 
-const FILTERS: [&str; 3] = ["RefusedFilter", "TooLargeFilter", "CompleteFailedFilter"];
+const FILTERS: [&str; 4] = [
+    "RefusedFilter",
+    "TooLargeFilter",
+    "CompleteFailedFilter",
+    "Answered4xxFilter",
+];
 
 /// What was logged during a delivery, as the function writes it.
 #[derive(Clone, Default)]
@@ -171,22 +355,18 @@ impl Log {
         lines
     }
 
-    /// How many of the lines the pattern of a filter matches: `{ $.field = "word" }`.
+    /// How many of the lines a filter counts.
     fn counted_by(&self, filter: &str) -> usize {
         let filter = properties(filter);
         let pattern = filter["FilterPattern"].as_str().unwrap();
-        let (field, word) = pattern
-            .strip_prefix("{ $.")
-            .and_then(|rest| rest.strip_suffix("\" }"))
-            .and_then(|rest| rest.split_once(" = \""))
-            .unwrap();
         let lines = self.lines();
-        lines.iter().filter(|line| line[field] == word).count()
+        lines.iter().filter(|line| matches(pattern, line)).count()
     }
 
-    fn is_counted_once_by(&self, expected: &str) {
+    /// Each of these filters counts one line, and no other filter counts any.
+    fn is_counted_once_by(&self, expected: &[&str]) {
         for filter in FILTERS {
-            let times = usize::from(filter == expected);
+            let times = usize::from(expected.contains(&filter));
             assert_eq!(
                 self.counted_by(filter),
                 times,

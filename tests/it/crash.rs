@@ -401,7 +401,7 @@ async fn a_panic_is_answered_and_the_next_attempt_takes_the_delivery() {
     assert!(answer.is_in_the_table());
     let line = json!({
         "level": "ERROR", "message": "handling of the delivery panicked",
-        "request_id": REQUEST_ID, "delivery_id": "delivery-1",
+        "request_id": REQUEST_ID, "delivery_id": "delivery-1", "key_form": "whole",
         "event_type": "job.contact.scored", "outcome": "panicked", "status": 503,
     });
     assert_eq!(log.told(), [line]);

@@ -100,7 +100,7 @@ fn relay(
 async fn deliver(environment: &BTreeMap<&'static str, String>) -> Answer {
     let lambda = Lambda::new(TIMEOUT);
     let program = env!("CARGO_BIN_EXE_receiver").as_ref();
-    let _process = lambda.start(program, environment).await;
+    let _process = lambda.start(program, environment);
     match lambda.invoke(&signed(&contact("delivery-1"))).await {
         Outcome::Answered(response) => read(&response),
         other => panic!("{other:?}"),
@@ -243,7 +243,7 @@ async fn an_expired_session_is_answered_503_and_ends_the_process() {
         environment.insert("AWS_ENDPOINT_URL_DYNAMODB", expired_session());
         let lambda = Lambda::new(TIMEOUT);
         let program = env!("CARGO_BIN_EXE_receiver").as_ref();
-        let mut process = lambda.start(program, &environment).await;
+        let mut process = lambda.start(program, &environment);
         let event = signed(&contact("delivery-1"));
         let Outcome::Answered(response) = lambda.invoke(&event).await else {
             panic!("it is answered");
@@ -282,7 +282,7 @@ async fn a_restored_snapshot_has_fresh_secrets_and_connections() {
     environment.insert("NO_PROXY", "127.0.0.1".to_owned());
     let lambda = Lambda::new(TIMEOUT);
     let program = env!("CARGO_BIN_EXE_receiver").as_ref();
-    let process = lambda.start(program, &environment).await;
+    let process = lambda.start(program, &environment);
     process.is_ready_for_snapshot().await;
     assert_eq!(proxy.calls().len(), 1);
     assert_eq!(way.connections(), 1);

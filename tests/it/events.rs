@@ -1,59 +1,54 @@
 //! The sample events: each is signed, is read the same by AWS's own types, and is answered.
 
-use std::{fs, path::Path};
+use std::{fs, path::PathBuf};
 
 use lambda_http::RequestExt as _;
 use serde_json::Value;
-use titanx_receiver::{gateway::Request, signature::Verifier};
+use titanx_receiver::{
+    gateway::Request,
+    signature::{KeyForm, Verifier},
+};
 use titanx_testbed::{
     emulators::{Emulators, SIGNING_SECRET},
     front_door::{Answer, environment, receiver},
+    samples,
     titanx::signature,
 };
 
-/// The sample gateway events, by name.
-fn samples() -> Vec<(String, String)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
-    let mut samples: Vec<_> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
-        .map(|path| {
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            (name, fs::read_to_string(path).unwrap())
-        })
-        .collect();
-    samples.sort();
-    assert!(samples.len() >= 11);
-    samples
+/// A sample: its name, the gateway's event, and the body in it.
+struct Sample {
+    name: String,
+    event: String,
+    body: Vec<u8>,
 }
 
-fn body_of(name: &str) -> Vec<u8> {
-    let body = name.split_once('.').unwrap().1;
-    let bodies = Path::new(env!("CARGO_MANIFEST_DIR")).join("events/bodies");
-    fs::read(bodies.join(body).with_extension("json")).unwrap()
+fn samples() -> Vec<Sample> {
+    let files = samples::events();
+    assert!(files.len() >= 11);
+    let read = |file: &PathBuf| Sample {
+        name: samples::name(file),
+        event: fs::read_to_string(file).unwrap(),
+        body: fs::read(samples::body_of(file)).unwrap(),
+    };
+    files.iter().map(read).collect()
 }
 
 #[test]
 fn every_sample_is_signed_with_the_published_test_secret() {
     let published = fs::read_to_string("events/test-secret.txt").unwrap();
     assert_eq!(published.trim(), SIGNING_SECRET);
-    for (name, event) in samples() {
+    for Sample { name, event, body } in samples() {
         let request: Request = serde_json::from_str(&event).unwrap();
-        let body = body_of(&name);
         assert_eq!(request.body.as_deref(), Some(&body[..]), "{name}");
-        let verifier = Verifier::new([SIGNING_SECRET]);
-        let verified = verifier.verify(&body, &request.signature.unwrap());
+        let secrets = Verifier::new([SIGNING_SECRET], &KeyForm::ALL);
+        let verified = secrets.verify(&body, &request.signature.unwrap(), KeyForm::Whole);
         assert!(verified.is_some(), "{name}");
     }
 }
 
 #[test]
 fn an_http_api_event_is_read_as_aws_reads_it() {
-    for (name, event) in samples() {
+    for Sample { name, event, body } in samples() {
         if !name.starts_with("apigw-v2") && !name.starts_with("function-url") {
             continue;
         }
@@ -61,7 +56,7 @@ fn an_http_api_event_is_read_as_aws_reads_it() {
         assert!(theirs.request_context_ref().is_some());
         let ours: Request = serde_json::from_str(&event).unwrap();
         let header = theirs.headers()["x-titanx-signature"].to_str().unwrap();
-        assert_eq!(header, signature(SIGNING_SECRET, &body_of(&name)), "{name}");
+        assert_eq!(header, signature(SIGNING_SECRET, &body), "{name}");
         assert!(ours.signature.is_some(), "{name}");
         assert_eq!(ours.body.as_deref(), Some(theirs.body().as_ref()), "{name}");
     }
@@ -69,7 +64,7 @@ fn an_http_api_event_is_read_as_aws_reads_it() {
 
 #[tokio::test]
 async fn every_sample_is_taken_and_then_known() {
-    for (name, event) in samples() {
+    for Sample { name, event, .. } in samples() {
         let emulators = Emulators::start();
         let receiver = receiver(&environment(&emulators));
         let event: Value = serde_json::from_str(&event).unwrap();

@@ -53,7 +53,7 @@ impl Scene {
         }
         let proxies = Proxies::between(&mut environment, &emulators);
         let lambda = Lambda::new(invocation);
-        let process = lambda.start(Path::new(BINARY), &environment).await;
+        let process = lambda.start(Path::new(BINARY), &environment);
         process.has_asked(at_once).await;
         Self {
             emulators,
@@ -279,7 +279,7 @@ async fn an_answer_that_cannot_be_posted_is_followed_by_the_mark_and_the_end_of_
 
             // A fresh process goes on; nothing is done twice.
             let binary = Path::new(BINARY);
-            scene.process = scene.lambda.start(binary, &scene.environment).await;
+            scene.process = scene.lambda.start(binary, &scene.environment);
             assert_eq!(scene.answer(&event).await, Answer::duplicate());
             assert_eq!(scene.answer(&job).await, Answer::accepted());
             assert_eq!(scene.emulators.contacts.len(), 1);
@@ -298,7 +298,7 @@ async fn an_interface_lost_while_an_answer_is_posted_ends_the_process_after_the_
             () = scene.process.stands_at_answer(1) => {}
         }
         assert!(!scene.is_completed("delivery-1"));
-        scene.process.lose_interface().await;
+        scene.process.lose_interface();
         if at_once == 1 {
             scene.has_ended("an answer could not be posted").await;
             assert!(scene.is_completed("delivery-1"));
@@ -338,7 +338,7 @@ async fn an_interface_out_of_reach_ends_the_process_at_once_and_with_one_line() 
             Answer::refused()
         );
         scene.process.has_asked(at_once + 1).await;
-        scene.process.lose_interface().await;
+        scene.process.lose_interface();
         if at_once == 1 {
             scene.has_ended_with_its_environment().await;
         } else {
@@ -371,7 +371,7 @@ async fn a_death_between_answer_and_mark_doubles_nothing_unless_titanx_comes_aga
 
         // TitanX has its 200. Whoever comes all the same waits for the lease and sends once more.
         let binary = Path::new(BINARY);
-        scene.process = scene.lambda.start(binary, &scene.environment).await;
+        scene.process = scene.lambda.start(binary, &scene.environment);
         assert_eq!(scene.answer(&event).await.status, 429);
         sleep(lease_over).await;
         assert_eq!(scene.answer(&event).await, Answer::accepted());
@@ -395,7 +395,7 @@ async fn a_process_that_thaws_late_writes_its_mark_and_undoes_nothing() {
     // Meanwhile another process takes the delivery over and completes it.
     sleep(invocation + Duration::from_millis(1_200)).await;
     let binary = Path::new(BINARY);
-    let other = scene.lambda.start(binary, &scene.environment).await;
+    let other = scene.lambda.start(binary, &scene.environment);
     assert_eq!(scene.answer(&event).await, Answer::accepted());
     other.has_asked(2).await;
     assert!(scene.is_completed("delivery-1"));

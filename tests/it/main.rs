@@ -2,6 +2,7 @@
 
 mod alarms;
 mod aws_calls;
+mod cloudwatch;
 mod crash;
 mod environment;
 mod events;

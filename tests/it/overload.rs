@@ -32,7 +32,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn prepare() -> Self {
+    fn prepare() -> Self {
         let emulators = Emulators::start();
         let mut environment = environment(&emulators);
         environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string());
@@ -40,7 +40,7 @@ impl Scene {
         let lambda = Lambda::new(TIMEOUT);
         let binary = Path::new(env!("CARGO_BIN_EXE_receiver"));
         Self {
-            _process: lambda.start(binary, &environment).await,
+            _process: lambda.start(binary, &environment),
             emulators,
             proxies,
             lambda,
@@ -101,7 +101,7 @@ fn events() -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn throttled_stores_delay_and_lose_nothing() {
-    let scene = Scene::prepare().await;
+    let scene = Scene::prepare();
     for proxy in [&scene.proxies.dynamodb, &scene.proxies.sqs] {
         proxy.inject(When::Share(0.6), Fault::Before(Harm::Throttle));
     }
@@ -115,7 +115,7 @@ async fn throttled_stores_delay_and_lose_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_that_hang_are_answered_for_in_time_and_lose_nothing() {
-    let scene = Scene::prepare().await;
+    let scene = Scene::prepare();
     let events = events();
     for proxy in [&scene.proxies.dynamodb, &scene.proxies.sqs] {
         proxy.inject(When::Always, Fault::Before(Harm::Delay(HANGING)));
@@ -129,7 +129,7 @@ async fn stores_that_hang_are_answered_for_in_time_and_lose_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_strangers_keeps_no_signed_event_out_and_reaches_no_store() {
-    let scene = Scene::prepare().await;
+    let scene = Scene::prepare();
     let signed = events();
     let body = contact("forged").replace("+1 202", &"x".repeat(100_000));
     let flood = vec![request(&body, Some(&"A".repeat(43))); 400];

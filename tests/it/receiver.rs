@@ -1,10 +1,17 @@
 //! Every row of the table of answers, and what each leaves behind.
 
-use std::{collections::BTreeMap, io::Read, net::TcpListener, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::TcpListener,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use titanx_receiver::{
-    budget::Budget, config::Config, deliveries::Claim, event::Event, log::Log, queue::Source,
+    budget::Budget, config::Config, deliveries::Claim, event::Event, gateway::Request, log::Log,
+    queue::Source, receiver::Receiver, secrets::Verification, signature::Verified,
 };
 use titanx_testbed::{
     emulators::{AttributeValue, Emulators, Fault, Harm, Item, SIGNING_SECRET, When},
@@ -12,7 +19,8 @@ use titanx_testbed::{
         Answer, Proxies, TIMEOUT, deliver, deliver_within, environment, now_ms, receiver,
     },
     titanx::{
-        NOT_STALE, contact, envelope, finished_job, request, signature, signed, signed_bytes,
+        NOT_STALE, contact, envelope, finished_job, incompressible, request, signature, signed,
+        signed_bytes,
     },
 };
 
@@ -142,17 +150,20 @@ async fn a_job_without_a_name_is_marked_done() {
 }
 
 #[tokio::test]
-async fn a_job_as_large_as_a_record_is_marked_done_and_a_larger_one_is_kept_aside() {
+async fn a_job_of_any_size_is_marked_completed_with_as_much_text_as_a_record_holds() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
-    let named = |id: &str, bytes| {
-        let payload = json!({"jobId": id, "jobName": "n".repeat(bytes)});
-        signed(&envelope(id, "job.completed", &payload))
-    };
-    let large = deliver(&receiver, &named("large", 390_000)).await;
-    assert_eq!(large, Answer::accepted());
-    let larger = deliver(&receiver, &named("larger", 500_000)).await;
-    assert_eq!(larger, Answer::quarantined());
+    let long = "n".repeat(500_000);
+    let payload = json!({
+        "jobId": "j".repeat(2_048), "jobName": long, "jobType": long, "jobStatus": long,
+        "modifiedAt": long,
+    });
+    let event = signed(&envelope("delivery-1", "job.completed", &payload));
+    assert_eq!(deliver(&receiver, &event).await, Answer::accepted());
+    let record = emulators.jobs.get(&"j".repeat(2_048)).unwrap();
+    for name in ["name", "type", "status", "modified_at"] {
+        assert_eq!(text(&record, name).unwrap(), long[..65_536], "{name}");
+    }
 }
 
 #[tokio::test]
@@ -219,7 +230,6 @@ async fn nothing_unsigned_reaches_aws_and_all_of_it_is_answered_alike() {
     let receiver = receiver(&environment);
     let body = contact("delivery-1");
     let good = signature(SIGNING_SECRET, body.as_bytes());
-    let stripped = SIGNING_SECRET.strip_prefix("wh_sk_").unwrap();
 
     let mut requests = vec![
         request(&body, None),
@@ -229,7 +239,10 @@ async fn nothing_unsigned_reaches_aws_and_all_of_it_is_answered_alike() {
         request(&body, Some(&format!("sha256={good}"))),
         request(&body, Some(&format!("{good},{good}"))),
         request(&body, Some(&signature("another secret", body.as_bytes()))),
-        request(&body, Some(&signature(stripped, body.as_bytes()))),
+        request(
+            &body,
+            Some(&signature(&SIGNING_SECRET[1..], body.as_bytes())),
+        ),
         request(&body, Some(&signature("", body.as_bytes()))),
         request(&format!("{body} "), Some(&good)),
         request(&body.replace("555-0101", "555-0102"), Some(&good)),
@@ -270,7 +283,7 @@ async fn a_new_contact_takes_three_calls_a_duplicate_one_and_quarantine_one() {
 async fn what_is_signed_but_not_understood_is_kept_whole_with_its_reason() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
-    let stale_ms = now() - 6 * 24 * 60 * 60 * 1000 - 1000;
+    let stale_ms = now() - 4 * 24 * 60 * 60 * 1000 - 1000;
     let stale = contact("stale").replace("4102444800000", &stale_ms.to_string());
     let other_version = contact("version").replace("\"v2\"", "\"v3\"");
     let cases: [(Value, &str, &str, &str, Option<&str>); 7] = [
@@ -327,7 +340,7 @@ async fn what_is_signed_but_not_understood_is_kept_whole_with_its_reason() {
 async fn an_event_just_young_enough_is_accepted() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
-    let young_ms = now() - 6 * 24 * 60 * 60 * 1000 + 60_000;
+    let young_ms = now() - 4 * 24 * 60 * 60 * 1000 + 60_000;
     let young = contact("young").replace("4102444800000", &young_ms.to_string());
     assert_eq!(
         deliver(&receiver, &signed(&young)).await,
@@ -359,7 +372,7 @@ async fn an_id_used_for_another_event_is_quarantined_and_the_first_stands() {
     assert_eq!(emulators.jobs.len(), 0);
 }
 
-fn in_progress(id: &str, lease_ends_ms: i64) -> Item {
+pub(crate) fn in_progress(id: &str, lease_ends_ms: i64) -> Item {
     item(&[
         ("delivery_id", s(id)),
         ("status", s("INPROGRESS")),
@@ -404,6 +417,26 @@ async fn a_record_past_its_retention_is_as_good_as_deleted() {
     ]));
     let answer = deliver(&receiver, &signed(&contact("delivery-1"))).await;
     assert_eq!(answer, Answer::accepted());
+}
+
+/// TitanX retries for three days: with the least retention, which is the default, no retry is stale.
+#[tokio::test]
+async fn an_event_is_stale_three_days_before_its_record_expires_and_no_sooner() {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    for (retention_days, limit_days) in [(None, 4), (Some("7"), 4), (Some("30"), 27)] {
+        let emulators = Emulators::start();
+        let mut environment = environment(&emulators);
+        environment.extend(retention_days.map(|days| ("DELIVERY_RETENTION_DAYS", days.to_owned())));
+        let receiver = receiver(&environment);
+        let aged = |id: &str, age_ms: i64| {
+            let timestamp = (now() - age_ms).to_string();
+            signed(&contact(id).replace(&NOT_STALE.to_string(), &timestamp))
+        };
+        let younger = aged("younger", limit_days * DAY_MS - 60_000);
+        assert_eq!(deliver(&receiver, &younger).await, Answer::accepted());
+        let older = aged("older", limit_days * DAY_MS + 1000);
+        assert_eq!(deliver(&receiver, &older).await, Answer::quarantined());
+    }
 }
 
 #[tokio::test]
@@ -464,12 +497,12 @@ async fn the_lease_lasts_as_long_as_the_invocation_and_names_its_owner() {
 }
 
 #[tokio::test]
-async fn an_event_that_no_message_can_hold_is_too_large_and_claims_nothing() {
+async fn an_event_that_no_message_can_hold_even_as_gzip_is_too_large_and_claims_nothing() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let sized = |bytes: usize| {
         let empty = envelope("delivery-1", "job.contact.scored", &json!({"notes": ""}));
-        let notes = "x".repeat(bytes - empty.len());
+        let notes = incompressible(bytes - empty.len());
         signed(&envelope(
             "delivery-1",
             "job.contact.scored",
@@ -488,11 +521,16 @@ async fn an_event_that_no_message_can_hold_is_too_large_and_claims_nothing() {
     .len();
     let limit = 1024 * 1024 - attributes;
 
+    // In quarantine it has fewer attributes.
     let too_large = deliver(&receiver, &sized(limit + 1)).await;
+    assert_eq!(too_large, Answer::quarantined());
+    assert_eq!(emulators.quarantine.len(), 1);
+    let too_large = deliver(&receiver, &sized(1024 * 1024 + 1)).await;
     assert_eq!(too_large.status, 413);
     assert!(too_large.is_in_the_table());
-    let unreadable = deliver(&receiver, &signed(&"x".repeat(1024 * 1024 + 1))).await;
-    assert_eq!(unreadable.status, 413);
+    let unreadable = signed(&incompressible(1024 * 1024 + 1));
+    assert_eq!(deliver(&receiver, &unreadable).await.status, 413);
+    assert_eq!(emulators.quarantine.len(), 1);
     let huge = deliver(&receiver, &sized(6 * 1024 * 1024)).await;
     assert_eq!(huge.status, 413);
     assert_eq!(emulators.deliveries.len(), 0);
@@ -657,7 +695,7 @@ async fn to_release_what_is_no_longer_ours_is_no_failure_but_an_unreachable_tabl
     let proxies = Proxies::between(&mut environment, &emulators);
     let receiver = receiver(&environment);
     let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
-    let body = receiver.secrets.verify(&request).await.unwrap().unwrap();
+    let body = verified(&receiver, &request).await;
     let event = Event::parse(body, 0).unwrap();
     let claim = receiver
         .intake
@@ -697,7 +735,7 @@ async fn a_completion_is_true_whoever_holds_the_claim_by_then_and_expires() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
-    let body = receiver.secrets.verify(&request).await.unwrap().unwrap();
+    let body = verified(&receiver, &request).await;
     let event = Event::parse(body, 0).unwrap();
     let others = [None, Some(in_progress("delivery-1", now() + 60_000))];
     for record in others {
@@ -756,7 +794,7 @@ async fn no_effect_is_begun_under_a_lease_that_may_end_first() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
-    let body = receiver.secrets.verify(&request).await.unwrap().unwrap();
+    let body = verified(&receiver, &request).await;
     let event = Event::parse(body, 0).unwrap();
     for (lease_ms, covers) in [(-1, false), (1_000, false), (60_000, true)] {
         let mut budget = Budget::begin(now_ms() + 8_000);
@@ -793,10 +831,18 @@ async fn both_stores_are_connected_to_before_the_first_delivery() {
 }
 
 /// The environment of a receiver whose secrets are in Secrets Manager, and the proxies it uses.
-fn stored_secrets(emulators: &Emulators) -> (BTreeMap<&'static str, String>, Proxies) {
+pub(crate) fn stored_secrets(emulators: &Emulators) -> (BTreeMap<&'static str, String>, Proxies) {
     let mut environment = emulators.environment();
     let proxies = Proxies::between(&mut environment, emulators);
     (environment, proxies)
+}
+
+/// The signed body of a request.
+async fn verified<'a>(receiver: &Receiver, request: &'a Request) -> Verified<'a> {
+    match receiver.secrets.verify(request, now()).await {
+        Ok(Verification::Verified { body, .. }) => body,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn signed_with(secret: &str, id: &str) -> Value {
@@ -828,13 +874,247 @@ async fn a_rotated_secret_is_taken_up_before_anything_is_refused() {
         Answer::accepted()
     );
 
-    for _ in 0..3 {
-        let forged = signed_with("wrong", "4");
-        assert_eq!(deliver(&receiver, &forged).await, Answer::refused());
-    }
-    assert_eq!(reads(), 2, "strangers make it read at most once in 30 s");
     let malformed = request(&contact("5"), Some("malformed"));
     assert_eq!(deliver(&receiver, &malformed).await, Answer::refused());
+    assert_eq!(reads(), 2);
+}
+
+/// A mismatch is a doubt until the secrets were read after the request came.
+#[tokio::test]
+async fn an_event_whose_secret_is_stored_a_moment_later_is_accepted_when_it_comes_again() {
+    let emulators = Emulators::start();
+    let (environment, proxies) = stored_secrets(&emulators);
+    let receiver = receiver(&environment);
+    receiver.secrets.load().await.unwrap();
+    let reads = || proxies.secrets_manager.calls().len();
+
+    // A stranger makes the secrets be read. That settles his own request and no later one.
+    let forged = signed_with("wrong", "1");
+    assert_eq!(deliver(&receiver, &forged).await, Answer::refused());
+    assert_eq!(reads(), 2);
+    let both = json!([SIGNING_SECRET, "new-secret"]).to_string();
+    emulators.secret.rotate(&both);
+    for id in ["2", "3", "4"] {
+        let answer = deliver(&receiver, &signed_with("new-secret", id)).await;
+        assert_eq!(answer, Answer::accepted());
+    }
+    assert_eq!(reads(), 3);
+}
+
+#[tokio::test]
+async fn a_flood_of_strangers_costs_five_reads_and_is_told_to_come_again() {
+    let emulators = Emulators::start();
+    let (environment, proxies) = stored_secrets(&emulators);
+    let receiver = receiver(&environment);
+    receiver.secrets.load().await.unwrap();
+    let reads = || proxies.secrets_manager.calls().len() - 1;
+    let mut refused = 0;
+    for number in 0..100 {
+        let forged = signed_with("wrong", &number.to_string());
+        let answer = deliver(&receiver, &forged).await;
+        if answer == Answer::refused() {
+            refused += 1;
+        } else {
+            assert_eq!(answer.status, 429);
+            assert_eq!(
+                answer.body,
+                json!({"error": "Signature not recognised yet"})
+            );
+            assert!(
+                (1..=30).contains(&answer.retry_after.unwrap()),
+                "{answer:?}"
+            );
+        }
+    }
+    assert_eq!((refused, reads()), (5, 5));
+
+    // The owner of a secret that was stored meanwhile is told to come again too, and is not lost.
+    let both = json!([SIGNING_SECRET, "new-secret"]).to_string();
+    emulators.secret.rotate(&both);
+    let event = signed_with("new-secret", "delivery-1");
+    assert_eq!(deliver(&receiver, &event).await.status, 429);
+    let known = deliver(&receiver, &signed(&contact("delivery-2"))).await;
+    assert_eq!(known, Answer::accepted());
+    assert_eq!(reads(), 5);
+
+    // Half a minute later.
+    let request: Request = serde_json::from_str(&event.to_string()).unwrap();
+    let verification = receiver.secrets.verify(&request, now() + 30_000).await;
+    assert!(matches!(verification, Ok(Verification::Verified { .. })));
+    assert_eq!(reads(), 6);
+    assert_eq!(deliver(&receiver, &event).await, Answer::accepted());
+}
+
+#[tokio::test]
+async fn a_removed_secret_stops_being_accepted_within_an_hour() {
+    let emulators = Emulators::start();
+    let (environment, proxies) = stored_secrets(&emulators);
+    let receiver = receiver(&environment);
+    receiver.secrets.load().await.unwrap();
+    let read_ms = now();
+    emulators.secret.rotate("new-secret");
+    let request: Request =
+        serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
+    let verify = async |age_ms| receiver.secrets.verify(&request, read_ms + age_ms).await;
+
+    let nearly_an_hour = 60 * 60 * 1_000 - 1_000;
+    let verification = verify(nearly_an_hour).await.unwrap();
+    assert!(matches!(verification, Verification::Verified { .. }));
+    assert_eq!(proxies.secrets_manager.calls().len(), 1);
+    let throttled = Fault::Before(Harm::Throttle);
+    proxies.secrets_manager.inject(When::Always, throttled);
+    assert!(verify(nearly_an_hour + 2_000).await.is_err());
+    proxies.heal();
+    let verification = verify(nearly_an_hour + 2_000).await.unwrap();
+    assert!(matches!(verification, Verification::Invalid));
+}
+
+/// Keys that the three rules give, made without the code under test.
+#[tokio::test]
+async fn a_key_of_each_form_is_accepted_logged_once_and_can_be_pinned() {
+    let secret = "wh_sk_c2l4dGVlbiBieXRlcyBvaw==";
+    for (form, key) in [
+        ("whole", secret),
+        ("without-prefix", "c2l4dGVlbiBieXRlcyBvaw=="),
+        ("decoded", "sixteen bytes ok"),
+    ] {
+        for pinned in [
+            None,
+            Some("any"),
+            Some("whole"),
+            Some("without-prefix"),
+            Some("decoded"),
+        ] {
+            let emulators = Emulators::start();
+            let mut environment = environment(&emulators);
+            environment.insert("TITANX_WEBHOOK_SECRET", secret.to_owned());
+            environment.extend(pinned.map(|it| ("SIGNING_KEY_FORM", it.to_owned())));
+            let receiver = receiver(&environment);
+            let log = crate::alarms::Log::default();
+            for id in ["1", "2"] {
+                let event = signed_with(key, id);
+                let answer = log.of(Box::pin(deliver(&receiver, &event))).await;
+                let accepted = pinned.is_none_or(|it| it == "any" || it == form);
+                let expected = if accepted {
+                    Answer::accepted()
+                } else {
+                    Answer::refused()
+                };
+                assert_eq!(answer, expected, "{form} {pinned:?}");
+            }
+            let forms = log
+                .told()
+                .into_iter()
+                .filter_map(|line| line.get("key_form").cloned());
+            let forms: Vec<_> = forms.collect();
+            if emulators.contacts.len() == 2 {
+                assert_eq!(forms, [form], "{pinned:?}");
+            } else {
+                assert_eq!(forms, [""; 0]);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_contact_too_large_for_its_queue_is_kept_in_quarantine() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let large = |id: &str, bytes: usize| {
+        let notes = "Sample text. ".repeat(bytes / 13);
+        envelope(id, "job.contact.scored", &json!({"notes": notes}))
+    };
+    // More than SQS takes, and then more than this queue takes.
+    let body = large("delivery-1", 1_200_000);
+    let answer = deliver(&receiver, &signed(&body)).await;
+    assert_eq!(answer, Answer::quarantined());
+    emulators.contacts.set_maximum_message_size(262_144);
+    let smaller = large("delivery-2", 300_000);
+    let answer = deliver(&receiver, &signed(&smaller)).await;
+    assert_eq!(answer, Answer::quarantined());
+    assert_eq!(emulators.contacts.len(), 0);
+    assert_eq!(emulators.deliveries.get("delivery-2"), None);
+
+    let parked = emulators.quarantine.messages();
+    let [first, second] = &parked[..] else {
+        panic!("{} messages", parked.len());
+    };
+    for message in &parked {
+        assert_eq!(message.attribute("reason"), Some("too_large"));
+    }
+    assert_eq!(first.attribute("encoding"), Some("gzip-base64"));
+    assert_eq!(gunzip(&first.body), body);
+    assert_eq!(second.attribute("encoding"), Some("text"));
+    assert_eq!(second.body, smaller);
+
+    // And if quarantine takes no more either.
+    emulators.quarantine.set_maximum_message_size(262_144);
+    let answer = deliver(&receiver, &signed(&large("delivery-3", 300_000))).await;
+    assert_eq!(answer, Answer::quarantined());
+    let parked = emulators.quarantine.messages();
+    assert_eq!(parked[2].attribute("encoding"), Some("gzip-base64"));
+}
+
+/// By the `gzip` and `base64` of the system.
+fn gunzip(text: &str) -> String {
+    let command = "base64 -d | gzip -dc";
+    let mut unpack = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    unpack
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    String::from_utf8(unpack.wait_with_output().unwrap().stdout).unwrap()
+}
+
+/// Only its id is needed to mark a job completed.
+#[tokio::test]
+async fn a_job_is_completed_whatever_its_free_text_holds() {
+    let emulators = Emulators::start();
+    let receiver = receiver(&environment(&emulators));
+    let long = format!("\"{}\"", "x".repeat(500_000));
+    for (number, (name, recorded)) in [
+        (r#""Q1 \ud83d""#, Some("Q1 \u{FFFD}")),
+        (
+            r#""\udcde and \ud83d\udcde""#,
+            Some("\u{FFFD} and \u{1F4DE}"),
+        ),
+        (r#""\ud83d\ud83d\udcde""#, Some("\u{FFFD}\u{1F4DE}")),
+        ("5", None),
+        ("null", None),
+        (r#"{"a": []}"#, None),
+        (&long, Some(&long[1..=65_536])),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (id, job) = (format!("delivery-{number}"), format!("job-{number}"));
+        let body = format!(
+            r#"{{"payload": {{"jobId": "{job}", "jobType": "scoring", "jobName": {name}}},
+                "eventType": "job.completed", "timestamp": {NOT_STALE}, "apiVersion": "v2", "id": "{id}"}}"#
+        );
+        assert_eq!(
+            deliver(&receiver, &signed(&body)).await,
+            Answer::accepted(),
+            "{name:.40}"
+        );
+        let record = emulators.jobs.get(&job).unwrap();
+        assert_eq!(text(&record, "name").as_deref(), recorded, "{name:.40}");
+        assert_eq!(text(&record, "type").as_deref(), Some("scoring"));
+    }
+    // Nor does a name in a contact keep it from its queue.
+    let body = format!(
+        r#"{{"payload": {{"jobId": "job-1", "Note \ud83d": "\udcde"}}, "eventType": "job.contact.scored",
+            "timestamp": {NOT_STALE}, "apiVersion": "v2", "id": "delivery-9"}}"#
+    );
+    assert_eq!(deliver(&receiver, &signed(&body)).await, Answer::accepted());
+    assert_eq!(emulators.contacts.messages()[0].body, body);
 }
 
 #[tokio::test]

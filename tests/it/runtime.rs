@@ -23,8 +23,10 @@ use titanx_testbed::{
     front_door::{Answer, Proxies, TIMEOUT, environment, read},
     interface::{BOOTSTRAP, RuntimeInterface},
     lambda::{Lambda, Outcome, Process},
+    samples,
     titanx::{
-        NOT_STALE, contact, envelope, finished_job, request, signature, signed, signed_bytes,
+        NOT_STALE, contact, envelope, finished_job, incompressible, request, signature, signed,
+        signed_bytes,
     },
 };
 use tokio::{task::JoinHandle, time::sleep};
@@ -42,7 +44,7 @@ impl Function {
             return Self::Aws(Box::new(interface));
         }
         let lambda = Lambda::new(TIMEOUT);
-        let process = lambda.start(&program(), environment).await;
+        let process = lambda.start(&program(), environment);
         Self::Ours(Box::new((lambda, process)))
     }
 
@@ -172,13 +174,8 @@ impl Sample {
 
 #[test]
 fn every_file_of_events_is_among_the_samples() {
-    let files = fs::read_dir("events").unwrap();
-    let files = files.map(|entry| entry.unwrap().path());
-    let mut names: Vec<_> = files
-        .filter(|path| path.extension().is_some_and(|it| it == "json"))
-        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    names.sort();
+    let files = samples::events();
+    let names: Vec<_> = files.iter().map(|file| samples::name(file)).collect();
     assert_eq!(names, SAMPLES.map(|sample| sample.name));
 }
 
@@ -340,10 +337,10 @@ async fn what_is_signed_but_not_understood_is_kept_whole() {
 }
 
 #[tokio::test]
-async fn a_body_that_no_queue_takes_is_too_large() {
+async fn a_body_that_no_queue_takes_even_as_gzip_is_too_large() {
     let emulators = Emulators::start();
     let function = Function::start(&environment(&emulators)).await;
-    let huge = json!({"notes": "x".repeat(1024 * 1024)});
+    let huge = json!({"notes": incompressible(2 * 1024 * 1024)});
     let huge = envelope("huge", "job.contact.scored", &huge);
     let answer = function.answer(&signed(&huge)).await;
     assert_eq!(answer, Answer::of(413, json!({"error": "Too large"})));
@@ -400,11 +397,11 @@ async fn the_end_of_its_environment_is_no_error() {
     let emulators = Emulators::start();
     let lambda = Lambda::new(TIMEOUT);
     let program = Path::new(env!("CARGO_BIN_EXE_receiver"));
-    let mut process = lambda.start(program, &emulators.environment()).await;
+    let mut process = lambda.start(program, &emulators.environment());
     lambda.invoke(&signed(&contact("a"))).await;
     process.has_asked(2).await;
 
-    process.lose_interface().await;
+    process.lose_interface();
     let status = process.ended(TIMEOUT).await.unwrap();
     process.kill();
     let output = process.take_output();
@@ -421,7 +418,7 @@ async fn the_loss_of_its_environment_within_a_delivery_is_an_error() {
     proxies.sqs.inject(When::Always, Fault::Before(slow));
     let lambda = Arc::new(Lambda::new(TIMEOUT));
     let program = Path::new(env!("CARGO_BIN_EXE_receiver"));
-    let mut process = lambda.start(program, &environment).await;
+    let mut process = lambda.start(program, &environment);
     let invocation = tokio::spawn({
         let lambda = Arc::clone(&lambda);
         async move { lambda.invoke(&signed(&contact("a"))).await }
@@ -430,7 +427,7 @@ async fn the_loss_of_its_environment_within_a_delivery_is_an_error() {
         sleep(Duration::from_millis(1)).await;
     }
 
-    process.lose_interface().await;
+    process.lose_interface();
     let status = process.ended(TIMEOUT).await.unwrap();
     process.kill();
     invocation.abort();
@@ -562,7 +559,7 @@ fn blanks_around_a_secret_are_told_at_the_start_and_nothing_else_is() {
         let mut environment = environment(&emulators);
         environment.insert("TITANX_WEBHOOK_SECRET", secret.to_owned());
         // Without a runtime interface it stops once it has read its configuration.
-        refused_start(&environment).contains("was trimmed")
+        refused_start(&environment).contains("around a webhook secret were ignored")
     };
     assert!(told("secret\n"));
     assert!(told("one\n two"));

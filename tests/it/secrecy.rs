@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use titanx_testbed::{
     answer::{Answer, read},
     emulators::{Emulators, Fault, Harm, When},
+    gateway_events,
     lambda::{Lambda, Outcome},
     surroundings::{Proxies, environment},
-    titanx::{NOT_STALE, request, signature},
+    titanx::{NOT_STALE, envelope, headers, incompressible, request, signature},
 };
 
 /// Fragments of this length and longer are found.
@@ -63,14 +64,7 @@ fn payload() -> Value {
 }
 
 fn body(id: &str, event_type: &str) -> String {
-    json!({
-        "payload": payload(),
-        "eventType": event_type,
-        "timestamp": NOT_STALE,
-        "apiVersion": "v2",
-        "id": id,
-    })
-    .to_string()
+    envelope(id, event_type, &payload())
 }
 
 /// Finds fragments of confidential texts, whichever way they are written.
@@ -176,24 +170,27 @@ fn requests() -> Vec<Value> {
                 Some(&signature(SECRET, mistyped.as_bytes())),
             ));
             let not_text = [b"\xff\xfe", bytes].concat();
-            let mut encoded = request("", Some(&signature(SECRET, &not_text)));
-            encoded["body"] = STANDARD.encode(&not_text).into();
-            encoded["isBase64Encoded"] = true.into();
-            requests.push(encoded);
+            let headers = headers(Some(&signature(SECRET, &not_text)));
+            requests.push(gateway_events::event(headers, &not_text));
         }
     }
     let mut lying = request(&body("id-1", EVENT_TYPES[0]), None);
     lying["isBase64Encoded"] = true.into();
     requests.push(lying);
-    // A larger payload under a known id, and one that no queue takes.
-    let large = body("id-4", EVENT_TYPES[0]).replace("Quorvexia\"", &{
-        let name = "Quorvexia".repeat(150_000);
-        format!("{name}\"")
-    });
-    requests.push(request(&large, Some(&signature(SECRET, large.as_bytes()))));
+    // A payload that a queue takes only as gzip, and one that none takes.
+    for name in [
+        "Quorvexia".repeat(150_000),
+        format!("Quorvexia{}", incompressible(1_100_000)),
+    ] {
+        let name = format!("{name}\"");
+        let large = body("id-4", EVENT_TYPES[0]).replace("Quorvexia\"", &name);
+        requests.push(request(&large, Some(&signature(SECRET, large.as_bytes()))));
+    }
     requests
 }
 
+/// More than the reads of the secret that strangers can cause.
+const GUESSES: usize = 6;
 /// Requests that the process takes at once.
 const AT_ONCE: usize = 64;
 
@@ -211,9 +208,7 @@ async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>
         }
     }
     let lambda = Lambda::new(TIMEOUT);
-    let mut process = lambda
-        .start(Path::new(env!("CARGO_BIN_EXE_receiver")), &environment)
-        .await;
+    let mut process = lambda.start(Path::new(env!("CARGO_BIN_EXE_receiver")), &environment);
     let mut said = Vec::new();
     let mut answers = Vec::new();
     let requests = requests();
@@ -227,9 +222,15 @@ async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>
             other => said.push(format!("{other:?}")),
         }
     }
+    // One after the other, until the reads of the secret are used up.
+    let guess = body("id-1", EVENT_TYPES[0]);
+    let guess = request(&guess, Some(&signature(GUESS, guess.as_bytes())));
+    for _ in 0..GUESSES {
+        said.push(format!("{:?}", lambda.invoke(&guess).await));
+    }
     // The line of a delivery follows its answer; a worker that has written it asks for another.
-    let written = process.has_asked(AT_ONCE + requests.len());
-    let written = tokio::time::timeout(TIMEOUT, written).await;
+    let written = process.has_asked(AT_ONCE + requests.len() + GUESSES);
+    let written = tokio::time::timeout(4 * TIMEOUT, written).await;
     written.expect("every delivery comes to its end");
     process.kill();
     said.extend(process.take_output());
@@ -298,7 +299,9 @@ async fn no_fragment_of_a_payload_a_signature_or_a_secret_is_ever_told() {
         "quarantined",
         "refused",
         "in_flight",
+        "too_large",
         "unavailable",
+        "unrecognised",
     ] {
         let told = format!("\"outcome\":\"{outcome}\"");
         assert!(outcomes.iter().any(|line| line.contains(&told)), "{told}");

@@ -11,24 +11,35 @@ use titanx_receiver::{budget, config::Config, deliveries, jobs, queue};
 /// Every name that template and code share, spelt out by hand.
 mod names {
     /// The variables that the function reads, each with the resource or parameter it stands for.
-    pub(super) const VARIABLES: [(&str, &str); 6] = [
+    pub(super) const VARIABLES: [(&str, &str); 7] = [
         ("DELIVERIES_TABLE", "DeliveriesTable"),
         ("JOBS_TABLE", "JobsTable"),
         ("CONTACTS_QUEUE_URL", "ContactsQueue"),
         ("QUARANTINE_QUEUE_URL", "QuarantineQueue"),
         ("TITANX_WEBHOOK_SECRET_ARN", "WebhookSecret"),
         ("DELIVERY_RETENTION_DAYS", "DeliveryRetentionDays"),
+        ("SIGNING_KEY_FORM", "SigningKeyForm"),
     ];
     /// The key of the deliveries table, and its TTL attribute.
     pub(super) const DELIVERY_KEY: &str = "delivery_id";
     pub(super) const EXPIRATION: &str = "expiration";
     /// The key of the jobs table.
     pub(super) const JOB_KEY: &str = "job_id";
-    /// What the log lines say of what the alarms listen for: filter, field, word.
-    pub(super) const LOG_WORDS: [(&str, &str, &str); 3] = [
-        ("RefusedFilter", "outcome", "refused"),
-        ("TooLargeFilter", "outcome", "too_large"),
-        ("CompleteFailedFilter", "message", "completion mark failed"),
+    /// What the log lines say of what the alarms listen for: filter, pattern.
+    pub(super) const LOG_PATTERNS: [(&str, &str); 4] = [
+        (
+            "RefusedFilter",
+            r#"{ ($.outcome = "refused") || ($.outcome = "unrecognised") }"#,
+        ),
+        ("TooLargeFilter", r#"{ $.outcome = "too_large" }"#),
+        (
+            "CompleteFailedFilter",
+            r#"{ $.message = "completion mark failed" }"#,
+        ),
+        (
+            "Answered4xxFilter",
+            "{ ($.status >= 400) && ($.status < 500) }",
+        ),
     ];
     /// The function's binary.
     pub(super) const BINARY: &str = "receiver";
@@ -41,6 +52,8 @@ const TITANX_DEADLINE: u64 = 10;
 const BUDGET: u64 = 6;
 /// Days for which TitanX retries.
 const TITANX_RETRIES: u64 = 3;
+/// Days before the end of the retention from which on an event is stale.
+const STALE_BEFORE_THE_END: u64 = 3;
 /// The most that SQS takes in one message, in bytes, and the longest it keeps one, in seconds.
 const SQS_LARGEST_MESSAGE: u64 = 1024 * 1024;
 const SQS_LONGEST_RETENTION: u64 = 14 * 24 * 60 * 60;
@@ -63,21 +76,7 @@ fn the_code_spells_the_shared_names_and_limits_the_same() {
 
 #[test]
 fn the_code_starts_with_the_variables_of_the_template_and_asks_for_no_other() {
-    let given = BTreeMap::from([
-        ("DELIVERIES_TABLE", "stack-DeliveriesTable"),
-        ("JOBS_TABLE", "stack-JobsTable"),
-        ("CONTACTS_QUEUE_URL", "https://sqs.example/1/contacts.fifo"),
-        ("QUARANTINE_QUEUE_URL", "https://sqs.example/1/quarantine"),
-        (
-            "TITANX_WEBHOOK_SECRET_ARN",
-            "arn:aws:secretsmanager:::secret:x",
-        ),
-        ("DELIVERY_RETENTION_DAYS", "7"),
-        // Lambda's own.
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "key"),
-        ("AWS_SECRET_ACCESS_KEY", "secret"),
-    ]);
+    let given = deployed();
     let asked = RefCell::new(BTreeSet::new());
     Config::from_env(|name| {
         asked.borrow_mut().insert(name.to_owned());
@@ -94,6 +93,40 @@ fn the_code_starts_with_the_variables_of_the_template_and_asks_for_no_other() {
     // The other way to the secret; exactly one of the two may be set.
     expected.insert("TITANX_WEBHOOK_SECRET".to_owned());
     assert_eq!(ours, expected);
+}
+
+/// The variables of a deployed function.
+fn deployed() -> BTreeMap<&'static str, &'static str> {
+    BTreeMap::from([
+        ("DELIVERIES_TABLE", "stack-DeliveriesTable"),
+        ("JOBS_TABLE", "stack-JobsTable"),
+        ("CONTACTS_QUEUE_URL", "https://sqs.example/1/contacts.fifo"),
+        ("QUARANTINE_QUEUE_URL", "https://sqs.example/1/quarantine"),
+        (
+            "TITANX_WEBHOOK_SECRET_ARN",
+            "arn:aws:secretsmanager:::secret:x",
+        ),
+        ("DELIVERY_RETENTION_DAYS", "7"),
+        ("SIGNING_KEY_FORM", "any"),
+        // Lambda's own.
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ])
+}
+
+/// Whether a deployed function starts with this value of a variable.
+fn starts_with(variable: &'static str, value: &str) -> bool {
+    let given = deployed();
+    let lookup = |name: &str| {
+        let value = if name == variable {
+            Some(&value)
+        } else {
+            given.get(name)
+        };
+        value.map(ToString::to_string)
+    };
+    Config::from_env(lookup).is_ok()
 }
 
 #[test]
@@ -166,8 +199,28 @@ fn the_function_outlasts_its_budget_and_ends_before_titanx_gives_up() {
 fn a_delivery_is_remembered_for_longer_than_titanx_retries() {
     let retention = &template()["Parameters"]["DeliveryRetentionDays"];
     assert_eq!(retention["Type"], "Number");
-    assert_eq!(retention["MinValue"].as_u64(), Some(TITANX_RETRIES + 1));
+    // A day more than TitanX retries, so that nothing it retries is ever stale.
+    let least = TITANX_RETRIES + 1 + STALE_BEFORE_THE_END;
+    assert_eq!(retention["MinValue"].as_u64(), Some(least));
     assert_eq!(retention["Default"].as_u64(), Some(7));
+    for (days, starts) in [(least, true), (least - 1, false)] {
+        let variable = "DELIVERY_RETENTION_DAYS";
+        assert_eq!(starts_with(variable, &days.to_string()), starts, "{days}");
+    }
+}
+
+#[test]
+fn every_form_of_the_signing_key_can_be_pinned_and_none_is_by_default() {
+    let form = &template()["Parameters"]["SigningKeyForm"];
+    assert_eq!(
+        form["AllowedValues"],
+        json!(["any", "whole", "without-prefix", "decoded"])
+    );
+    assert_eq!(form["Default"], "any");
+    for value in form["AllowedValues"].as_array().unwrap() {
+        assert!(starts_with("SIGNING_KEY_FORM", value.as_str().unwrap()));
+    }
+    assert!(!starts_with("SIGNING_KEY_FORM", "whsec"));
 }
 
 #[test]
@@ -215,9 +268,63 @@ fn contacts_are_fifo_by_parameter_with_a_name_that_ends_so_and_deduplication_by_
         assert_eq!(if_fifo(&queue["ContentBasedDeduplication"]), &json!(false));
         assert_eq!(if_fifo(&queue["DeduplicationScope"]), "messageGroup");
         assert_eq!(if_fifo(&queue["FifoThroughputLimit"]), "perMessageGroupId");
-        let name = if_fifo(&queue["QueueName"])["Fn::Sub"][0].as_str().unwrap();
-        assert_eq!(name.rsplit('.').next(), Some("fifo"), "{name}");
+        assert!(queue["QueueName"].get("Fn::If").is_some());
     }
+}
+
+#[test]
+fn any_stack_name_makes_fifo_queues_also_when_the_queues_of_its_first_stack_are_still_there() {
+    let longest = "s".repeat(128);
+    let stack_id =
+        |uuid| format!("arn:aws:cloudformation:us-east-1:123456789012:stack/{longest}/{uuid}");
+    let stacks = [
+        stack_id("51af3dc0-da77-11e4-872e-1234567abcdb"),
+        // Of the same name and created at almost the same time.
+        stack_id("51af3dc0-da77-11e4-872e-1234567abcdc"),
+        stack_id("51af3dc1-da77-11e4-872e-1234567abcdb"),
+    ];
+    let mut taken = BTreeSet::new();
+    for stack in &stacks {
+        for queue in ["ContactsQueue", "ContactsDeadLetterQueue"].map(properties) {
+            let name = resolved(if_fifo(&queue["QueueName"]), &longest, stack);
+            let stem = name.strip_suffix(".fifo").unwrap();
+            let is_allowed = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
+            assert!(stem.chars().all(is_allowed), "{name}");
+            // The suffix counts.
+            assert!(name.len() <= 80, "{name} has {}", name.len());
+            assert!(taken.insert(name), "a name that is taken: {taken:?}");
+        }
+    }
+    // CloudFormation invents every other name, short enough and new, but the log group's, which is deleted with its stack.
+    let resources = template()["Resources"].clone();
+    let is_named = |resource: &Value| {
+        const NAMES: [&str; 7] = [
+            "AlarmName",
+            "FunctionName",
+            "LogGroupName",
+            "QueueName",
+            "RoleName",
+            "TableName",
+            "TopicName",
+        ];
+        let has = |name: &&str| resource["Properties"].get(*name).is_some();
+        resource["Type"] != "AWS::Logs::MetricFilter" && NAMES.iter().any(has)
+    };
+    let named: BTreeSet<&str> = resources
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter_map(|(name, resource)| is_named(resource).then_some(name.as_str()))
+        .collect();
+    let expected = [
+        "ContactsDeadLetterQueue",
+        "ContactsQueue",
+        "ReceiverLogGroup",
+    ];
+    assert_eq!(named, BTreeSet::from(expected));
+    let log_group = properties("ReceiverLogGroup")["LogGroupName"].clone();
+    assert!(resolved(&log_group, &longest, &stacks[0]).len() <= 512);
+    assert_eq!(resources["ReceiverLogGroup"]["DeletionPolicy"], "Delete");
 }
 
 #[test]
@@ -270,12 +377,13 @@ fn the_function_may_do_what_it_does_and_nothing_else() {
 }
 
 #[test]
-fn the_gateway_lets_in_what_titanx_posts_and_limits_how_much() {
+fn the_gateway_lets_in_every_path_and_limits_how_much() {
+    // Without a path it is the default route. scripts/template-check looks at what SAM makes of it.
     assert_eq!(
         function()["Events"],
         json!({ "Delivery": {
             "Type": "HttpApi",
-            "Properties": { "ApiId": { "Ref": "WebhookApi" }, "Method": "POST", "Path": names::PATH },
+            "Properties": { "ApiId": { "Ref": "WebhookApi" } },
         }})
     );
     let url = &template()["Outputs"]["WebhookUrl"]["Value"]["Fn::Sub"];
@@ -311,17 +419,14 @@ fn log_lines_are_kept_for_a_while_and_lambdas_own_only_when_something_is_wrong()
 
 #[test]
 fn the_metric_filters_listen_for_the_words_of_the_log_lines() {
-    for (filter, field, word) in names::LOG_WORDS {
+    for (filter, pattern) in names::LOG_PATTERNS {
         let filter = properties(filter);
-        assert_eq!(
-            filter["FilterPattern"],
-            format!(r#"{{ $.{field} = "{word}" }}"#)
-        );
+        assert_eq!(filter["FilterPattern"], pattern);
         assert_eq!(filter["LogGroupName"], json!({ "Ref": "ReceiverLogGroup" }));
     }
     assert_eq!(
         resources_of("AWS::Logs::MetricFilter").len(),
-        names::LOG_WORDS.len()
+        names::LOG_PATTERNS.len()
     );
 }
 
@@ -329,7 +434,8 @@ fn the_metric_filters_listen_for_the_words_of_the_log_lines() {
 fn every_filtered_metric_has_an_alarm() {
     let alarmed: BTreeSet<String> = resources_of("AWS::CloudWatch::Alarm")
         .iter()
-        .map(|(_, alarm)| metric(&alarm["Namespace"], &alarm["MetricName"]))
+        .flat_map(|(_, alarm)| metrics_of(alarm))
+        .map(|it| metric(&it["Namespace"], &it["MetricName"]))
         .collect();
     for (name, filter) in resources_of("AWS::Logs::MetricFilter") {
         let written = &filter["MetricTransformations"][0];
@@ -338,6 +444,67 @@ fn every_filtered_metric_has_an_alarm() {
             alarmed.contains(&written),
             "{name} writes {written}, unheard"
         );
+    }
+}
+
+/// The metrics that an alarm watches: its own, or those of its expression.
+fn metrics_of(alarm: &Value) -> Vec<Value> {
+    let Some(metrics) = alarm.get("Metrics") else {
+        return vec![alarm.clone()];
+    };
+    let metrics = metrics.as_array().unwrap().iter();
+    metrics
+        .filter_map(|it| Some(it.get("MetricStat")?["Metric"].clone()))
+        .collect()
+}
+
+#[test]
+fn what_the_gateway_itself_refuses_is_computed_of_its_own_metrics_and_the_functions_lines() {
+    let of_the_api = |name| {
+        json!({
+            "Namespace": "AWS/ApiGateway",
+            "MetricName": name,
+            "Dimensions": [{ "Name": "ApiId", "Value": { "Ref": "WebhookApi" } }],
+        })
+    };
+    let transformation = properties("Answered4xxFilter")["MetricTransformations"][0].clone();
+    let of_the_function = json!({
+        "Namespace": transformation["MetricNamespace"],
+        "MetricName": transformation["MetricName"],
+    });
+    for alarm in ["GatewayRefusedAlarm", "GatewayThrottledAlarm"].map(properties) {
+        let metrics = alarm["Metrics"].as_array().unwrap();
+        let [expression, operands @ ..] = metrics.as_slice() else {
+            panic!("no metrics: {alarm}");
+        };
+        assert_eq!(expression["ReturnData"], true);
+        let sum = |id, metric: &Value| {
+            let stat = json!({ "Metric": metric, "Period": 300, "Stat": "Sum" });
+            json!({ "Id": id, "ReturnData": false, "MetricStat": stat })
+        };
+        let expected = [
+            sum("requests", &of_the_api("Count")),
+            sum("all4xx", &of_the_api("4xx")),
+            sum("own4xx", &of_the_function),
+        ];
+        assert_eq!(operands, expected);
+        assert_eq!(alarm["ComparisonOperator"], "GreaterThanOrEqualToThreshold");
+        assert_eq!(alarm["Threshold"].as_u64(), Some(1));
+        assert_eq!(alarm["TreatMissingData"], "notBreaching");
+    }
+    let equals = |partition| json!({ "Fn::Equals": [{ "Ref": "AWS::Partition" }, partition] });
+    let partitions = ["aws", "aws-cn", "aws-us-gov", "aws-eusc"].map(equals);
+    assert_eq!(
+        template()["Conditions"]["HasMetricMath"],
+        json!({ "Fn::Or": partitions })
+    );
+}
+
+#[test]
+fn every_alarm_has_an_entry_in_the_operations_page() {
+    let page = read("docs/operations.md");
+    for (name, _) in resources_of("AWS::CloudWatch::Alarm") {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
     }
 }
 
@@ -354,6 +521,8 @@ fn everything_that_can_go_wrong_has_an_alarm_that_is_heard() {
         "FunctionThrottlesAlarm",
         "FunctionDurationAlarm",
         "ApiServerErrorsAlarm",
+        "GatewayRefusedAlarm",
+        "GatewayThrottledAlarm",
         "RefusedAlarm",
         "TooLargeAlarm",
         "CompleteFailedAlarm",
@@ -485,6 +654,33 @@ fn if_fifo(property: &Value) -> &Value {
     assert_eq!(condition, "ContactsAreFifo");
     assert_eq!(standard, &json!({ "Ref": "AWS::NoValue" }));
     fifo
+}
+
+/// The text of a `Fn::Sub` in a stack of this name and id. It knows the functions that names are made of.
+fn resolved(value: &Value, stack_name: &str, stack_id: &str) -> String {
+    let resolve = |value: &Value| resolved(value, stack_name, stack_id);
+    if let Some(text) = value.as_str() {
+        return text.replace("${AWS::StackName}", stack_name);
+    }
+    let (function, argument) = value.as_object().unwrap().iter().next().unwrap();
+    match (function.as_str(), argument) {
+        ("Ref", reference) if reference == "AWS::StackId" => stack_id.to_owned(),
+        ("Fn::Sub", Value::String(_)) => resolve(argument),
+        ("Fn::Sub", Value::Array(parts)) => {
+            let variables = parts[1].as_object().unwrap().iter();
+            variables.fold(resolve(&parts[0]), |text, (name, value)| {
+                text.replace(&format!("${{{name}}}"), &resolve(value))
+            })
+        }
+        ("Fn::Select", Value::Array(parts)) => {
+            let split = parts[1]["Fn::Split"].as_array().unwrap();
+            let index = usize::try_from(parts[0].as_u64().unwrap()).unwrap();
+            let text = resolve(&split[1]);
+            let part = text.split(split[0].as_str().unwrap()).nth(index);
+            part.unwrap().to_owned()
+        }
+        other => panic!("not a function of names: {other:?}"),
+    }
 }
 
 /// Each action that a statement allows, with each resource it allows it on.

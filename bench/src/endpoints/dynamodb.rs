@@ -8,8 +8,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-
-use crate::http::Response;
+use titanx_testbed::http::Response;
 
 type Item = Map<String, Value>;
 

@@ -7,8 +7,7 @@ use anyhow::{Context, Result, bail};
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::json;
-
-use crate::http::Response;
+use titanx_testbed::http::Response;
 
 #[derive(Default)]
 pub struct Sqs {

@@ -1,6 +1,6 @@
 //! `operator quarantine`
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io::Read};
 
 use anyhow::{Context, bail};
 use aws_sdk_sqs::{
@@ -9,6 +9,7 @@ use aws_sdk_sqs::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::{Args, Subcommand};
+use flate2::read::GzDecoder;
 use serde::Serialize;
 use titanx_receiver::{
     error::Chain,
@@ -453,6 +454,12 @@ impl QuarantinedMessage {
         let body = match attribute("encoding").as_deref() {
             Some("empty") => Vec::new(),
             Some("base64") => BASE64_STANDARD.decode(text).ok()?,
+            Some("gzip-base64") => {
+                let mut bytes = Vec::new();
+                let gzip = BASE64_STANDARD.decode(text).ok()?;
+                GzDecoder::new(&gzip[..]).read_to_end(&mut bytes).ok()?;
+                bytes
+            }
             _ => text.as_bytes().to_vec(),
         };
         Some(Self {

@@ -3,17 +3,13 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::Context;
-use base64::{
-    Engine,
-    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD},
-};
 use clap::Args;
 use serde::Serialize;
-use titanx_receiver::signature::sign_with_key;
+use titanx_receiver::signature::{KeyForm, sign_with_key};
 
 use crate::{
     commands::CommandStatus,
-    screen::{BAD, GOOD, NOTICE, Screen, styled},
+    screen::{BAD, GOOD, Screen, styled},
     secret_store::SecretSource,
     stack::StackOptions,
 };
@@ -53,6 +49,16 @@ enum KeyRule {
     PrefixStrippedBase64Decoded,
 }
 
+impl From<KeyForm> for KeyRule {
+    fn from(form: KeyForm) -> Self {
+        match form {
+            KeyForm::Whole => Self::WholeSecret,
+            KeyForm::WithoutPrefix => Self::PrefixStripped,
+            KeyForm::Decoded => Self::PrefixStrippedBase64Decoded,
+        }
+    }
+}
+
 /// The key that matches the signature, if one does.
 #[derive(Serialize)]
 struct SampleResult {
@@ -78,8 +84,7 @@ impl VerifySample {
                  signature is complete"
             );
         }
-        let accepted = result.rule == Some(KeyRule::WholeSecret) && !result.newline_at_end;
-        Ok(CommandStatus::action_needed_if(!accepted))
+        Ok(CommandStatus::action_needed_if(result.newline_at_end))
     }
 }
 
@@ -88,10 +93,14 @@ fn find_key(secrets: &[String], body: &[u8], signature: &str) -> SampleResult {
     let bodies = [(body, false), (trimmed, true)];
     for (body, newline_at_end) in bodies {
         for (index, secret) in secrets.iter().enumerate() {
-            let mut keys = keys(secret).into_iter();
-            if let Some((rule, _)) = keys.find(|(_, key)| sign_with_key(key, body) == signature) {
+            let mut forms = KeyForm::ALL.into_iter();
+            let matching = forms.find(|form| {
+                let key = form.key(secret);
+                key.is_some_and(|key| sign_with_key(&key, body) == signature)
+            });
+            if let Some(form) = matching {
                 return SampleResult {
-                    rule: Some(rule),
+                    rule: Some(form.into()),
                     secret: Some(index + 1),
                     newline_at_end,
                 };
@@ -105,39 +114,17 @@ fn find_key(secrets: &[String], body: &[u8], signature: &str) -> SampleResult {
     }
 }
 
-/// Every key that a sender might derive from a secret. The key that TitanX documents comes first.
-fn keys(secret: &str) -> Vec<(KeyRule, Vec<u8>)> {
-    const PREFIXES: [&str; 2] = ["whsec_", "wh_sk_"];
-    let mut keys = vec![(KeyRule::WholeSecret, secret.as_bytes().to_vec())];
-    for rest in PREFIXES
-        .iter()
-        .filter_map(|prefix| secret.strip_prefix(prefix))
-    {
-        keys.push((KeyRule::PrefixStripped, rest.as_bytes().to_vec()));
-        let decoded = [
-            BASE64_STANDARD.decode(rest),
-            BASE64_STANDARD_NO_PAD.decode(rest),
-            BASE64_URL_SAFE_NO_PAD.decode(rest),
-        ];
-        let decoded = decoded.into_iter().flatten().next();
-        keys.extend(decoded.map(|key| (KeyRule::PrefixStrippedBase64Decoded, key)));
-    }
-    keys
-}
-
 impl SampleResult {
     fn print(&self) {
         let matching = match self.rule {
             None => styled(BAD, "no key matches the signature"),
             Some(KeyRule::WholeSecret) => styled(GOOD, "the key is the whole secret"),
-            Some(KeyRule::PrefixStripped) => styled(
-                NOTICE,
-                "the key is the secret without its prefix; the receiver refuses this signature",
-            ),
+            Some(KeyRule::PrefixStripped) => {
+                styled(GOOD, "the key is the secret without its prefix")
+            }
             Some(KeyRule::PrefixStrippedBase64Decoded) => styled(
-                NOTICE,
-                "the key is the secret without its prefix, decoded as Base64; the receiver refuses \
-                 this signature",
+                GOOD,
+                "the key is the secret without its prefix, decoded as Base64",
             ),
         };
         print_line!("{matching}");

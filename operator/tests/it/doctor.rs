@@ -142,10 +142,16 @@ fn prints_what_to_do_about_each_finding() {
 fn reports_a_malformed_secret_without_printing_it() {
     let test = DoctorTest::new();
     for (value, found) in [
-        ("wh_sk_synthetic\n", "has whitespace around it"),
-        (" wh_sk_synthetic", "has whitespace around it"),
-        ("\"wh_sk_synthetic\"", "starts with a quote or a brace"),
-        ("[\"wh_sk_synthetic\"", "not a JSON array"),
+        ("wh_sk_synthetic\n", "characters around it"),
+        (" wh_sk_synthetic", "characters around it"),
+        ("\"wh_sk_synthetic\"", "characters around it"),
+        ("wh_sk_synthetic\u{200b}", "characters around it"),
+        ("{\"secret\": \"wh_sk_synthetic \"}", "characters around it"),
+        ("[\"wh_sk_synthetic\"", "but is none of"),
+        (
+            "{\"a\": \"wh_sk_synthetic\", \"b\": \"c\"}",
+            "but is none of",
+        ),
         (
             "[\"wh_sk_a\", \"wh_sk_b\", \"wh_sk_c\"]",
             "3 secrets are live",

@@ -218,3 +218,36 @@ fn does_not_show_an_envelope_member_that_is_not_a_scalar() {
     let run = system.operator.run(&line).exits(0);
     run.does_not_contain(&["private@example.com", "5550100"]);
 }
+
+/// Each of these is quarantined in another encoding, and again by the redrive.
+#[tokio::test(flavor = "multi_thread")]
+async fn redrives_every_encoding_byte_for_byte() {
+    let notes = "Sample text. ".repeat(100_000);
+    let large = envelope("delivery-1", "job.contact.scored", &json!({"notes": notes}));
+    let bodies = [
+        String::new(),
+        "not json".to_owned(),
+        "\u{FFFE}".to_owned(),
+        large,
+    ];
+    let system = system_with_quarantined(&bodies).await;
+    let messages = || {
+        let messages = system.emulators.quarantine.messages();
+        let mut messages: Vec<_> = messages
+            .iter()
+            .map(|it| {
+                let attribute = |name| it.attribute(name).map(str::to_owned);
+                (attribute("encoding"), attribute("reason"), it.body.clone())
+            })
+            .collect();
+        messages.sort();
+        messages
+    };
+    let (parked, ids_before) = (messages(), ids(&system));
+    let encodings: Vec<_> = parked.iter().filter_map(|it| it.0.as_deref()).collect();
+    assert_eq!(encodings, ["base64", "empty", "gzip-base64", "text"]);
+
+    system.operator.run("quarantine redrive --all").exits(3);
+    assert_eq!(messages(), parked);
+    assert!(ids(&system).iter().all(|id| !ids_before.contains(id)));
+}

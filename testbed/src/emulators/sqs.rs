@@ -73,6 +73,12 @@ impl Sqs {
         sent.expect("the queue is there and takes text");
     }
 
+    pub(crate) fn set_attribute(&self, queue: &str, name: &str, value: &str) {
+        let mut state = self.state();
+        let queue = state.queues.get_mut(queue).expect("the queue is there");
+        queue.set_attribute(name, value);
+    }
+
     pub(crate) fn len(&self, queue: &str) -> usize {
         self.state().queues[queue].messages.len()
     }

@@ -35,7 +35,7 @@ use self::{
 const FLOORS: &str = "\
 bin/receiver: aws config error lambda log receiver shutdown
 
-config: aws deliveries intake jobs quarantine queue receiver secrets
+config: aws deliveries intake jobs quarantine queue receiver secrets signature
 lambda: aws error gateway receiver shutdown
 
 receiver: answer budget deliveries error event gateway intake log quarantine queue secrets
@@ -43,7 +43,7 @@ receiver: answer budget deliveries error event gateway intake log quarantine que
 intake: budget deliveries error event jobs log queue
 quarantine: budget error event queue signature
 
-log: answer error event shutdown
+log: answer error event shutdown signature
 
 answer: error gateway
 
@@ -52,7 +52,7 @@ error: budget queue
 deliveries: aws event
 jobs: aws event
 queue: aws event
-secrets: aws gateway signature
+secrets: aws budget gateway signature
 
 aws: budget
 event: contact signature
@@ -64,9 +64,9 @@ shutdown:
 signature:
 ";
 
-/// The modules of the function's package that read a clock: the budget of an invocation, the age of
-/// the secrets, and the date in a signed call of AWS.
-const READ_A_CLOCK: &[&str] = &["aws", "budget", "secrets"];
+/// The modules of the function's package that read a clock: the budget of an invocation, which tells
+/// others the time, and the date in a signed call of AWS.
+const READ_A_CLOCK: &[&str] = &["aws", "budget"];
 
 /// The modules of the function's package that write to the log. No other package does.
 const LOG: &[&str] = &["bin/receiver", "log", "secrets"];

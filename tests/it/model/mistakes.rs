@@ -197,7 +197,7 @@ fn a_retention_shorter_than_the_retries_forgets_a_delivery_that_titanx_still_ret
             "A sends: first message, answers 200",
             "A completes: completed",
             "days pass",
-            "on day 3 B, stamped day 0, claims: claimed",
+            "on day 3 B, stamped day 3, claims: claimed",
             "B sends: another message, answers 200",
         ],
     );
@@ -214,10 +214,35 @@ fn without_an_age_limit_a_replay_of_a_forgotten_delivery_is_sent_again() {
             "A completes: completed",
             "days pass",
             "days pass",
-            "on day 7 B, stamped day 0, claims: claimed",
+            "on day 8 B, stamped day 0, claims: claimed",
             "B sends: another message, answers 200",
         ],
     );
+}
+
+/// The record is as old as the first attempt, and the replay as young as the last retry.
+#[test]
+fn an_age_limit_of_retention_less_a_day_lets_a_replayed_retry_outlive_the_record() {
+    let world = over_days().with(Mistake::AgeLimitOfRetentionLessADay);
+    assert_found(
+        &world,
+        &[DUPLICATES_ARE_EXPLAINED],
+        &[
+            "A claims: claimed",
+            "A sends: first message, answers 200",
+            "A completes: completed",
+            "days pass",
+            "on day 3 B, stamped day 3, claims: already completed, answers 200 duplicate",
+            "days pass",
+            "on day 8 C, stamped day 3, claims: claimed",
+            "C sends: another message, answers 200",
+        ],
+    );
+    let keeps_the_stamp = World {
+        restamps: false,
+        ..world
+    };
+    assert!(broken(keeps_the_stamp).is_empty());
 }
 
 impl World {

@@ -7,7 +7,8 @@
 //!
 //! What is modelled is the protocol, not the code: that the code does what the protocol says is for
 //! the failure matrix to show. Read [`world::World::happen`] first, then [`promises`]; [`holds`],
-//! [`mistakes`] and [`limits`] are the tests.
+//! [`mistakes`] and [`limits`] are the tests. [`replay`] is a second, small model, for the one rule
+//! that takes days to break: how old an event may be.
 //!
 //! # What may happen
 //!
@@ -25,9 +26,11 @@
 //! lease runs until its deadline and one tick more, two clocks are one tick apart at most. Within a
 //! tick every order of events is tried, so a tick has no length in seconds: a lease of two ticks is
 //! any lease that outlasts its holder by the clocks' difference. *Days* order what the retention
-//! must order (day 0, TitanX's last retry on day 3, and the expiry of a record of either on day 7
-//! and 10); they pass only where nothing runs and nothing is under way, since AWS refuses a signed
-//! request some minutes after its signature.
+//! must order: day 0, TitanX's last retry on day 3, and the first days on which a record of either
+//! has expired, 8 and 11. They pass only where nothing runs and nothing is under way, since AWS
+//! refuses a signed request some minutes after its signature. TitanX stamps each retry anew, which
+//! no document rules out and which is what serves a replayer best. That a TitanX that keeps the
+//! event's own time does no harm either, and what happens on the days in between, is for [`replay`].
 //!
 //! # How the space is kept small
 //!
@@ -50,6 +53,11 @@
 //! and the difference between two messages and more. Other ids (they share no item); the same id
 //! with another payload; the jobs table, whose update is a send that does no harm when repeated;
 //! SQS's own duplicates and a FIFO queue's deduplication; failures of the quarantine queue.
+//! Of the days: a delivery's age and its record's expiry are read at one moment, off a clock that
+//! agrees with TitanX's. In truth the claim comes seconds after the check of the age, on clocks that
+//! differ by about as much, so a retry stamped in the last seconds of TitanX's three days could be
+//! replayed for that long. A TitanX that stamps ahead of time, or retries for more than three days,
+//! widens this by as much.
 //! DynamoDB and SQS are taken at their word: a conditional put is atomic, a message accepted is
 //! kept. The checker knows a state by a hash of 64 bits: among *n* states, two are taken for one
 //! with a probability of about *n*²/2⁶⁵.
@@ -59,11 +67,13 @@ mod limits;
 mod mistakes;
 mod promises;
 mod protocol;
+mod replay;
 mod state;
 mod story;
 mod world;
 
 use std::collections::BTreeSet;
+use std::hash::Hash;
 use std::time::Instant;
 
 use stateright::{Checker, Model, Property};
@@ -79,8 +89,7 @@ fn as_specified() -> World {
         under_way: 2,
         clocks_apart: 1,
         days: true,
-        age_limit: 6,
-        restamps: false,
+        restamps: true,
         faults: Faults {
             deaths: true,
             unanswered_sends: true,
@@ -105,7 +114,13 @@ fn in_small() -> World {
 }
 
 /// Visits every state there is, unless everything asked is decided before.
-fn explore(world: World) -> impl Checker<World> {
+fn explore<M>(world: M) -> impl Checker<M>
+where
+    M: Model<State: Clone + Hash + PartialEq + Send + Sync, Action: Clone + PartialEq>
+        + Send
+        + Sync
+        + 'static,
+{
     let started = Instant::now();
     let checker = world.checker().spawn_bfs().join();
     println!(

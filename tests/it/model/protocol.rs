@@ -2,12 +2,10 @@
 //! the page to start with.
 
 use super::state::{
-    ATTEMPTS, Day, Invocation, LAST_RETRY, Owner, Record, Request, Sender, State, Step,
+    ATTEMPTS, Day, Invocation, LAST_RETRY, Owner, RETENTION, Record, Request, Sender, State, Step,
 };
 use super::world::{Action, Attempt, Fate, Mistake, World, next_day};
 
-/// Days until a record expires.
-const RETENTION: Day = 7;
 /// Ticks by which a lease outlasts its holder's deadline.
 const MARGIN: u8 = 1;
 
@@ -129,7 +127,12 @@ impl World {
     }
 
     fn is_stale(&self, state: &State, stamped: Day) -> bool {
-        state.today - stamped > self.age_limit && !self.makes(Mistake::NoAgeLimit)
+        let age_limit = match self.mistake {
+            Some(Mistake::NoAgeLimit) => return false,
+            Some(Mistake::AgeLimitOfRetentionLessADay) => RETENTION - 1,
+            _ => RETENTION - LAST_RETRY,
+        };
+        state.today - stamped > age_limit
     }
 
     fn call(
@@ -241,7 +244,7 @@ impl World {
             Record::InProgress { written, .. }
             | Record::Completed {
                 written: Some(written),
-            } => today >= written + retention,
+            } => today > written + retention,
             Record::Absent | Record::Completed { written: None } => false,
         }
     }

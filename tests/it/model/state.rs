@@ -6,10 +6,12 @@ use std::hash::{Hash, Hasher};
 /// A day since the event.
 pub(super) type Day = u8;
 
-/// The days that matter: the event's own, the last of TitanX's retries, and those on which a record
-/// written on either has expired.
-pub(super) const CALENDAR: [Day; 4] = [0, LAST_RETRY, 7, 10];
+/// The days that matter: the event's own, the last of TitanX's retries, and the first on which a
+/// record written on either has expired.
+pub(super) const CALENDAR: [Day; 4] = [0, LAST_RETRY, RETENTION + 1, LAST_RETRY + RETENTION + 1];
 pub(super) const LAST_RETRY: Day = 3;
+/// The last day on which a record written on day 0 has not expired.
+pub(super) const RETENTION: Day = 7;
 
 /// Attempts that the SDK makes of one call.
 pub(super) const ATTEMPTS: u8 = 2;

@@ -82,6 +82,9 @@ pub(super) enum Mistake {
     CompleteByUpdate,
     RetentionShorterThanRetries,
     NoAgeLimit,
+    /// An event becomes stale a day before its record expires, and not three: as if every record
+    /// were as old as the latest `timestamp` sent under its id.
+    AgeLimitOfRetentionLessADay,
 }
 
 /// The faults that promise 3 names; all others may always happen.
@@ -108,8 +111,6 @@ pub(super) struct World {
     pub clocks_apart: u8,
     /// Whether the calendar moves.
     pub days: bool,
-    /// The age, in days, past which an event is quarantined.
-    pub age_limit: Day,
     /// Whether TitanX puts the time of the attempt, not of the event, into `timestamp`.
     pub restamps: bool,
     pub faults: Faults,

@@ -168,10 +168,10 @@ pub(super) async fn deliveries(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>
             "enable TTL on the attribute `expiration`: without it, records are never deleted",
         ),
         Finding::check(
-            days >= 4,
+            days >= 7,
             SUBJECT,
             format!("keeps the record of a delivery for {days} days"),
-            "set DeliveryRetentionDays to at least 4: TitanX retries for 3 days",
+            "set DeliveryRetentionDays to at least 7: TitanX retries for 3 days, and an event is stale 3 days before its id is forgotten",
         ),
     ])
 }

@@ -1,6 +1,6 @@
 //! Checks the format of the stored secrets. No finding contains a secret.
 
-use titanx_receiver::secrets::parse_stored;
+use titanx_receiver::{secrets::parse_stored, signature::without_prefix};
 
 use super::Finding;
 use crate::secret_store::SecretStore;
@@ -25,9 +25,9 @@ pub(super) async fn check(store: &SecretStore) -> anyhow::Result<Vec<Finding>> {
             )]);
         }
     };
-    let stored: Vec<String> = serde_json::from_str(&value).unwrap_or_else(|_| vec![value.clone()]);
     let mut findings = vec![Finding::fine(SUBJECT, count(secrets.len()))];
-    findings.extend(stored.iter().flat_map(|secret| check_format(secret)));
+    findings.extend(check_surroundings(&value, &secrets));
+    findings.extend(secrets.iter().filter_map(|secret| check_prefix(secret)));
     if secrets.len() > 2 {
         findings.push(Finding::problem(
             SUBJECT,
@@ -46,33 +46,30 @@ fn count(secrets: usize) -> String {
     }
 }
 
-/// Checks one secret for signs that it was copied with something around it.
-fn check_format(secret: &str) -> Vec<Finding> {
-    const PREFIXES: [&str; 2] = ["wh_sk_", "whsec_"];
-    let mut findings = Vec::new();
-    let trimmed = secret.trim();
-    if trimmed.len() != secret.len() {
-        findings.push(Finding::problem(
+/// Checks whether something stands around a secret, a sign that it was copied with it.
+fn check_surroundings(value: &str, secrets: &[String]) -> Option<Finding> {
+    let stored: Vec<String> = match serde_json::from_str(value) {
+        Ok(serde_json::Value::Array(items)) => items.iter().map(text).collect(),
+        Ok(serde_json::Value::Object(members)) => members.values().map(text).collect(),
+        _ => vec![value.to_owned()],
+    };
+    (stored != secrets).then(|| {
+        Finding::problem(
             SUBJECT,
-            "has whitespace around it, which the receiver trims",
-            "store it without whitespace; consoles and shells may add a newline",
-        ));
-    }
-    if trimmed.starts_with(['"', '\'']) || trimmed.starts_with('{') {
-        findings.push(Finding::problem(
-            SUBJECT,
-            "starts with a quote or a brace, which would be part of the key",
-            "store the secret alone, without quotes or JSON around it",
-        ));
-    }
-    if !PREFIXES.iter().any(|prefix| trimmed.starts_with(prefix)) {
-        // Not a problem: TitanX does not specify the format.
-        findings.push(Finding {
-            advice: Some(
-                "if requests are refused, check a captured one with `operator verify-sample`",
-            ),
-            ..Finding::fine(SUBJECT, "has neither known prefix (wh_sk_, whsec_)")
-        });
-    }
-    findings
+            "has whitespace, quotes or invisible characters around it, which the receiver ignores",
+            "store the secret alone; consoles, shells and editors add such characters",
+        )
+    })
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Not a problem in any case: TitanX does not specify the format.
+fn check_prefix(secret: &str) -> Option<Finding> {
+    (without_prefix(secret) == secret).then(|| Finding {
+        advice: Some("if requests are refused, check a captured one with `operator verify-sample`"),
+        ..Finding::fine(SUBJECT, "has neither known prefix (wh_sk_, whsec_)")
+    })
 }

@@ -169,6 +169,10 @@ impl QueueState {
             .is_some_and(|value| value == "true")
     }
 
+    pub(super) fn set_attribute(&mut self, name: &str, value: &str) {
+        self.attributes.insert(name.to_owned(), value.to_owned());
+    }
+
     pub(super) fn max_message_size(&self) -> usize {
         let size = self.attributes["MaximumMessageSize"].parse();
         size.expect("a queue's size limit is a number")

@@ -1,40 +1,31 @@
-//! The Lambda Runtime API, as the function sees it: `GET …/invocation/next`, `POST …/{id}/response`.
+//! The invocations of one environment, each with the times it took.
 //!
 //! The clock of an invocation starts when the event is about to be written. It is read twice: when the whole answer has
 //! been received, and when the function asks for its next event. All three are taken on the connection's own thread, so
 //! that the driver's threads are not in the figures.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use titanx_testbed::runtime_api::{Driver, Event, Peer, Reply, RuntimeApi};
 
-use crate::http::{Connection, Request, Response};
-
-const PREFIX: &str = "/2018-06-01/runtime/";
 /// Longer than any invocation may take; a function that is silent for so long has failed.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The function's timeout in the template: the deadline that it is told.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The API for one environment of one function.
-pub struct RuntimeApi {
-    pub address: SocketAddr,
+/// Hands events to one environment of one function, and takes its answers.
+pub struct Invocations {
+    api: RuntimeApi,
     events: Sender<Event>,
     polls: Receiver<Instant>,
     answers: Receiver<Answer>,
     count: AtomicU64,
-    stopped: Arc<AtomicBool>,
-}
-
-struct Event {
-    request_id: String,
-    body: Arc<[u8]>,
 }
 
 /// What a function posted for one event.
@@ -61,43 +52,29 @@ pub struct Took {
     pub next: Duration,
 }
 
-struct Shared {
-    events: Mutex<Receiver<Event>>,
-    handed_out: Mutex<HashMap<String, Instant>>,
-    polls: Sender<Instant>,
-    answers: Sender<Answer>,
-}
-
-impl RuntimeApi {
+impl Invocations {
     pub fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
         let (events, received) = mpsc::channel();
         let (polls_in, polls) = mpsc::channel();
         let (answers_in, answers) = mpsc::channel();
-        let shared = Arc::new(Shared {
+        let stopwatch = Arc::new(Stopwatch {
             events: Mutex::new(received),
             handed_out: Mutex::default(),
             polls: polls_in,
             answers: answers_in,
         });
-        let stopped = Arc::new(AtomicBool::new(false));
-        let done = Arc::clone(&stopped);
-        thread::spawn(move || {
-            let streams = listener.incoming().flatten();
-            for stream in streams.take_while(|_| !done.load(Ordering::Relaxed)) {
-                let shared = Arc::clone(&shared);
-                thread::spawn(move || shared.serve(stream));
-            }
-        });
         Ok(Self {
-            address,
+            api: RuntimeApi::start(stopwatch, TIMEOUT)?,
             events,
             polls,
             answers,
             count: AtomicU64::default(),
-            stopped,
         })
+    }
+
+    /// The address of the Runtime API.
+    pub fn address(&self) -> SocketAddr {
+        self.api.address
     }
 
     /// When the function next asked, or asks, for an event. Each request for one is reported once.
@@ -145,100 +122,52 @@ impl RuntimeApi {
     }
 }
 
-impl Drop for RuntimeApi {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        // Wakes the listening thread, which then sees that it is done.
-        let _ = TcpStream::connect(self.address);
-    }
+/// Takes the times. Where a send fails, the environment is no longer wanted and the connection is closed.
+struct Stopwatch {
+    events: Mutex<Receiver<Event>>,
+    handed_out: Mutex<HashMap<String, Instant>>,
+    polls: Sender<Instant>,
+    answers: Sender<Answer>,
 }
 
-impl Shared {
-    fn serve(&self, stream: TcpStream) {
-        let _ = stream.set_nodelay(true);
-        let mut connection = Connection::new(stream);
-        // An error here is the function's end; the driver sees it as silence.
-        while let Ok(Some(request)) = connection.read() {
-            if self.answer(&request, &mut connection).is_err() {
-                break;
-            }
-        }
+impl Driver for Stopwatch {
+    fn next(&self, asked: Instant, _: &Peer<'_>) -> Option<Event> {
+        self.polls.send(asked).ok()?;
+        self.events.lock().expect("no panic").recv().ok()
     }
 
-    fn answer(&self, request: &Request, connection: &mut Connection<TcpStream>) -> Result<()> {
-        let path = request
-            .path
-            .strip_prefix(PREFIX)
-            .context("not the Runtime API")?;
-        if path == "invocation/next" {
-            return self.give_next(connection);
-        }
-        self.take_answer(path, request)?;
-        let accepted =
-            Response::new(202, r#"{"status":"OK"}"#).with("content-type", "application/json");
-        connection.write(&accepted)?;
-        Ok(())
+    fn hands_out(&self, request_id: String) {
+        let mut handed_out = self.handed_out.lock().expect("no panic");
+        handed_out.insert(request_id, Instant::now());
     }
 
-    fn give_next(&self, connection: &mut Connection<TcpStream>) -> Result<()> {
-        self.polls.send(Instant::now())?;
-        let event = self.events.lock().expect("no panic").recv()?;
-        let response = invocation(&event)?;
-        self.handed_out
-            .lock()
-            .expect("no panic")
-            .insert(event.request_id, Instant::now());
-        connection.write(&response)?;
-        Ok(())
-    }
-
-    fn take_answer(&self, path: &str, request: &Request) -> Result<()> {
-        let posted = Instant::now();
-        let text = || String::from_utf8_lossy(&request.body).into_owned();
-        let (id, response) = match path.split('/').collect::<Vec<_>>()[..] {
-            ["invocation", id, "response"] => (id, Ok(request.body.clone())),
-            ["invocation", id, "error"] => (id, Err(text())),
-            ["init", "error"] => bail!("the function could not start: {}", text()),
-            _ => bail!("not the Runtime API: {path}"),
+    fn posted(
+        &self,
+        request_id: &str,
+        received: Instant,
+        result: std::result::Result<Vec<u8>, String>,
+    ) -> Reply {
+        let handed_out = self.handed_out.lock().expect("no panic").remove(request_id);
+        let Some(handed_out) = handed_out else {
+            return Reply::Unknown;
         };
-        let handed_out = self
-            .handed_out
-            .lock()
-            .expect("no panic")
-            .remove(id)
-            .context("unknown invocation")?;
-        self.answers.send(Answer {
+        let answer = Answer {
             handed_out,
-            posted,
-            response,
-        })?;
-        Ok(())
+            posted: received,
+            response: result,
+        };
+        match self.answers.send(answer) {
+            Ok(()) => Reply::Accepted,
+            Err(_) => Reply::Nothing,
+        }
     }
-}
-
-/// The answer to a poll, with the headers that Lambda sends.
-fn invocation(event: &Event) -> Result<Response> {
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH)? + TIMEOUT;
-    Ok(Response::new(200, event.body.to_vec())
-        .with("content-type", "application/json")
-        .with("lambda-runtime-aws-request-id", event.request_id.clone())
-        .with(
-            "lambda-runtime-deadline-ms",
-            deadline.as_millis().to_string(),
-        )
-        .with(
-            "lambda-runtime-invoked-function-arn",
-            "arn:aws:lambda:us-east-1:000000000000:function:receiver",
-        )
-        .with(
-            "lambda-runtime-trace-id",
-            "Root=1-00000000-000000000000000000000000;Parent=0000000000000000;Sampled=0",
-        ))
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpStream;
+    use std::thread;
 
     use super::*;
 
@@ -251,8 +180,8 @@ mod tests {
         }
 
         fn poll(&mut self) {
-            let request = format!("GET {PREFIX}invocation/next HTTP/1.1\r\n\r\n");
-            self.0.get_mut().write_all(request.as_bytes()).unwrap();
+            let request = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n\r\n";
+            self.0.get_mut().write_all(request).unwrap();
         }
 
         /// The request id of the event that was polled for.
@@ -262,7 +191,7 @@ mod tests {
 
         fn post(&mut self, id: &str) {
             let request = format!(
-                "POST {PREFIX}invocation/{id}/response HTTP/1.1\r\ncontent-length: 2\r\n\r\n{{}}"
+                "POST /2018-06-01/runtime/invocation/{id}/response HTTP/1.1\r\ncontent-length: 2\r\n\r\n{{}}"
             );
             self.0.get_mut().write_all(request.as_bytes()).unwrap();
             self.answered("content-type");
@@ -288,8 +217,8 @@ mod tests {
     fn work_after_the_answer_counts_until_the_next_request_and_not_to_the_answer() {
         const BEFORE: Duration = Duration::from_millis(30);
         const AFTER: Duration = Duration::from_millis(70);
-        let api = RuntimeApi::start().unwrap();
-        let mut function = Client::open(api.address);
+        let invocations = Invocations::start().unwrap();
+        let mut function = Client::open(invocations.address());
         let worked = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&worked);
         thread::spawn(move || {
@@ -302,10 +231,10 @@ mod tests {
                 count.fetch_add(1, Ordering::SeqCst);
             }
         });
-        api.poll().unwrap();
+        invocations.poll().unwrap();
         let event: Arc<[u8]> = Arc::from(&b"{}"[..]);
         for number in 1..=2 {
-            let (answer, took) = api.invoke(&event).unwrap();
+            let (answer, took) = invocations.invoke(&event).unwrap();
             assert_eq!(worked.load(Ordering::SeqCst), number, "returned too early");
             assert_eq!(answer.response, Ok(b"{}".to_vec()));
             assert!(took.answer >= BEFORE, "{took:?}");
@@ -315,10 +244,10 @@ mod tests {
 
     #[test]
     fn a_function_that_polls_before_it_answers_is_not_timed() {
-        let api = RuntimeApi::start().unwrap();
-        let mut polls_at_once = [Client::open(api.address), Client::open(api.address)];
+        let invocations = Invocations::start().unwrap();
+        let mut polls_at_once = [(); 2].map(|()| Client::open(invocations.address()));
         polls_at_once.iter_mut().for_each(Client::poll);
-        api.poll().unwrap();
+        invocations.poll().unwrap();
         // The event goes to one of the two, which answers long after the other's poll has come.
         for mut client in polls_at_once {
             thread::spawn(move || {
@@ -327,7 +256,7 @@ mod tests {
                 client.post(&id);
             });
         }
-        let error = api.invoke(&Arc::from(&b"{}"[..])).err().unwrap();
+        let error = invocations.invoke(&Arc::from(&b"{}"[..])).err().unwrap();
         assert!(
             error.to_string().contains("before it had answered"),
             "{error}"

@@ -103,7 +103,7 @@ pub enum Kind<'a> {
 }
 
 /// A completed job, as `job.completed` describes it. Only the id is needed to act, so nothing in the
-/// other members makes an event unreadable: see [`free_text`].
+/// other members makes an event unreadable: see `free_text`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CompletedJob<'a> {

@@ -4,7 +4,7 @@
 //! waits a limited time for an answer, retries with exponential backoff after a 408, 429, 5xx or no
 //! answer, and drops an event after any other 4xx. Fault proxies break a share of all calls to AWS.
 //! Processes of the function are killed at any time, or killed or frozen between an answer and its
-//! completion mark. TitanX's times are shortened: [`PATIENCE`] is its limit of ten seconds.
+//! completion mark. TitanX's times are shortened: `PATIENCE` is its limit of ten seconds.
 //!
 //! The queues and the jobs table alone show whether every event is durable. The proxies show why a
 //! message is there twice: a response of SQS was lost, the process was killed, or the delivery was

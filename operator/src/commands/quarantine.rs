@@ -9,10 +9,11 @@ use aws_sdk_sqs::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::{Args, Subcommand};
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use titanx_receiver::{
     error::Chain,
+    event::Reason,
     signature::{SIGNATURE_HEADER, sign},
 };
 
@@ -103,6 +104,25 @@ const VISIBILITY_TIMEOUT_S: i32 = 60;
 /// The maximum number of messages that SQS returns for one request.
 const BATCH_SIZE: i32 = 10;
 
+/// Why the exact bytes of a delivery cannot be read from its message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum UnreadableBody {
+    #[error(
+        "the message has no encoding attribute, so it is unknown which bytes TitanX signed: the \
+         receiver did not send it"
+    )]
+    NoEncoding,
+    #[error(
+        "this version of the operator does not know the encoding {0:?}: use the version that \
+         belongs to the deployed receiver"
+    )]
+    UnknownEncoding(String),
+    #[error("the message is not Base64, although its encoding attribute says so")]
+    NotBase64,
+    #[error("the message is not gzip, although its encoding attribute says so")]
+    NotGzip,
+}
+
 /// A message in the quarantine queue.
 #[derive(Serialize)]
 struct QuarantinedMessage {
@@ -112,10 +132,10 @@ struct QuarantinedMessage {
     delivery_id: Option<String>,
     /// When the receiver sent the message, in Unix milliseconds.
     since: Option<i64>,
-    /// The size of the body.
-    bytes: usize,
+    /// The size of the body, if it can be decoded.
+    bytes: Option<usize>,
     #[serde(skip)]
-    body: Vec<u8>,
+    body: Result<Vec<u8>, UnreadableBody>,
     #[serde(skip)]
     receipt_handle: String,
 }
@@ -142,7 +162,7 @@ impl List {
                     it.id.clone(),
                     it.reason.clone(),
                     it.since.map_or_else(|| "-".to_owned(), format_time),
-                    it.bytes.to_string(),
+                    it.bytes.map_or_else(|| "-".to_owned(), |it| it.to_string()),
                     it.delivery_id.clone().unwrap_or_else(|| "-".to_owned()),
                 ]
             });
@@ -161,14 +181,16 @@ impl Show {
         let message = messages.iter().find(|it| it.id == self.id);
         let message = message
             .with_context(|| format!("the message {} is not in the quarantine queue", self.id))?;
+        let body = message.body.as_deref();
+        let revealed = body.ok().filter(|_| self.reveal);
         let details = MessageDetails {
             message,
-            form: serde_json::from_slice(&message.body)
+            form: body
                 .ok()
+                .and_then(|body| serde_json::from_slice(body).ok())
                 .map(|body| form(&body)),
-            body: self
-                .reveal
-                .then(|| String::from_utf8_lossy(&message.body).into_owned()),
+            body: revealed.map(|body| String::from_utf8_lossy(body).into_owned()),
+            error: body.err().map(ToString::to_string),
         };
         screen.result(&details, || details.print())?;
         Ok(CommandStatus::Success)
@@ -183,6 +205,9 @@ struct MessageDetails<'a> {
     form: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
+    /// Why the body cannot be read from the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 impl MessageDetails<'_> {
@@ -201,11 +226,13 @@ impl MessageDetails<'_> {
         print_line!("reason       {reason}");
         print_line!("delivery     {delivery_id}");
         print_line!("quarantined  {since}");
+        let bytes = bytes.map_or_else(|| "-".to_owned(), |it| it.to_string());
         print_line!("bytes        {bytes}");
-        match (&self.body, &self.form) {
-            (Some(body), _) => print_line!("\n{body}"),
-            (None, Some(form)) => print_line!("\n{form:#}"),
-            (None, None) => print_line!("\nthe body is not JSON"),
+        match (&self.error, &self.body, &self.form) {
+            (Some(error), ..) => print_line!("\n{error}"),
+            (None, Some(body), _) => print_line!("\n{body}"),
+            (None, None, Some(form)) => print_line!("\n{form:#}"),
+            (None, None, None) => print_line!("\nthe body is not JSON"),
         }
     }
 }
@@ -258,6 +285,8 @@ struct RedriveResult {
     id: String,
     /// The receiver's status code, if there was a response.
     status: Option<u16>,
+    /// Why the receiver had quarantined the delivery.
+    reason: String,
     /// Whether the receiver quarantined the delivery again.
     quarantined_again: bool,
     /// Whether the message was deleted from the queue.
@@ -314,13 +343,30 @@ impl RedriveResult {
             .map_or_else(|| "no response".to_owned(), |it| it.to_string());
         let result = match (self.quarantined_again, self.removed) {
             (false, true) => styled(GOOD, "received"),
-            (true, _) => styled(NOTICE, "quarantined again"),
+            (true, _) => {
+                let again = styled(NOTICE, "quarantined again");
+                format!("{again}: {}", why_again(&self.reason))
+            }
             (false, false) => styled(BAD, "kept in quarantine"),
         };
         let error = error
             .as_ref()
             .map_or_else(String::new, |error| format!(" ({error})"));
         print_line!("{id}  {status}  {result}{error}");
+    }
+}
+
+/// Why a delivery that was quarantined for `reason` is quarantined again, and what would help.
+fn why_again(reason: &str) -> &'static str {
+    if reason == Reason::TooLarge.as_str() {
+        "it is larger than the contacts queue takes; raise the queue's maximum message size if it is \
+         less than 1 MiB, else take the contact from `operator quarantine show --reveal`"
+    } else if reason == Reason::Stale.as_str() {
+        "its timestamp is too old to rule out a replay; check the job with `operator reconcile`"
+    } else if reason == Reason::IdReused.as_str() {
+        "another event has its delivery id; redrive it after the other event's record expired"
+    } else {
+        "the receiver does not understand it; deploy a fixed version first"
     }
 }
 
@@ -395,19 +441,28 @@ impl QuarantineQueue {
         secret: &str,
         message: &QuarantinedMessage,
     ) -> RedriveResult {
-        let signature = sign(secret, &message.body);
-        let headers = [
-            ("content-type", "application/json"),
-            (SIGNATURE_HEADER, signature.as_str()),
-        ];
         let mut result = RedriveResult {
             id: message.id.clone(),
             status: None,
+            reason: message.reason.clone(),
             quarantined_again: false,
             removed: false,
             error: None,
         };
-        match http.call("POST", url, &headers, message.body.clone()).await {
+        let body = match &message.body {
+            Ok(body) => body,
+            Err(error) => {
+                result.error = Some(error.to_string());
+                self.make_visible(std::slice::from_ref(message)).await;
+                return result;
+            }
+        };
+        let signature = sign(secret, body);
+        let headers = [
+            ("content-type", "application/json"),
+            (SIGNATURE_HEADER, signature.as_str()),
+        ];
+        match http.call("POST", url, &headers, body.clone()).await {
             Err(error) => result.error = Some(Chain(&error).to_string()),
             Ok(response) => {
                 result.status = Some(response.status);
@@ -451,25 +506,36 @@ impl QuarantinedMessage {
             sent.parse().ok()
         });
         let text = message.body().unwrap_or_default();
-        let body = match attribute("encoding").as_deref() {
-            Some("empty") => Vec::new(),
-            Some("base64") => BASE64_STANDARD.decode(text).ok()?,
-            Some("gzip-base64") => {
-                let mut bytes = Vec::new();
-                let gzip = BASE64_STANDARD.decode(text).ok()?;
-                GzDecoder::new(&gzip[..]).read_to_end(&mut bytes).ok()?;
-                bytes
-            }
-            _ => text.as_bytes().to_vec(),
-        };
+        let body = decode(text, attribute("encoding").as_deref());
         Some(Self {
             id: message.message_id()?.to_owned(),
             reason: attribute("reason").unwrap_or_else(|| "unknown".to_owned()),
             delivery_id: attribute("deliveryId"),
             since: sent,
-            bytes: body.len(),
+            bytes: body.as_ref().ok().map(Vec::len),
             body,
             receipt_handle: message.receipt_handle()?.to_owned(),
         })
+    }
+}
+
+/// The bytes that TitanX signed, from a message in this encoding. Nothing is guessed: other bytes would
+/// be another delivery.
+fn decode(text: &str, encoding: Option<&str>) -> Result<Vec<u8>, UnreadableBody> {
+    let from_base64 = || {
+        let decoded = BASE64_STANDARD.decode(text);
+        decoded.map_err(|_| UnreadableBody::NotBase64)
+    };
+    match encoding {
+        Some("text") => Ok(text.as_bytes().to_vec()),
+        Some("base64") => from_base64(),
+        Some("empty") => Ok(Vec::new()),
+        Some("gzip-base64") => {
+            let mut bytes = Vec::new();
+            let read = MultiGzDecoder::new(&from_base64()?[..]).read_to_end(&mut bytes);
+            read.map(|_| bytes).map_err(|_| UnreadableBody::NotGzip)
+        }
+        Some(unknown) => Err(UnreadableBody::UnknownEncoding(unknown.to_owned())),
+        None => Err(UnreadableBody::NoEncoding),
     }
 }

@@ -1,9 +1,12 @@
-use serde_json::{Value, json};
+use std::io::Read;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
 use titanx_testbed::{
-    emulators::{Fault, FaultProxy, Harm, When},
+    emulators::{Fault, FaultProxy, Harm, Message, When},
     front_door,
-    titanx::{envelope, signed},
+    titanx::{contact, envelope, finished_job, signed, signed_bytes},
 };
 
 use crate::{System, titanx_api::Form};
@@ -219,35 +222,142 @@ fn does_not_show_an_envelope_member_that_is_not_a_scalar() {
     run.does_not_contain(&["private@example.com", "5550100"]);
 }
 
-/// Each of these is quarantined in another encoding, and again by the redrive.
-#[tokio::test(flavor = "multi_thread")]
-async fn redrives_every_encoding_byte_for_byte() {
-    let notes = "Sample text. ".repeat(100_000);
-    let large = envelope("delivery-1", "job.contact.scored", &json!({"notes": notes}));
-    let bodies = [
-        String::new(),
-        "not json".to_owned(),
-        "\u{FFFE}".to_owned(),
-        large,
-    ];
-    let system = system_with_quarantined(&bodies).await;
-    let messages = || {
-        let messages = system.emulators.quarantine.messages();
-        let mut messages: Vec<_> = messages
-            .iter()
-            .map(|it| {
-                let attribute = |name| it.attribute(name).map(str::to_owned);
-                (attribute("encoding"), attribute("reason"), it.body.clone())
-            })
-            .collect();
-        messages.sort();
-        messages
-    };
-    let (parked, ids_before) = (messages(), ids(&system));
-    let encodings: Vec<_> = parked.iter().filter_map(|it| it.0.as_deref()).collect();
-    assert_eq!(encodings, ["base64", "empty", "gzip-base64", "text"]);
+/// The bytes that a quarantined message holds.
+fn held(message: &Message) -> Vec<u8> {
+    let decode = || BASE64_STANDARD.decode(&message.body).unwrap();
+    match message.attribute("encoding") {
+        Some("text") => message.body.clone().into_bytes(),
+        Some("base64") => decode(),
+        Some("empty") => Vec::new(),
+        Some("gzip-base64") => {
+            let mut bytes = Vec::new();
+            GzDecoder::new(&decode()[..])
+                .read_to_end(&mut bytes)
+                .unwrap();
+            bytes
+        }
+        other => panic!("{other:?}"),
+    }
+}
 
-    system.operator.run("quarantine redrive --all").exits(3);
-    assert_eq!(messages(), parked);
-    assert!(ids(&system).iter().all(|id| !ids_before.contains(id)));
+/// A contact whose body is larger than an SQS message may be.
+fn large_contact(id: &str) -> String {
+    let payload = json!({"jobId": "job-a", "unmappedFields": {"notes": "x".repeat(1_200_000)}});
+    envelope(id, "job.contact.scored", &payload)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redrives_a_delivery_of_every_reason_byte_for_byte() {
+    let old = json!({
+        "payload": {"jobId": "job-a"}, "eventType": "job.contact.scored", "apiVersion": "v2",
+        "id": "stale", "timestamp": 1_577_836_800_000_u64,
+    });
+    let version = json!({
+        "payload": {}, "eventType": "job.contact.scored", "apiVersion": "v9", "id": "version",
+        "timestamp": front_door::now_ms(),
+    });
+    let bodies: [(&str, &str, Vec<u8>); 11] = [
+        ("not_json", "text", b"not json\r\n\t".to_vec()),
+        ("not_json", "base64", vec![0, 159, 146, 150, 10]),
+        ("not_json", "base64", "\u{FFFF}\u{1}".into()),
+        ("not_json", "empty", Vec::new()),
+        ("not_envelope", "text", b" {\"id\": \"\\u00e9\"}\n".to_vec()),
+        ("unusable_id", "text", contact("a blank").into()),
+        ("unknown_api_version", "text", version.to_string().into()),
+        ("unknown_event_type", "text", unknown_event("new").into()),
+        ("stale", "text", old.to_string().into()),
+        ("id_reused", "text", finished_job("reused", "job-b").into()),
+        ("too_large", "gzip-base64", large_contact("large").into()),
+    ];
+    let system = System::start(Form::Schema);
+    let receiver = front_door::receiver(&front_door::environment(&system.emulators));
+    let first = front_door::deliver(&receiver, &signed(&contact("reused"))).await;
+    assert_eq!(first, front_door::Answer::accepted());
+    for (reason, _, body) in &bodies {
+        let answer = front_door::deliver(&receiver, &signed_bytes(body)).await;
+        assert_eq!(answer, front_door::Answer::quarantined(), "{reason}");
+    }
+    for _ in 0..2 {
+        let messages = system.emulators.quarantine.messages();
+        assert_eq!(messages.len(), bodies.len());
+        for (reason, encoding, body) in &bodies {
+            let parked = messages.iter().find(|it| held(it) == *body);
+            let parked = parked.unwrap_or_else(|| panic!("{reason} changed its bytes"));
+            assert_eq!(parked.attribute("reason"), Some(*reason));
+            assert_eq!(parked.attribute("encoding"), Some(*encoding));
+        }
+        // Each is parked again, as a new message with the same bytes.
+        let run = system.operator.run("quarantine redrive --all").exits(3);
+        assert_eq!(run.stdout.lines().count(), bodies.len(), "{}", run.stdout);
+        for said in [
+            "quarantined again: it is larger than the contacts queue takes",
+            "quarantined again: its timestamp is too old",
+            "quarantined again: another event has its delivery id",
+            "quarantined again: the receiver does not understand it",
+        ] {
+            assert!(run.stdout.contains(said), "{said}: {}", run.stdout);
+        }
+        let again = system.emulators.quarantine.messages();
+        assert!(again.iter().all(|it| messages.iter().all(|old| old.id != it.id)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_that_fits_the_queue_now_leaves_quarantine() {
+    let system = System::start(Form::Schema);
+    let receiver = front_door::receiver(&front_door::environment(&system.emulators));
+    let payload = json!({"jobId": "job-a", "unmappedFields": {"notes": "x".repeat(300_000)}});
+    let body = envelope("delivery-1", "job.contact.scored", &payload);
+    system.emulators.contacts.set_maximum_message_size(262_144);
+    let answer = front_door::deliver(&receiver, &signed(&body)).await;
+    assert_eq!(answer, front_door::Answer::quarantined());
+    let listed = system.operator.run("--json quarantine list").exits(0).json();
+    assert_eq!(listed[0]["reason"], "too_large");
+    assert_eq!(listed[0]["bytes"], body.len());
+    system.emulators.contacts.set_maximum_message_size(1_048_576);
+    system.operator.run("quarantine redrive --all").exits(0);
+    assert_eq!(system.emulators.quarantine.len(), 0);
+    assert_eq!(system.emulators.contacts.messages()[0].body, body);
+}
+
+#[test]
+fn a_message_that_cannot_be_decoded_is_reported_and_stays() {
+    let system = System::start(Form::Schema);
+    let body = contact("delivery-1");
+    for (text, encoding) in [
+        (body.as_str(), Some("zstd-base64")),
+        (body.as_str(), None),
+        ("not base64!", Some("base64")),
+        ("AAAA", Some("gzip-base64")),
+        // The first half of a gzip stream.
+        ("H4sIAAAAAAAA/0tMBA==", Some("gzip-base64")),
+    ] {
+        let reason = ("reason", "not_json");
+        let encoding = encoding.map(|it| ("encoding", it));
+        let attributes: Vec<_> = std::iter::once(reason).chain(encoding).collect();
+        system.emulators.quarantine.put(text, &attributes);
+    }
+    let before = ids(&system);
+    let listed = system.operator.run("--json quarantine list").exits(0).json();
+    assert_eq!(listed.as_array().unwrap().len(), 5);
+    assert_eq!(listed[0]["bytes"], Value::Null);
+    let run = system.operator.run("--json quarantine redrive --all").exits(1);
+    for result in run.json().as_array().unwrap() {
+        assert_eq!(result["removed"], false);
+        assert_eq!(result["status"], Value::Null);
+    }
+    for said in ["zstd-base64", "has no encoding", "is not Base64", "is not gzip"] {
+        assert!(run.stdout.contains(said), "{said}: {}", run.stdout);
+    }
+    let hint = "5 messages are still in the quarantine queue";
+    assert!(run.stderr.contains(hint), "{}", run.stderr);
+    let mut after = ids(&system);
+    after.sort();
+    let mut expected = before.clone();
+    expected.sort();
+    assert_eq!(after, expected);
+    assert_eq!(system.emulators.contacts.len(), 0);
+    let shown = format!("quarantine show {}", before[0]);
+    let shown = system.operator.run(&shown).exits(0).stdout;
+    assert!(shown.contains("zstd-base64"), "{shown}");
 }

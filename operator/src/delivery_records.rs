@@ -13,7 +13,7 @@ use futures_util::future::try_join_all;
 use indicatif::ProgressBar;
 use titanx_receiver::deliveries::{CONTACT_KEYS, JOB_ID, STATUS};
 
-use crate::{screen::Screen, stack::Stack};
+use crate::{job_id::JobId, screen::Screen, stack::Stack};
 
 /// Segments of the table that are scanned in parallel.
 const SEGMENTS: i32 = 4;
@@ -22,7 +22,7 @@ const SEGMENTS: i32 = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeliveryRecord {
     /// The job id, if the contact had one.
-    pub(crate) job_id: Option<String>,
+    pub(crate) job_id: Option<JobId>,
     /// The keys that identify the contact.
     pub(crate) keys: HashSet<String>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct DeliveryRecord {
 /// Reads the records of all contacts whose job is in `jobs`, and of those without a job id.
 pub(crate) async fn scan(
     stack: &Stack<'_>,
-    jobs: &[String],
+    jobs: &[JobId],
     screen: Screen,
 ) -> anyhow::Result<Vec<DeliveryRecord>> {
     let client = stack.dynamodb();
@@ -53,7 +53,7 @@ pub(crate) async fn scan(
 struct TableScan<'a> {
     client: Client,
     table: String,
-    jobs: &'a [String],
+    jobs: &'a [JobId],
     bar: ProgressBar,
 }
 
@@ -91,12 +91,13 @@ impl TableScan<'_> {
 
     fn record(&self, item: &HashMap<String, AttributeValue>) -> Option<DeliveryRecord> {
         let job_id = item.get(JOB_ID).and_then(|value| value.as_s().ok());
-        if job_id.is_some_and(|job_id| !self.jobs.contains(job_id)) {
+        let job_id = job_id.map(|job_id| JobId::from(job_id.as_str()));
+        if job_id.as_ref().is_some_and(|it| !self.jobs.contains(it)) {
             return None;
         }
         let keys = item.get(CONTACT_KEYS)?.as_ss().ok()?;
         Some(DeliveryRecord {
-            job_id: job_id.cloned(),
+            job_id,
             keys: keys.iter().cloned().collect(),
         })
     }

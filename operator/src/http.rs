@@ -1,6 +1,6 @@
 //! An HTTP client with the same TLS implementation as the AWS clients.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::{
@@ -54,10 +54,14 @@ pub(crate) struct NoResponse {
 pub(crate) struct InsecureUrl(String);
 
 impl HttpClient {
-    /// A client with its own [`connector`].
-    #[must_use]
-    pub(crate) fn new() -> Self {
-        Self(connector(None))
+    /// A client that trusts the system's certificates, and those in `AWS_CA_BUNDLE`: whoever stands
+    /// between this machine and AWS stands between it and TitanX, too.
+    ///
+    /// # Errors
+    ///
+    /// [`CaBundleError`]
+    pub(crate) fn new() -> Result<Self, CaBundleError> {
+        Ok(Self(connector(Roots::CaBundleAndSystem)?))
     }
 
     /// Sends one request and reads the whole response.
@@ -108,39 +112,73 @@ impl HttpClient {
     }
 }
 
-impl Default for HttpClient {
-    fn default() -> Self {
-        Self::new()
+/// The certificates that a connection trusts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Roots {
+    /// Those in `AWS_CA_BUNDLE`, as in the AWS CLI. Without the variable, the system's.
+    CaBundleOrSystem,
+    /// The system's, and those in `AWS_CA_BUNDLE`.
+    CaBundleAndSystem,
+}
+
+/// The file that `AWS_CA_BUNDLE` names cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CaBundleError {
+    #[error("cannot read {path}, which AWS_CA_BUNDLE names")]
+    Read {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error("{0}, which AWS_CA_BUNDLE names, contains no PEM certificate")]
+    NoCertificate(String),
+}
+
+fn ca_bundle() -> Result<Option<Vec<u8>>, CaBundleError> {
+    const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) else {
+        return Ok(None);
+    };
+    let name = path.to_string_lossy().into_owned();
+    let pem = fs::read(&path).map_err(|source| CaBundleError::Read {
+        path: name.clone(),
+        source,
+    })?;
+    let mut windows = pem.windows(CERTIFICATE.len());
+    if windows.any(|it| it == CERTIFICATE) {
+        Ok(Some(pem))
+    } else {
+        Err(CaBundleError::NoCertificate(name))
     }
 }
 
-/// A connector that trusts the system's certificates, or only those in `ca_bundle` (PEM). It uses
-/// the proxies that the environment variables name.
+/// A connector that trusts these `roots`. It uses the proxies that the environment variables name.
 ///
-/// # Panics
+/// # Errors
 ///
-/// If `ca_bundle` is not a sequence of PEM certificates.
-#[must_use]
-pub(crate) fn connector(ca_bundle: Option<&[u8]>) -> SharedHttpConnector {
-    let roots = match ca_bundle {
-        Some(pem) => TrustStore::empty().with_pem_certificate(pem),
+/// [`CaBundleError`]
+pub(crate) fn connector(roots: Roots) -> Result<SharedHttpConnector, CaBundleError> {
+    let roots = match ca_bundle()? {
         None => TrustStore::default(),
+        Some(pem) => TrustStore::empty()
+            .with_native_roots(roots == Roots::CaBundleAndSystem)
+            .with_pem_certificate(pem),
     };
     let tls = TlsContext::builder()
         .with_trust_store(roots)
         .build()
-        .expect("the CA bundle contains PEM certificates");
+        .expect("the trust store is complete");
     let settings = HttpConnectorSettings::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .build();
-    Connector::builder()
+    let connector = Connector::builder()
         .sleep_impl(TokioSleep::new())
         .proxy_config(ProxyConfig::from_env())
         .connector_settings(settings)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(tls)
         .build()
-        .into_shared()
+        .into_shared();
+    Ok(connector)
 }
 
 /// Checks that a secret may be sent to `url`: it uses TLS, or its host is this machine.

@@ -10,7 +10,7 @@ use titanx_receiver::{budget::now_ms, secrets::READ_INTERVAL};
 use crate::{
     screen::Screen,
     secret_store::{KnownSubscription, Ledger, SecretStore, fingerprint},
-    titanx::{EVENT_TYPES, NewSubscription, TitanxClient},
+    titanx::{EVENT_TYPES, NewSubscription, TitanxClient, without},
 };
 
 /// Allowance for Secrets Manager's eventual consistency.
@@ -47,6 +47,12 @@ pub(crate) fn or_all_event_types(events: &[String]) -> Vec<String> {
         return EVENT_TYPES.map(str::to_owned).to_vec();
     }
     events.to_vec()
+}
+
+/// Says that TitanX did not grant an event type, and what that means.
+pub(crate) fn not_granted_warning(event: &str) -> String {
+    let meaning = without(event);
+    format!("TitanX did not grant the event type {event}: {meaning}")
 }
 
 /// Stores the secret of a new subscription beside the live ones. If that fails, the subscription is

@@ -10,11 +10,11 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use anyhow::anyhow;
-use aws_credential_types::provider::error::CredentialsError;
-use comfy_table::{Table, presets::NOTHING};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use titanx_receiver::error::Chain;
+
+use crate::plain_error::{PlainError, hint};
 
 /// The output of a command.
 #[derive(Debug, Clone, Copy)]
@@ -89,9 +89,9 @@ impl Screen {
     /// Reports the error with which the command failed.
     #[expect(clippy::unused_self, reason = "only code with a screen may write")]
     pub(crate) fn error(self, error: &anyhow::Error) {
-        let message = Chain(error.as_ref()).to_string();
+        let message = PlainError(error.as_ref()).to_string();
         write_error_line(format_args!("{} {message}", styled(BAD, "error:")));
-        if let Some(hint) = hint(error, &message) {
+        if let Some(hint) = hint(&message).filter(|_| is_of_aws(error)) {
             write_error_line(format_args!("{} {hint}", styled(NOTICE, "hint:")));
         }
     }
@@ -127,33 +127,62 @@ impl Screen {
     }
 }
 
-/// What to do about an error of the SDK, which does not know this command's options.
-fn hint(error: &anyhow::Error, message: &str) -> Option<&'static str> {
-    if message.contains("Missing Region") {
-        return Some("use --region, set AWS_REGION, or set a region in the profile");
-    }
-    let no_credentials = error
-        .chain()
-        .any(<dyn std::error::Error>::is::<CredentialsError>);
-    no_credentials.then_some(
-        "use --profile or set AWS_PROFILE; if the profile uses single sign-on, run `aws sso login`",
-    )
+/// Whether the SDK failed, by the texts of its outermost error.
+fn is_of_aws(error: &anyhow::Error) -> bool {
+    const TEXTS: [&str; 5] = [
+        "service error",
+        "dispatch failure",
+        "request has timed out",
+        "response error",
+        "failed to construct request",
+    ];
+    error.chain().any(|it| TEXTS.contains(&&*it.to_string()))
 }
 
-/// Prints a table without borders.
+/// Prints a table without borders. Where a line would be wider than the terminal, each row becomes a
+/// block of lines, one for each column.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) {
+    let rows: Vec<[String; N]> = rows
+        .into_iter()
+        .map(|row| row.map(|cell| escape_control(&cell)))
+        .collect();
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header);
-    for row in rows {
-        table.add_row(row.map(|cell| escape_control(&cell)));
+    // The width is judged below: cells that are broken cannot be copied.
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    for row in &rows {
+        table.add_row(row);
     }
     // The padding of the table starts every line with a blank.
-    for line in table.lines() {
-        print_line!("{}", line.trim());
+    let lines: Vec<_> = table.lines().map(|line| line.trim().to_owned()).collect();
+    if lines.iter().all(|line| line.chars().count() <= width()) {
+        for line in lines {
+            print_line!("{line}");
+        }
+        return;
     }
+    let names = header.map(str::to_lowercase);
+    let indent = names.iter().map(String::len).max().unwrap_or(0);
+    for (index, row) in rows.iter().enumerate() {
+        if index > 0 {
+            print_line!("");
+        }
+        for (name, cell) in names.iter().zip(row) {
+            print_line!("{name:indent$}  {cell}");
+        }
+    }
+}
+
+/// The width of the terminal, or of the `COLUMNS` that a shell exports. Without either, as in a pipe,
+/// lines may be of any width, so that each row is one line.
+fn width() -> usize {
+    let columns = std::env::var("COLUMNS").ok();
+    let columns = columns.and_then(|it| it.parse().ok()).filter(|it| *it > 0);
+    let terminal = || Some(Table::new().width()?.into());
+    columns.or_else(terminal).unwrap_or(usize::MAX)
 }
 
 /// Escapes control characters in untrusted `text`, so that it cannot break the line or control the

@@ -1,9 +1,13 @@
 //! The CloudFormation stack: the names of its resources, and clients for them.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput as FunctionConfiguration;
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use aws_types::service_config::ServiceConfigKey;
 use clap::Args;
@@ -16,9 +20,12 @@ use titanx_receiver::{
 };
 use tokio::sync::OnceCell;
 
-use crate::http::connector;
+use crate::http::{Roots, connector};
 
 const DEFAULT_RETENTION_DAYS: &str = "7";
+/// TitanX retries for three days, and an event is stale three days before its id is forgotten. The
+/// function does not start with less.
+pub(crate) const MIN_RETENTION: Duration = Duration::from_hours(7 * 24);
 
 // The options that select the stack or name single resources. Not a doc comment: clap would use it
 // as the description of every command that flattens this.
@@ -77,7 +84,7 @@ pub(crate) struct StackOptions {
         hide_short_help = true
     )]
     secret_arn: Option<String>,
-    /// Days for which the deliveries table keeps a record [default: from the stack, or 7]
+    /// Days for which the deliveries table keeps a record, at least 7 [default: from the stack, or 7]
     #[arg(
         long,
         env = "DELIVERY_RETENTION_DAYS",
@@ -108,10 +115,7 @@ impl StackOptions {
     /// Resolves region and credentials with the SDK's default provider chain. Does not call a
     /// service of the stack yet.
     pub(crate) async fn connect(&self) -> anyhow::Result<Stack<'_>> {
-        let ca_bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
-        let ca_bundle = ca_bundle.map(fs::read).transpose();
-        let ca_bundle = ca_bundle.context("cannot read the file that AWS_CA_BUNDLE names")?;
-        let connector = connector(ca_bundle.as_deref());
+        let connector = connector(Roots::CaBundleOrSystem)?;
         let shared = connector.clone();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client_fn(move |_, _| shared.clone()));
@@ -180,6 +184,22 @@ impl Stack<'_> {
         self.resource(None, "ReceiverFunction", "--stack").await
     }
 
+    /// The configuration of the function, as it is deployed.
+    pub(crate) async fn function_configuration(&self) -> anyhow::Result<FunctionConfiguration> {
+        let name = self.function().await?;
+        let client = aws_sdk_lambda::Client::new(&self.sdk);
+        let get = client.get_function_configuration().function_name(&name);
+        let got = get.send().await;
+        got.with_context(|| format!("cannot read the function {name}"))
+    }
+
+    /// The function's environment variables, as they are deployed.
+    pub(crate) async fn function_environment(&self) -> anyhow::Result<HashMap<String, String>> {
+        let function = self.function_configuration().await?;
+        let environment = function.environment().and_then(|it| it.variables());
+        Ok(environment.cloned().unwrap_or_default())
+    }
+
     pub(crate) fn name(&self) -> anyhow::Result<&str> {
         let name = self.options.name.as_deref();
         name.context("no stack: use --stack or set RECEIVER_STACK")
@@ -205,8 +225,16 @@ impl Stack<'_> {
         let aws = self.aws()?;
         let deliveries = self.deliveries_table().await?;
         let jobs = self.jobs_table().await?;
+        let retention = self.retention().await?;
+        if retention < MIN_RETENTION {
+            bail!(
+                "the deliveries table keeps records for {} days: set DeliveryRetentionDays to at \
+                 least 7 first, because TitanX may repeat a delivery after its record is deleted",
+                retention.as_secs() / (24 * 60 * 60)
+            );
+        }
         Ok(Intake {
-            deliveries: Deliveries::new(aws.dynamodb(), deliveries, self.retention().await?),
+            deliveries: Deliveries::new(aws.dynamodb(), deliveries, retention),
             jobs: Jobs::new(aws.dynamodb(), jobs),
             contacts: Queue::new(aws.sqs(), self.contacts_queue_url().await?),
         })

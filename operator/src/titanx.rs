@@ -27,6 +27,16 @@ pub(crate) const BASE_URL: &str = "https://app.titanx.io/api/public/v2";
 /// All event types that TitanX has.
 pub(crate) const EVENT_TYPES: [&str; 2] = [CONTACT_SCORED, JOB_COMPLETED];
 
+/// What is missing without an event type.
+#[must_use]
+pub(crate) fn without(event: &str) -> &'static str {
+    match event {
+        CONTACT_SCORED => "no contacts arrive",
+        JOB_COMPLETED => "no job is marked completed; contacts arrive all the same",
+        _ => "its events do not arrive",
+    }
+}
+
 /// The first wait after a response that does not say when to retry. Each further wait is twice as
 /// long.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
@@ -86,6 +96,19 @@ pub(crate) enum Error {
         request: String,
         /// 404 or 405.
         status: u16,
+    },
+    /// TitanX answered 401 or 403.
+    #[error(
+        "{request}: TitanX answered {status}{message}: it does not accept the API key for this; \
+         check TITANX_API_KEY or the file of --api-key-file"
+    )]
+    ApiKey {
+        /// Method and path.
+        request: String,
+        /// 401 or 403.
+        status: u16,
+        /// The error message of the response after a colon, or empty.
+        message: String,
     },
     /// TitanX answered with another error status.
     #[error("{request}: TitanX answered {status}{message}")]
@@ -171,8 +194,9 @@ impl TitanxClient {
 
     /// Creates a subscription.
     ///
-    /// The request is not retried, with two exceptions: after a 429, and with the other documented
-    /// name of the member for the event types if TitanX's refusal mentions that member.
+    /// The request is not retried, with these exceptions: after a 429, and if TitanX's refusal
+    /// mentions the event types. Then it is retried with the other documented name of their member,
+    /// and at last without `job.completed`, which one version of the documentation does not allow.
     ///
     /// # Errors
     ///
@@ -186,20 +210,34 @@ impl TitanxClient {
         events: &[String],
         status: &str,
     ) -> Result<NewSubscription, Error> {
-        let body = |member: &str| {
+        let body = |member: &str, events: &[String]| {
             json!({"name": name, "url": url, member: events, "status": status}).to_string()
         };
-        let mut response = self.post_subscription(body("events")).await?;
-        if let Err(refusal) = self.check_status("POST", "/webhooks", &response)
-            && mentions_event_types(&response)
-        {
-            response = self.post_subscription(body("eventTypes")).await?;
-            // If this form is refused too, the first refusal is the more useful one.
-            if matches!(response.status, 400 | 422) {
-                return Err(refusal);
+        let (jobs, contacts): (Vec<_>, Vec<_>) =
+            events.iter().cloned().partition(|it| it == JOB_COMPLETED);
+        let fewer = (!jobs.is_empty() && !contacts.is_empty()).then_some(&contacts[..]);
+        let mut refusals = Vec::new();
+        for events in std::iter::once(events).chain(fewer) {
+            for member in ["events", "eventTypes"] {
+                let response = self.post_subscription(body(member, events)).await?;
+                let Err(refusal) = self.check_status("POST", "/webhooks", &response) else {
+                    return self.created(&response).await;
+                };
+                if !matches!(response.status, 400 | 422) {
+                    return Err(refusal);
+                }
+                // If every form is refused, the first refusal is the most useful one.
+                refusals.push(refusal);
+                if !mentions_event_types(&response) {
+                    return Err(refusals.swap_remove(0));
+                }
             }
         }
-        self.check_status("POST", "/webhooks", &response)?;
+        Err(refusals.swap_remove(0))
+    }
+
+    /// The new subscription in the response to its creation.
+    async fn created(&self, response: &HttpResponse) -> Result<NewSubscription, Error> {
         let unreadable =
             |missing| Error::UnknownOutcome(format!("TitanX's response has no {missing}").into());
         let created: Value =
@@ -416,11 +454,21 @@ impl TitanxClient {
         match response.status {
             200..300 => Ok(()),
             status @ (404 | 405) => Err(Error::NotSupported { request, status }),
-            status => Err(Error::Refused {
-                request,
-                status,
-                message: error_message(&response.body).replace(&self.api_key, "[REDACTED]"),
-            }),
+            status => {
+                let message = error_message(&response.body).replace(&self.api_key, "[REDACTED]");
+                Err(match status {
+                    401 | 403 => Error::ApiKey {
+                        request,
+                        status,
+                        message,
+                    },
+                    _ => Error::Refused {
+                        request,
+                        status,
+                        message,
+                    },
+                })
+            }
         }
     }
 }
@@ -475,11 +523,11 @@ fn unwrap_payload(value: &Value) -> &Value {
     wrapped.filter(|value| !value.is_null()).unwrap_or(value)
 }
 
-/// Whether the refusal of a new subscription mentions the member for the event types.
+/// Whether the refusal of a new subscription mentions the event types or their member.
 fn mentions_event_types(response: &HttpResponse) -> bool {
     let body = String::from_utf8_lossy(&response.body);
     matches!(response.status, 400 | 422)
-        && ["events", "eventTypes"]
+        && ["events", "eventTypes", JOB_COMPLETED]
             .iter()
             .any(|name| body.contains(name))
 }

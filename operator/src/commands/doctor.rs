@@ -2,6 +2,7 @@
 
 mod resources;
 mod secret;
+mod subscription;
 
 use anyhow::Context;
 use aws_smithy_types::{DateTime, date_time::Format};
@@ -12,24 +13,36 @@ use titanx_receiver::budget::now_ms;
 use crate::{
     commands::CommandStatus,
     http::HttpClient,
+    plain_error::{PlainError, hint},
     screen::{BAD, GOOD, NOTICE, Screen, styled},
     secret_store::SecretSource,
     stack::{Stack, StackOptions},
+    titanx::TitanxOptions,
 };
 
 /// Check the stack and this machine's clock for problems
 ///
 /// Checks the function's timeout, environment and permissions, the tables' keys and TTL, the
 /// queues' types, retention and dead-letter queues, the format of the stored secret, the alarms,
-/// and this machine's clock. Changes nothing. Whatever cannot be read is reported as unknown.
+/// and this machine's clock. With an API key, also asks TitanX whether an active subscription posts
+/// all event types to this stack. Changes nothing. Whatever cannot be read is reported as unknown.
+///
+/// Prints what is wrong first. Checks without a problem are only counted, unless --verbose is given.
+///
+/// Exit status 0: no problem was found. 3: there is a problem, or a check could not be made.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator doctor --stack titanx-receiver
   operator doctor --stack titanx-receiver --json | jq '.[] | select(.verdict == \"problem\")'")]
 pub(crate) struct Doctor {
+    /// Also show the checks without a problem
+    #[arg(long, short)]
+    verbose: bool,
     #[command(flatten)]
     secret: SecretSource,
+    #[command(flatten)]
+    titanx: TitanxOptions,
     #[command(flatten)]
     stack: StackOptions,
 }
@@ -38,6 +51,8 @@ pub(crate) struct Doctor {
 #[serde(rename_all = "snake_case")]
 enum Verdict {
     Fine,
+    /// Not wrong, but worth knowing.
+    Note,
     /// The check could not be made.
     Unknown,
     Problem,
@@ -76,14 +91,23 @@ impl Finding {
         }
     }
 
+    fn note(subject: &'static str, found: impl Into<String>, advice: &'static str) -> Self {
+        Self {
+            verdict: Verdict::Note,
+            ..Self::problem(subject, found, advice)
+        }
+    }
+
     fn unknown(subject: &'static str, error: &anyhow::Error) -> Self {
+        let found = PlainError(error.as_ref()).to_string();
+        let advice = hint(&found);
         Self {
             subject,
             verdict: Verdict::Unknown,
-            found: titanx_receiver::error::Chain(error.as_ref()).to_string(),
-            advice: Some(
+            found,
+            advice: advice.or(Some(
                 "give your credentials permission to read it, or name the resource with its option",
-            ),
+            )),
         }
     }
 
@@ -112,9 +136,14 @@ impl Doctor {
         let stack = self.stack.connect().await?;
         // If the stack cannot be read, every check would fail with the same error.
         stack.values().await?;
-        let secret = async { secret::check(&self.secret.open(&self.stack).await?).await };
+        let forms = resources::key_forms(&stack).await;
+        let secret = async { secret::check(&self.secret.open(&self.stack).await?, &forms).await };
         let findings = [
             or_unknown("secret", secret.await),
+            or_unknown(
+                "subscription",
+                subscription::check(&self.titanx, &stack).await,
+            ),
             or_unknown("function", resources::function(&stack).await),
             or_unknown("permissions", resources::permissions(&stack).await),
             or_unknown("deliveries table", resources::deliveries(&stack).await),
@@ -127,10 +156,43 @@ impl Doctor {
         .into_iter()
         .flatten()
         .collect::<Vec<_>>();
-        screen.result(&findings, || findings.iter().for_each(Finding::print))?;
-        Ok(CommandStatus::action_needed_if(
-            findings.iter().any(|it| it.verdict != Verdict::Fine),
-        ))
+        screen.result(&findings, || self.print(&findings))?;
+        let wrong = |it: &Finding| matches!(it.verdict, Verdict::Problem | Verdict::Unknown);
+        Ok(CommandStatus::action_needed_if(findings.iter().any(wrong)))
+    }
+}
+
+impl Doctor {
+    /// Prints what is wrong first, and a count last. The JSON document has every finding, in the order
+    /// of the checks.
+    fn print(&self, findings: &[Finding]) {
+        let of = |verdict| findings.iter().filter(move |it| it.verdict == verdict);
+        for verdict in [
+            Verdict::Problem,
+            Verdict::Unknown,
+            Verdict::Note,
+            Verdict::Fine,
+        ] {
+            if verdict != Verdict::Fine || self.verbose {
+                of(verdict).for_each(Finding::print);
+            }
+        }
+        let problems = match of(Verdict::Problem).count() {
+            0 => styled(GOOD, "no problem"),
+            1 => styled(BAD, "1 problem"),
+            count => styled(BAD, format!("{count} problems")),
+        };
+        let unknown = match of(Verdict::Unknown).count() {
+            0 => String::new(),
+            count => format!(", {count} unknown"),
+        };
+        let fine = of(Verdict::Fine).count();
+        let hint = if self.verbose || fine == 0 {
+            ""
+        } else {
+            " (--verbose shows them)"
+        };
+        print_line!("{problems}{unknown}, {fine} fine{hint}");
     }
 }
 
@@ -139,6 +201,7 @@ impl Finding {
         let Self { subject, found, .. } = self;
         let verdict = match self.verdict {
             Verdict::Fine => styled(GOOD, "fine   "),
+            Verdict::Note => styled(NOTICE, "note   "),
             Verdict::Unknown => styled(NOTICE, "unknown"),
             Verdict::Problem => styled(BAD, "problem"),
         };
@@ -156,8 +219,8 @@ async fn clock(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
     const TOLERANCE_MS: i64 = 2_000;
     let url = stack.url().await?;
     let sent = now_ms();
-    // The gateway answers a GET itself: its only route is a POST.
-    let response = match HttpClient::new().call("GET", &url, &[], "").await {
+    // The gateway answers a GET itself: all its routes are POSTs.
+    let response = match HttpClient::new()?.call("GET", &url, &[], "").await {
         Ok(response) => response,
         Err(error) => {
             let advice =

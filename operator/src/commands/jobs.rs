@@ -1,8 +1,8 @@
 //! `operator jobs`
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Args;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use titanx_receiver::jobs::{COMPLETED_AT, JOB_ID, MODIFIED_AT, NAME, STATUS, TYP
 use crate::{
     commands::CommandStatus,
     delivery_records,
+    job_id::JobId,
     screen::{Screen, format_time, table},
     stack::{Stack, StackOptions},
 };
@@ -23,7 +24,7 @@ Examples:
   operator jobs --stack titanx-receiver --count 11111111-2222-4333-8444-555555555555
   operator jobs --stack titanx-receiver --json | jq -r '.[].job_id'")]
 pub(crate) struct Jobs {
-    /// Show only this job
+    /// Show only this job. Case and hyphens in the id make no difference
     id: Option<String>,
     /// Count the received contacts of each job
     ///
@@ -57,7 +58,7 @@ impl Jobs {
     pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
         let stack = self.stack.connect().await?;
         let mut jobs = match &self.id {
-            Some(id) => vec![get_job(&stack, id).await?],
+            Some(id) => get_job(&stack, &id.as_str().into()).await?,
             None => all_jobs(&stack).await?,
         };
         jobs.sort_by(|a, b| {
@@ -73,19 +74,40 @@ impl Jobs {
     }
 }
 
-async fn get_job(stack: &Stack<'_>, id: &str) -> anyhow::Result<Job> {
-    let job = find_job(stack, id).await?;
-    job.with_context(|| format!("job {id} is not completed: no job.completed event was received"))
+/// The records of a job: one for each spelling of its id that TitanX has used.
+async fn get_job(stack: &Stack<'_>, id: &JobId) -> anyhow::Result<Vec<Job>> {
+    let jobs = find_job(stack, id).await?;
+    if jobs.is_empty() {
+        bail!("job {id} is not completed: no job.completed event was received");
+    }
+    Ok(jobs)
 }
 
-/// When a job was completed, in Unix milliseconds, if its `job.completed` event was received.
-pub(crate) async fn completed_at(stack: &Stack<'_>, id: &str) -> anyhow::Result<Option<i64>> {
-    Ok(find_job(stack, id).await?.and_then(|job| job.completed_at))
+/// A job whose `job.completed` event was received.
+pub(crate) struct CompletedJob {
+    /// Its id, as TitanX wrote it.
+    pub(crate) id: JobId,
+    /// In Unix milliseconds.
+    pub(crate) completed_at: Option<i64>,
 }
 
-async fn find_job(stack: &Stack<'_>, id: &str) -> anyhow::Result<Option<Job>> {
+/// The job with this id, if its `job.completed` event was received.
+pub(crate) async fn completed_job(
+    stack: &Stack<'_>,
+    id: &JobId,
+) -> anyhow::Result<Option<CompletedJob>> {
+    let jobs = find_job(stack, id).await?.into_iter();
+    let latest = jobs.max_by_key(|job| job.completed_at);
+    Ok(latest.map(|job| CompletedJob {
+        id: job.job_id.as_str().into(),
+        completed_at: job.completed_at,
+    }))
+}
+
+/// Reads the record with exactly this id. If there is none, scans the table for other spellings.
+async fn find_job(stack: &Stack<'_>, id: &JobId) -> anyhow::Result<Vec<Job>> {
     let table = stack.jobs_table().await?;
-    let key = AttributeValue::S(id.to_owned());
+    let key = AttributeValue::S(id.as_str().to_owned());
     let get = stack
         .dynamodb()
         .get_item()
@@ -93,7 +115,12 @@ async fn find_job(stack: &Stack<'_>, id: &str) -> anyhow::Result<Option<Job>> {
         .key(JOB_ID, key);
     let got = get.send().await;
     let got = got.with_context(|| format!("cannot read job {id} from the table {table}"))?;
-    Ok(got.item.as_ref().map(Job::read))
+    if let Some(item) = &got.item {
+        return Ok(vec![Job::read(item)]);
+    }
+    let mut jobs = all_jobs(stack).await?;
+    jobs.retain(|job| JobId::from(job.job_id.as_str()) == *id);
+    Ok(jobs)
 }
 
 async fn all_jobs(stack: &Stack<'_>) -> anyhow::Result<Vec<Job>> {
@@ -109,37 +136,40 @@ async fn all_jobs(stack: &Stack<'_>) -> anyhow::Result<Vec<Job>> {
 }
 
 async fn count_contacts(stack: &Stack<'_>, jobs: &mut [Job], screen: Screen) -> anyhow::Result<()> {
-    let ids: Vec<_> = jobs.iter().map(|job| job.job_id.clone()).collect();
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.job_id.as_str().into()).collect();
+    let mut counts: HashMap<JobId, usize> = HashMap::new();
     for record in delivery_records::scan(stack, &ids, screen).await? {
         if let Some(job_id) = record.job_id {
             *counts.entry(job_id).or_default() += 1;
         }
     }
-    for job in jobs {
-        job.contacts = Some(counts.get(&job.job_id).copied().unwrap_or(0));
+    for (job, id) in jobs.iter_mut().zip(&ids) {
+        job.contacts = Some(counts.get(id).copied().unwrap_or(0));
     }
     Ok(())
 }
 
 fn print(jobs: &[Job], counted: bool) {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let rows = jobs.iter().map(|job| {
-        let contacts = job.contacts.map(|contacts| contacts.to_string());
+    let columns = |job: &Job| {
         let completed = job.completed_at.map(format_time);
-        [
-            job.job_id.clone(),
-            or_dash(&job.status),
-            or_dash(&completed),
-            if counted {
-                or_dash(&contacts)
-            } else {
-                "-".to_owned()
-            },
-            or_dash(&job.name),
-        ]
-    });
-    table(["JOB", "STATUS", "COMPLETED", "CONTACTS", "NAME"], rows);
+        let [id, status, name] = [job.job_id.clone(), or_dash(&job.status), or_dash(&job.name)];
+        (id, status, or_dash(&completed), name)
+    };
+    if counted {
+        let rows = jobs.iter().map(|job| {
+            let (id, status, completed, name) = columns(job);
+            let contacts = job.contacts.map(|contacts| contacts.to_string());
+            [id, status, completed, or_dash(&contacts), name]
+        });
+        table(["JOB", "STATUS", "COMPLETED", "CONTACTS", "NAME"], rows);
+    } else {
+        let rows = jobs.iter().map(|job| {
+            let (id, status, completed, name) = columns(job);
+            [id, status, completed, name]
+        });
+        table(["JOB", "STATUS", "COMPLETED", "NAME"], rows);
+    }
 }
 
 impl Job {

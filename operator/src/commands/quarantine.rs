@@ -12,7 +12,6 @@ use clap::{Args, Subcommand};
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use titanx_receiver::{
-    error::Chain,
     event::Reason,
     signature::{SIGNATURE_HEADER, sign},
 };
@@ -20,6 +19,7 @@ use titanx_receiver::{
 use crate::{
     commands::CommandStatus,
     http::{HttpClient, require_secure},
+    plain_error::PlainError,
     screen::{BAD, GOOD, NOTICE, Screen, format_time, styled, table},
     secret_store::SecretSource,
     stack::{Stack, StackOptions},
@@ -311,7 +311,7 @@ impl Redrive {
         let is_absent = |id: &&String| !selected.iter().any(|it| it.id == **id);
         let absent: Vec<_> = self.ids.iter().filter(is_absent).cloned().collect();
         let bar = screen.progress("redriving", selected.len() as u64);
-        let http = HttpClient::new();
+        let http = HttpClient::new()?;
         let mut results = Vec::new();
         for message in &selected {
             results.push(queue.redrive(&http, &url, &secret, message).await);
@@ -463,7 +463,7 @@ impl QuarantineQueue {
             (SIGNATURE_HEADER, signature.as_str()),
         ];
         match http.call("POST", url, &headers, body.clone()).await {
-            Err(error) => result.error = Some(Chain(&error).to_string()),
+            Err(error) => result.error = Some(PlainError(&error).to_string()),
             Ok(response) => {
                 result.status = Some(response.status);
                 if (200..300).contains(&response.status) {
@@ -485,7 +485,7 @@ impl QuarantineQueue {
         let delete = delete.receipt_handle(&message.receipt_handle).send().await;
         delete
             .map(|_| ())
-            .map_err(|error| Chain(&error).to_string())
+            .map_err(|error| PlainError(&error).to_string())
     }
 }
 

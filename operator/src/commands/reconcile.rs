@@ -21,8 +21,9 @@ use titanx_receiver::{budget::now_ms, contact::KEY_KINDS};
 use self::{backfill::BackfillResult, checkpoint::Checkpoint, matching::MatchResult};
 use crate::{
     commands::CommandStatus,
-    commands::jobs::completed_at,
+    commands::jobs::completed_job,
     delivery_records,
+    job_id::JobId,
     screen::{BAD, GOOD, NOTICE, Screen, format_time, styled},
     stack::{Stack, StackOptions},
     titanx::{
@@ -125,23 +126,30 @@ struct JobReport {
 }
 
 impl Reconcile {
-    pub(crate) async fn run(mut self, screen: Screen) -> anyhow::Result<CommandStatus> {
+    pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
         // For the second of two equal job ids, all records would be matched and all contacts missing.
         let mut seen = HashSet::new();
-        self.jobs.retain(|job| seen.insert(job.clone()));
+        let mut jobs: Vec<JobId> = self.jobs.iter().map(|job| job.as_str().into()).collect();
+        jobs.retain(|job| seen.insert(job.clone()));
         let titanx = self.titanx.connect()?;
         let stack = self.stack.connect().await?;
         let mut checkpoint = Checkpoint::open(self.checkpoint.as_deref())?;
+        // As TitanX wrote them: in requests to TitanX and in records, the spelling may matter.
+        for job in &mut jobs {
+            if let Ok(Some(completed)) = completed_job(&stack, job).await {
+                *job = completed.id;
+            }
+        }
         let mut lists = Vec::new();
-        for job in &self.jobs {
+        for job in &jobs {
             let list = self.read_contacts(&titanx, job, &mut checkpoint, screen);
             lists.push(list.await?);
         }
         // Read after the contacts, so that a contact received in the meantime is not missing.
-        let records = delivery_records::scan(&stack, &self.jobs, screen).await?;
+        let records = delivery_records::scan(&stack, &jobs, screen).await?;
         let mut pool = matching::RecordPool::new(records, &self.match_by);
         let mut reports = Vec::new();
-        for (job, list) in self.jobs.iter().zip(&lists) {
+        for (job, list) in jobs.iter().zip(&lists) {
             reports.push(
                 self.reconcile_job(&titanx, &stack, job, list, &mut pool, screen)
                     .await?,
@@ -164,12 +172,12 @@ impl Reconcile {
     async fn read_contacts(
         &self,
         titanx: &TitanxClient,
-        job: &str,
+        job: &JobId,
         checkpoint: &mut Checkpoint<'_>,
         screen: Screen,
     ) -> anyhow::Result<PagedList> {
         let saved = checkpoint.list(job)?;
-        let mut list = saved.unwrap_or_else(|| TitanxClient::contacts(job));
+        let mut list = saved.unwrap_or_else(|| TitanxClient::contacts(job.as_str()));
         let bar = screen.progress("reading contacts", list.total.unwrap_or(0));
         while !list.is_at_end() {
             let page = titanx.read_page(&mut list, &self.paging.parameters()).await;
@@ -188,14 +196,14 @@ impl Reconcile {
         &self,
         titanx: &TitanxClient,
         stack: &Stack<'_>,
-        job: &str,
+        job: &JobId,
         list: &PagedList,
         pool: &mut matching::RecordPool,
         screen: Screen,
     ) -> anyhow::Result<JobReport> {
         let result = pool.match_job(job, &list.items);
         let mut report = JobReport {
-            job_id: job.to_owned(),
+            job_id: job.to_string(),
             contacts: list.items.len(),
             received: list.items.len() - result.missing.len(),
             received_without_job: result.without_job,
@@ -241,7 +249,7 @@ impl PagingOptions {
 async fn doubts(
     titanx: &TitanxClient,
     stack: &Stack<'_>,
-    job: &str,
+    job: &JobId,
     result: &MatchResult<'_>,
 ) -> anyhow::Result<Vec<String>> {
     let mut doubts = Vec::new();
@@ -274,14 +282,15 @@ async fn doubts(
 async fn job_completed_at(
     titanx: &TitanxClient,
     stack: &Stack<'_>,
-    job: &str,
+    job: &JobId,
 ) -> anyhow::Result<Option<i64>> {
     const MEMBERS: [&str; 4] = ["completedAt", "modifiedAt", "updatedAt", "createdAt"];
-    if let Some(at) = completed_at(stack, job).await? {
+    let completed = completed_job(stack, job).await?;
+    if let Some(at) = completed.and_then(|it| it.completed_at) {
         return Ok(Some(at));
     }
     // TitanX may not support this request. Then the time is unknown.
-    let Ok(job) = titanx.job(job).await else {
+    let Ok(job) = titanx.job(job.as_str()).await else {
         return Ok(None);
     };
     let mut times = MEMBERS

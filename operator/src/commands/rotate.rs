@@ -1,7 +1,7 @@
 //! `operator rotate`
 //!
 //! ```text
-//! create inactive ─▶ store both secrets ─▶ write the ledger ─▶ wait for the receiver
+//! probe the URL ─▶ create inactive ─▶ store both secrets ─▶ write the ledger ─▶ wait for the receiver
 //!     ─▶ activate new ─▶ deactivate old ─▶ grace period ─▶ remove the old secrets
 //! ```
 //!
@@ -18,9 +18,10 @@ use titanx_receiver::budget::now_ms;
 use crate::{
     commands::CommandStatus,
     http::require_secure,
+    probe::ProbeOptions,
     provisioning::{
-        SettleOptions, check_still_stored, or_all_event_types, overwritten_error, save_ledger,
-        store_secret,
+        SettleOptions, check_still_stored, not_granted_warning, or_all_event_types,
+        overwritten_error, save_ledger, store_secret,
     },
     screen::{GOOD, Screen, format_time, styled},
     secret_store::{KnownSubscription, Ledger, Rotation, SecretSource, SecretStore, fingerprint},
@@ -31,7 +32,7 @@ use crate::{
 /// Replace the signing secret without losing events
 ///
 /// TitanX cannot change the secret of a subscription, so this command replaces the subscription. It
-/// creates a new, inactive subscription, stores its secret beside the old one, activates the new
+/// checks that the receiver answers at the webhook URL, creates a new, inactive subscription, stores its secret beside the old one, activates the new
 /// subscription and deactivates the old one. TitanX may still retry deliveries that it signed with
 /// the old secret, so the old secret stays live for a grace period. Run this command again after
 /// the grace period to remove the old secret. Both subscriptions are active for a short time, so
@@ -67,6 +68,8 @@ pub(crate) struct Rotate {
     yes: bool,
     #[command(flatten)]
     settle: SettleOptions,
+    #[command(flatten)]
+    probe: ProbeOptions,
     #[command(flatten)]
     secret: SecretSource,
     #[command(flatten)]
@@ -110,6 +113,9 @@ impl Rotate {
                     "Resuming the rotation to the subscription {} …",
                     rotation.new.id
                 ));
+                if !rotation.activated {
+                    self.probe.check(&rotation.new.url, screen).await?;
+                }
                 (rotation, Vec::new())
             }
             None => self.begin(&titanx, &store, &mut ledger, screen).await?,
@@ -142,6 +148,7 @@ impl Rotate {
         }
         let url = self.url(ledger).await?;
         require_secure(&url)?;
+        self.probe.check(&url, screen).await?;
         let listed = match titanx.subscriptions().await {
             Ok(listed) => Some(listed),
             Err(Error::NotSupported { .. }) => None,
@@ -161,7 +168,7 @@ impl Rotate {
             .await?;
         let not_granted: Vec<_> = new.subscription.not_granted(&events).cloned().collect();
         for event in &not_granted {
-            screen.warn(format!("TitanX did not grant the event type {event}"));
+            screen.warn(not_granted_warning(event));
         }
         if old_events.iter().any(|event| not_granted.contains(event)) && !self.yes {
             let id = &new.subscription.id;
@@ -311,8 +318,8 @@ impl Rotate {
         screen.result(&progress, || progress.print())?;
         if finished && self.grace() < RETRY_WINDOW {
             screen.warn(
-                "an instance of the function that has read the old secret accepts it until the \
-                 instance ends: change the function's configuration to replace all instances (see \
+                "an instance of the function that has read the old secret accepts it for up to an \
+                 hour: change the function's configuration to replace all instances at once (see \
                  docs/operations.md)",
             );
         }

@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use titanx_receiver::{
     budget::now_ms,
-    error::Chain,
     event::{API_VERSION, CONTACT_SCORED, JOB_COMPLETED},
     signature::{SIGNATURE_HEADER, sign},
 };
@@ -18,6 +17,7 @@ use uuid::Uuid;
 use crate::{
     commands::CommandStatus,
     http::{HttpClient, require_secure},
+    plain_error::PlainError,
     screen::{BAD, GOOD, Screen, check_written, escape_control, styled},
     secret_store::SecretSource,
     stack::StackOptions,
@@ -90,7 +90,7 @@ impl Send {
         }
         let url = self.stack.webhook_url().await?;
         require_secure(&url)?;
-        let http = HttpClient::new();
+        let http = HttpClient::new()?;
         let bar = screen.progress("sending", bodies.len() as u64);
         let mut results = Vec::new();
         for (name, body) in bodies {
@@ -150,7 +150,7 @@ async fn post(
             let body = String::from_utf8_lossy(&response.body).into_owned();
             (Some(response.status), Some(body))
         }
-        Err(error) => (None, Some(Chain(&error).to_string())),
+        Err(error) => (None, Some(PlainError(&error).to_string())),
     };
     SendResult {
         body: name,

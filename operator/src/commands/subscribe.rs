@@ -1,8 +1,8 @@
 //! `operator subscribe`
 //!
 //! ```text
-//! create inactive ─▶ store the secret ─▶ write the ledger ─▶ wait for the receiver ─▶ activate
-//!                       └ fails: deactivate, report the id
+//! probe the URL ─▶ create inactive ─▶ store the secret ─▶ write the ledger ─▶ wait for the receiver ─▶ activate
+//!                                       └ fails: deactivate, report the id
 //! ```
 
 use anyhow::bail;
@@ -12,8 +12,10 @@ use serde::Serialize;
 use crate::{
     commands::CommandStatus,
     http::require_secure,
+    probe::ProbeOptions,
     provisioning::{
-        SettleOptions, check_still_stored, or_all_event_types, save_ledger, store_secret,
+        SettleOptions, check_still_stored, not_granted_warning, or_all_event_types, save_ledger,
+        store_secret,
     },
     screen::{GOOD, Screen, styled},
     secret_store::{KnownSubscription, Ledger, SecretSource, SecretStore, fingerprint},
@@ -23,9 +25,9 @@ use crate::{
 
 /// Create a subscription at TitanX and store its signing secret
 ///
-/// Creates an inactive subscription, stores its secret, and then activates it, so that TitanX never
-/// signs an event with a secret that the receiver does not know. The secret is never printed.
-/// Secrets that are already stored stay live.
+/// Checks that the receiver answers at the webhook URL, creates an inactive subscription, stores its
+/// secret, and then activates it, so that TitanX never signs an event with a secret that the receiver
+/// does not know. The secret is never printed. Secrets that are already stored stay live.
 ///
 /// It is safe to run this command again: it resumes where it stopped, and does not create a second
 /// subscription for the same URL.
@@ -50,6 +52,8 @@ pub(crate) struct Subscribe {
     #[command(flatten)]
     settle: SettleOptions,
     #[command(flatten)]
+    probe: ProbeOptions,
+    #[command(flatten)]
     secret: SecretSource,
     #[command(flatten)]
     titanx: TitanxOptions,
@@ -73,6 +77,7 @@ impl Subscribe {
         let titanx = self.titanx.connect()?;
         let url = self.stack.webhook_url().await?;
         require_secure(&url)?;
+        self.probe.check(&url, screen).await?;
         let store = self.secret.open(&self.stack).await?;
         let requested = or_all_event_types(&self.events);
         let live = store.secrets().await?;
@@ -154,7 +159,7 @@ async fn report(
     };
     screen.result(&result, || result.print())?;
     for event in &result.not_granted {
-        screen.warn(format!("TitanX did not grant the event type {event}"));
+        screen.warn(not_granted_warning(event));
     }
     Ok(CommandStatus::action_needed_if(
         !result.not_granted.is_empty(),

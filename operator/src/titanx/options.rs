@@ -27,6 +27,11 @@ pub(crate) struct TitanxOptions {
 }
 
 impl TitanxOptions {
+    /// Whether an API key is given.
+    pub(crate) fn has_key(&self) -> bool {
+        self.api_key_file.is_some() || std::env::var_os("TITANX_API_KEY").is_some()
+    }
+
     /// Creates a client with the API key. Sends no request.
     pub(crate) fn connect(&self) -> anyhow::Result<TitanxClient> {
         let key = match &self.api_key_file {
@@ -41,7 +46,7 @@ impl TitanxOptions {
         }
         let max_wait = Duration::from_secs(self.patience);
         Ok(TitanxClient::new(
-            HttpClient::new(),
+            HttpClient::new()?,
             &self.titanx_url,
             key,
             max_wait,

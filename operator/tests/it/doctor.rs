@@ -58,7 +58,7 @@ impl DoctorTest {
         let system = System::start(Form::Schema);
         let control = ControlPlane::start(state(&system));
         let emulators = &system.emulators;
-        let mut operator = Operator::default()
+        let mut operator = Operator::with_titanx(&system.api)
             .set("RECEIVER_STACK", "titanx-receiver")
             .set("AWS_REGION", "us-east-1")
             .set("AWS_ACCESS_KEY_ID", "emulators")
@@ -80,15 +80,24 @@ impl DoctorTest {
         }
     }
 
+    /// Creates the subscription of this stack, and makes its secret the only live one.
+    fn subscribe(&self) {
+        self.operator.run("subscribe --settle 0").exits(0);
+        let subscriptions = self.system.api.subscriptions();
+        let secret = &subscriptions.last().unwrap().secret;
+        self.system.emulators.secret.rotate(secret);
+    }
+
     fn run_doctor(&self) -> Run {
         self.operator.run("--json doctor")
     }
 
-    /// What doctor found about a subject, without the findings with the verdict fine.
+    /// What doctor found about a subject, without the findings with the verdicts fine and note.
     fn problems(&self, subject: &str) -> Vec<String> {
         let all = self.run_doctor().json();
         let all = all.as_array().unwrap().iter();
-        all.filter(|it| it["subject"] == subject && it["verdict"] != "fine")
+        all.filter(|it| it["subject"] == subject)
+            .filter(|it| it["verdict"] != "fine" && it["verdict"] != "note")
             .map(|it| it["found"].as_str().unwrap().to_owned())
             .collect()
     }
@@ -103,9 +112,11 @@ impl DoctorTest {
 #[test]
 fn reports_no_problem_of_a_correct_stack() {
     let test = DoctorTest::new();
+    test.subscribe();
     for subject in [
         "secret",
         "function",
+        "subscription",
         "permissions",
         "deliveries table",
         "alarms",
@@ -130,6 +141,113 @@ fn reports_no_problem_of_a_correct_stack() {
 }
 
 #[test]
+fn accepts_every_form_of_a_stored_secret() {
+    let test = DoctorTest::new();
+    for (value, form) in [
+        ("wh_sk_synthetic", "plain text"),
+        ("[\"wh_sk_synthetic\"]\n", "a JSON array"),
+        (
+            "{\"any\": \"wh_sk_synthetic\"}",
+            "a JSON object with one member",
+        ),
+    ] {
+        test.system.emulators.secret.rotate(value);
+        assert_eq!(test.problems("secret"), [""; 0], "{value}");
+        let printed = test.operator.run("doctor --verbose").exits(3).stdout;
+        let expected = format!("one secret is live, stored as {form}");
+        assert!(printed.contains(&expected), "{printed}");
+    }
+}
+
+#[test]
+fn reads_the_key_form_of_the_deployed_function() {
+    let test = DoctorTest::new();
+    test.system.emulators.secret.rotate("wh_sk_synthetic");
+    let set = |form: &str| {
+        test.control.update(|it| {
+            it.function["Environment"]["Variables"]["SIGNING_KEY_FORM"] = form.into();
+        });
+    };
+    for form in ["any", "whole", "without-prefix"] {
+        set(form);
+        assert_eq!(test.problems("secret"), [""; 0], "{form}");
+        let printed = test.operator.run("doctor --verbose").exits(3).stdout;
+        let pinned = format!("only signing keys of the form {form}");
+        assert_eq!(printed.contains(&pinned), form != "any", "{printed}");
+    }
+    set("decoded");
+    test.assert_problem("secret", "has no key of the form decoded");
+    set("hex");
+    test.assert_problem("function", "SIGNING_KEY_FORM must be any");
+}
+
+#[test]
+fn asks_titanx_for_an_active_subscription_of_this_stack() {
+    let test = DoctorTest::new();
+    let url = &test.system.gateway.url;
+    test.assert_problem(
+        "subscription",
+        &format!("none of the 0 subscriptions at TitanX posts to {url}"),
+    );
+    let slash = format!("subscribe --settle 0 --skip-probe --url {url}/");
+    test.operator.run(&slash).exits(0);
+    test.assert_problem(
+        "subscription",
+        &format!("one posts to {url}/, which is another URL"),
+    );
+    test.subscribe();
+    assert_eq!(test.problems("subscription"), [""; 0]);
+    let id = test.system.api.subscriptions()[1].id.clone();
+    test.operator.run(&format!("pause {id} --yes")).exits(0);
+    test.assert_problem("subscription", &format!("{id} for this stack is inactive"));
+    test.operator.run(&format!("delete {id} --yes")).exits(0);
+    test.system.api.set_granted(&["job.contact.scored"]);
+    test.operator.run("subscribe --settle 0").exits(3);
+    test.assert_problem("subscription", "job.completed: no job is marked completed");
+}
+
+#[test]
+fn says_why_titanx_could_not_be_asked() {
+    let mut test = DoctorTest::new();
+    let operator = test.operator.clone();
+    test.operator = operator.clone().set("TITANX_API_KEY", "another-key");
+    test.assert_problem("subscription", "it does not accept the API key");
+    test.operator = operator;
+    test.system.api.disable_management();
+    test.assert_problem("subscription", "not supported by TitanX");
+}
+
+#[test]
+fn begins_with_what_is_wrong_and_ends_with_a_count() {
+    let test = DoctorTest::new();
+    test.subscribe();
+    let run = test.operator.run("doctor").exits(3);
+    let findings = run.stdout.lines().filter(|it| !it.starts_with(' '));
+    let verdicts: Vec<_> = findings
+        .map(|it| it.split_whitespace().next().unwrap())
+        .collect();
+    assert_eq!(verdicts[0], "problem", "{}", run.stdout);
+    assert!(!verdicts.contains(&"fine"), "{}", run.stdout);
+    let problems = verdicts.iter().filter(|it| **it == "problem").count();
+    let last = run.stdout.lines().last().unwrap();
+    assert!(
+        last.starts_with(&format!("{problems} problems, ")),
+        "{last}"
+    );
+    assert!(last.ends_with(" fine (--verbose shows them)"), "{last}");
+    let all = test.operator.run("doctor -v").exits(3).stdout;
+    let fine = all.lines().filter(|it| it.starts_with("fine ")).count();
+    assert!(last.contains(&format!(" {fine} fine ")), "{last}");
+    assert!(
+        all.lines()
+            .last()
+            .unwrap()
+            .ends_with(&format!(" {fine} fine")),
+        "{all}"
+    );
+}
+
+#[test]
 fn prints_what_to_do_about_each_finding() {
     let test = DoctorTest::new();
     let run = test.operator.run("doctor").exits(3);
@@ -142,15 +260,29 @@ fn prints_what_to_do_about_each_finding() {
 fn reports_a_malformed_secret_without_printing_it() {
     let test = DoctorTest::new();
     for (value, found) in [
-        ("wh_sk_synthetic\n", "characters around it"),
-        (" wh_sk_synthetic", "characters around it"),
-        ("\"wh_sk_synthetic\"", "characters around it"),
-        ("wh_sk_synthetic\u{200b}", "characters around it"),
-        ("{\"secret\": \"wh_sk_synthetic \"}", "characters around it"),
-        ("[\"wh_sk_synthetic\"", "but is none of"),
+        ("wh_sk_synthetic\n", "has a newline around it"),
+        (" wh_sk_synthetic", "has blanks around it"),
+        ("\"wh_sk_synthetic\"", "has quotes around it"),
+        (
+            "\u{FEFF}wh_sk_synthetic",
+            "has a byte order mark (U+FEFF) around it",
+        ),
+        (
+            "wh_sk_synthetic\u{200B}",
+            "has zero-width characters around it",
+        ),
+        (
+            "\u{FEFF}[\"wh_sk_synthetic\"]",
+            "has a byte order mark (U+FEFF) around it",
+        ),
+        (
+            "{\"key\": \"'wh_sk_synthetic' \"}",
+            "has quotes, blanks around it",
+        ),
+        ("[\"wh_sk_synthetic\"", "is none of: a secret, a JSON array"),
         (
             "{\"a\": \"wh_sk_synthetic\", \"b\": \"c\"}",
-            "but is none of",
+            "is none of: a secret",
         ),
         (
             "[\"wh_sk_a\", \"wh_sk_b\", \"wh_sk_c\"]",
@@ -201,11 +333,11 @@ fn reports_a_retention_shorter_than_the_retry_window() {
     let test = DoctorTest::new();
     test.control.update(|it| {
         it.parameters
-            .insert("DeliveryRetentionDays".to_owned(), "3".to_owned());
+            .insert("DeliveryRetentionDays".to_owned(), "6".to_owned());
     });
     test.assert_problem(
         "deliveries table",
-        "keeps the record of a delivery for 3 days",
+        "keeps the record of a delivery for 6 days",
     );
 }
 

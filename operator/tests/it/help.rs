@@ -107,11 +107,11 @@ fn a_closed_pipe_does_not_interrupt_a_command() {
     let line = |command: &str| format!("{command} --url {url} --secret-file {}", file.display());
     let operator = Operator::with_titanx(&api);
     assert_eq!(
-        operator.run_with_closed_pipes(&line("subscribe --settle 0")),
+        operator.run_with_closed_pipes(&line("subscribe --settle 0 --skip-probe")),
         Some(0)
     );
     assert_eq!(
-        operator.run_with_closed_pipes(&line("rotate --settle 0")),
+        operator.run_with_closed_pipes(&line("rotate --settle 0 --skip-probe")),
         Some(0)
     );
     assert_eq!(

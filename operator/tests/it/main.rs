@@ -2,10 +2,12 @@
 
 mod completions;
 mod control_plane;
+mod credentials;
 mod doctor;
 mod help;
 mod jobs;
 mod operator;
+mod probe;
 mod quarantine;
 mod reconcile;
 mod rotate;

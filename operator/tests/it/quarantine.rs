@@ -298,7 +298,11 @@ async fn redrives_a_delivery_of_every_reason_byte_for_byte() {
             assert!(run.stdout.contains(said), "{said}: {}", run.stdout);
         }
         let again = system.emulators.quarantine.messages();
-        assert!(again.iter().all(|it| messages.iter().all(|old| old.id != it.id)));
+        assert!(
+            again
+                .iter()
+                .all(|it| messages.iter().all(|old| old.id != it.id))
+        );
     }
 }
 
@@ -311,10 +315,17 @@ async fn a_contact_that_fits_the_queue_now_leaves_quarantine() {
     system.emulators.contacts.set_maximum_message_size(262_144);
     let answer = front_door::deliver(&receiver, &signed(&body)).await;
     assert_eq!(answer, front_door::Answer::quarantined());
-    let listed = system.operator.run("--json quarantine list").exits(0).json();
+    let listed = system
+        .operator
+        .run("--json quarantine list")
+        .exits(0)
+        .json();
     assert_eq!(listed[0]["reason"], "too_large");
     assert_eq!(listed[0]["bytes"], body.len());
-    system.emulators.contacts.set_maximum_message_size(1_048_576);
+    system
+        .emulators
+        .contacts
+        .set_maximum_message_size(1_048_576);
     system.operator.run("quarantine redrive --all").exits(0);
     assert_eq!(system.emulators.quarantine.len(), 0);
     assert_eq!(system.emulators.contacts.messages()[0].body, body);
@@ -338,15 +349,27 @@ fn a_message_that_cannot_be_decoded_is_reported_and_stays() {
         system.emulators.quarantine.put(text, &attributes);
     }
     let before = ids(&system);
-    let listed = system.operator.run("--json quarantine list").exits(0).json();
+    let listed = system
+        .operator
+        .run("--json quarantine list")
+        .exits(0)
+        .json();
     assert_eq!(listed.as_array().unwrap().len(), 5);
     assert_eq!(listed[0]["bytes"], Value::Null);
-    let run = system.operator.run("--json quarantine redrive --all").exits(1);
+    let run = system
+        .operator
+        .run("--json quarantine redrive --all")
+        .exits(1);
     for result in run.json().as_array().unwrap() {
         assert_eq!(result["removed"], false);
         assert_eq!(result["status"], Value::Null);
     }
-    for said in ["zstd-base64", "has no encoding", "is not Base64", "is not gzip"] {
+    for said in [
+        "zstd-base64",
+        "has no encoding",
+        "is not Base64",
+        "is not gzip",
+    ] {
         assert!(run.stdout.contains(said), "{said}: {}", run.stdout);
     }
     let hint = "5 messages are still in the quarantine queue";

@@ -429,3 +429,49 @@ async fn reconciles_a_repeated_job_id_once() {
     assert_eq!(run.json().as_array().unwrap().len(), 1);
     assert_eq!(queued_names(&system), all_names(4));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reconciles_a_job_whose_id_is_spelled_in_another_way() {
+    let job = "AAAAAAAA-BBBB-4CCC-8DDD-EEEEEEEEEEEE";
+    let other = "aaaaaaaabbbb4ccc8dddeeeeeeeeeeee";
+    let system = System::start(Form::Schema);
+    let contacts: Vec<_> = (0..3).map(contact).collect();
+    // TitanX knows the job by its own spelling only.
+    system.api.put_job(job, json!({"id": job}), &contacts);
+    let receiver = front_door::receiver(&front_door::environment(&system.emulators));
+    let mut delivered = scored(&contacts[0]);
+    delivered["jobId"] = other.into();
+    for body in [
+        finished_job("completed", job),
+        envelope("delivery-0", "job.contact.scored", &delivered),
+    ] {
+        let answer = front_door::deliver(&receiver, &signed(&body)).await;
+        assert_eq!(answer, front_door::Answer::accepted());
+    }
+    let line = |id: &str| format!("--json reconcile {id} {other} {job} --yes");
+    let reports = system.operator.run(&line(other)).exits(0).json();
+    assert_eq!(reports.as_array().unwrap().len(), 1);
+    assert_eq!(reports[0]["job_id"], job);
+    assert_eq!(reports[0]["received"], 1);
+    assert_eq!(reports[0]["queued"], 2);
+    let queued = system.emulators.contacts.messages().into_iter();
+    let backfilled = queued.filter(|it| it.attribute("source") == Some("backfill"));
+    assert!(
+        backfilled
+            .clone()
+            .all(|it| it.attribute("jobId") == Some(job))
+    );
+    assert_eq!(backfilled.count(), 2);
+    let again = system.operator.run(&line(job)).exits(0).json();
+    assert_eq!(again[0]["missing"], 0);
+    assert_eq!(system.emulators.contacts.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backfills_nothing_with_a_retention_that_the_receiver_refuses() {
+    let system = system_with_half_received(2).await;
+    let line = format!("reconcile {JOB} --yes --delivery-retention-days 6");
+    let run = system.operator.run(&line).exits(1);
+    assert!(run.stderr.contains("at least 7"), "{}", run.stderr);
+    assert_eq!(system.emulators.contacts.len(), 1);
+}

@@ -17,7 +17,10 @@ fn stores_the_secret_in_a_file_with_mode_600_and_does_not_print_it() {
         let api = TitanxApi::start(form);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
-        let line = format!("{SUBSCRIBE} --url {URL} --secret-file {}", file.display());
+        let line = format!(
+            "{SUBSCRIBE} --skip-probe --url {URL} --secret-file {}",
+            file.display()
+        );
         let run = Operator::with_titanx(&api).run(&line).exits(0);
         let [subscription] = &api.subscriptions()[..] else {
             panic!()
@@ -215,7 +218,7 @@ fn reports_event_types_that_titanx_did_not_grant() {
     let run = system.operator.run(SUBSCRIBE).exits(3);
     assert!(
         run.stderr
-            .contains("TitanX did not grant the event type job.contact.scored"),
+            .contains("TitanX did not grant the event type job.contact.scored: no contacts arrive"),
         "{}",
         run.stderr
     );
@@ -238,7 +241,10 @@ fn a_second_active_subscription_for_a_url_needs_another() {
     let operator = Operator::with_titanx(&api);
     let line = |file: &str| {
         let file = folder.path().join(file);
-        format!("{SUBSCRIBE} --url {URL} --secret-file {}", file.display())
+        format!(
+            "{SUBSCRIBE} --skip-probe --url {URL} --secret-file {}",
+            file.display()
+        )
     };
     operator.run(&line("one")).exits(0);
     let run = operator.run(&line("two")).exits(1);
@@ -346,4 +352,28 @@ fn reports_a_deleted_subscription_if_titanx_lists_none() {
         .run(&format!("{SUBSCRIBE} --another"))
         .exits(0);
     assert_eq!(system.api.active().len(), 1);
+}
+
+#[test]
+fn falls_back_to_contacts_if_titanx_does_not_allow_job_completed() {
+    for form in [Form::Schema, Form::Prose] {
+        let system = System::start(form);
+        system.api.set_allowed(&["job.contact.scored"]);
+        let run = system.operator.run(&format!("--json {SUBSCRIBE}")).exits(3);
+        assert_eq!(
+            run.json()["events"],
+            serde_json::json!(["job.contact.scored"])
+        );
+        assert_eq!(
+            run.json()["not_granted"],
+            serde_json::json!(["job.completed"])
+        );
+        let said = "job.completed: no job is marked completed";
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+        assert_eq!(system.api.active().len(), 1);
+        // Nothing else is given up: what was asked for alone is not replaced by the other.
+        let alone = "subscribe --settle 0 --another --event job.completed";
+        system.operator.run(alone).exits(1);
+        assert_eq!(system.api.subscriptions().len(), 1);
+    }
 }

@@ -40,10 +40,10 @@ fn pause_and_delete_need_yes() {
             .run(&format!("--json {command} {id}"))
             .exits(3)
             .json();
-        assert_eq!(
-            printed,
-            serde_json::json!({"id": id, "action": command, "done": false})
-        );
+        assert_eq!(printed["id"], id.as_str());
+        assert_eq!(printed["action"], command);
+        assert_eq!(printed["done"], false);
+        assert_eq!(printed["live"], true);
     }
     assert_eq!(system.api.active().len(), 1);
 }
@@ -123,5 +123,46 @@ fn reports_a_wrong_api_key_without_printing_it() {
         .set("TITANX_API_KEY", "another-synthetic-key");
     let run = unauthorized.run("subscriptions").exits(1);
     assert!(run.stderr.contains("401"), "{}", run.stderr);
+    let cause = "it does not accept the API key";
+    assert!(run.stderr.contains(cause), "{}", run.stderr);
     run.does_not_contain(&["another-synthetic-key"]);
+}
+
+#[test]
+fn pause_and_delete_say_whether_the_subscription_is_the_live_one() {
+    let system = System::start(Form::Schema);
+    system.operator.run("subscribe --settle 0").exits(0);
+    let live = system.api.subscriptions()[0].id.clone();
+    let other = "subscribe --settle 0 --skip-probe --url https://example.com/webhooks/titanx";
+    system.operator.run(other).exits(0);
+    let other = system.api.subscriptions()[1].id.clone();
+    for command in ["pause", "delete"] {
+        let says = |id: &str, said: &str| {
+            let run = system.operator.run(&format!("{command} {id}")).exits(3);
+            assert!(run.stdout.contains(said), "{command}: {}", run.stdout);
+        };
+        says(
+            &live,
+            "the live subscription of this stack, and the only one",
+        );
+        says(
+            &other,
+            "posts to https://example.com/webhooks/titanx, which is not this stack's",
+        );
+        says("unheard-of", "TitanX lists no subscription unheard-of");
+    }
+    let second = "subscribe --settle 0 --another --secret-file";
+    let folder = tempfile::tempdir().unwrap();
+    let second = format!("{second} {}", folder.path().join("secret").display());
+    system.operator.run(&second).exits(0);
+    let third = system.api.subscriptions()[2].id.clone();
+    let run = system.operator.run(&format!("pause {live} --yes")).exits(0);
+    let said = format!("events still arrive through {third}");
+    assert!(run.stdout.contains(&said), "{}", run.stdout);
+    let run = system.operator.run(&format!("pause {live}")).exits(3);
+    assert!(run.stdout.contains("it is inactive"), "{}", run.stdout);
+    system.api.disable_management();
+    let run = system.operator.run(&format!("pause {third}")).exits(3);
+    let said = "it is unknown whether this is the live subscription";
+    assert!(run.stdout.contains(said), "{}", run.stdout);
 }

@@ -82,6 +82,8 @@ struct State {
     /// Whether the server supports listing and deleting subscriptions.
     has_management: bool,
     granted: Vec<String>,
+    /// Event types that a creation may ask for, if not all.
+    allowed: Option<Vec<String>>,
     /// Whether the server returns the secret of a new subscription, and respects its `status`.
     returns_secret: bool,
     subscriptions: Vec<Subscription>,
@@ -119,6 +121,7 @@ impl TitanxApi {
             paging: PagingStyle::Total,
             has_management: true,
             granted: vec!["job.contact.scored".to_owned(), "job.completed".to_owned()],
+            allowed: None,
             returns_secret: true,
             subscriptions: Vec::new(),
             jobs: BTreeMap::new(),
@@ -151,6 +154,11 @@ impl TitanxApi {
     /// Grants only these event types to new subscriptions.
     pub(crate) fn set_granted(&self, events: &[&str]) {
         self.state().granted = events.iter().map(|&it| it.to_owned()).collect();
+    }
+
+    /// Refuses a creation that asks for other event types than these.
+    pub(crate) fn set_allowed(&self, events: &[&str]) {
+        self.state().allowed = Some(events.iter().map(|&it| it.to_owned()).collect());
     }
 
     /// Creates only active subscriptions, and does not return their secrets.
@@ -374,6 +382,13 @@ impl State {
             return respond(status, &json!({ "error": message }));
         }
         let asked = body[wanted].as_array().into_iter().flatten();
+        let refused = asked.clone().filter_map(Value::as_str).find(|event| {
+            let allowed = self.allowed.as_ref();
+            allowed.is_some_and(|allowed| allowed.iter().all(|it| it != event))
+        });
+        if let Some(event) = refused {
+            return respond(422, &json!({"error": format!("invalid value: {event}")}));
+        }
         let events = asked.filter_map(Value::as_str).map(str::to_owned);
         let granted = events.filter(|event| self.granted.contains(event));
         let prefix = if self.form == Form::Schema {

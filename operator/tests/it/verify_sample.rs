@@ -40,25 +40,62 @@ fn signed(key: &[u8]) -> String {
 #[test]
 fn the_published_vector_matches_the_whole_secret() {
     let run = verify(SECRET, BODY, SIGNATURE).exits(0);
-    assert_eq!(run.json()["rule"], "whole_secret");
+    assert_eq!(run.json()["form"], "whole");
+    assert_eq!(run.json()["accepted"], true);
     run.does_not_contain(&[SECRET]);
 }
 
+/// A secret whose rest is the Base64 of 18 bytes, and its key in each form.
+const CODED: &str = "whsec_c2FtcGxlIGtleSBvZiAxOCBi";
+const FORMS: [(&str, &[u8]); 3] = [
+    ("whole", CODED.as_bytes()),
+    ("without-prefix", b"c2FtcGxlIGtleSBvZiAxOCBi"),
+    ("decoded", b"sample key of 18 b"),
+];
+
 #[test]
-fn detects_a_stripped_prefix() {
-    let signature = signed(b"c2FtcGxl");
-    let run = verify("whsec_c2FtcGxl", BODY, &signature).exits(0);
-    assert_eq!(run.json()["rule"], "prefix_stripped");
+fn names_the_form_of_the_key_which_the_receiver_accepts() {
+    for (form, key) in FORMS {
+        let run = verify(CODED, BODY, &signed(key)).exits(0);
+        assert_eq!(run.json()["form"], form);
+        assert_eq!(run.json()["accepted_form"], "any");
+        run.does_not_contain(&[CODED]);
+    }
 }
 
 #[test]
-fn detects_a_decoded_secret() {
-    // printf 'sixteen bytes ok' | base64
-    let secret = "whsec_c2l4dGVlbiBieXRlcyBvaw==";
-    let run = verify(secret, BODY, &signed(b"sixteen bytes ok")).exits(0);
-    assert_eq!(run.json()["rule"], "prefix_stripped_base64_decoded");
-    // Too short for a key that the receiver takes.
-    verify("whsec_c2FtcGxl", BODY, &signed(b"sample")).exits(1);
+fn a_pinned_form_refuses_the_others() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("body.json");
+    fs::write(&file, BODY).unwrap();
+    for (form, key) in FORMS {
+        for (pinned, _) in FORMS {
+            let operator = Operator::default()
+                .set("TITANX_WEBHOOK_SECRET", CODED)
+                .set("SIGNING_KEY_FORM", pinned);
+            let line = format!(
+                "verify-sample --body {} --signature {}",
+                file.display(),
+                signed(key)
+            );
+            let run = operator
+                .run(&line)
+                .exits(if form == pinned { 0 } else { 3 });
+            assert!(
+                run.stdout.contains(&format!("form {form}")),
+                "{}",
+                run.stdout
+            );
+            let said = format!("SIGNING_KEY_FORM is {pinned}");
+            assert!(run.stdout.contains(&said), "{}", run.stdout);
+        }
+    }
+}
+
+#[test]
+fn says_that_a_signature_is_not_complete() {
+    let run = verify(SECRET, BODY, &SIGNATURE[..40]).exits(1);
+    assert!(run.stderr.contains("44 characters"), "{}", run.stderr);
 }
 
 #[test]

@@ -13,10 +13,11 @@ use titanx_receiver::{
     deliveries::{DELIVERY_ID, EXPIRATION},
     jobs::JOB_ID,
     queue::{MAX_MESSAGE_BYTES, is_fifo},
+    signature::KeyForm,
 };
 
 use super::Finding;
-use crate::stack::Stack;
+use crate::stack::{MIN_RETENTION, Stack};
 
 /// Accepted timeouts of the function: longer than its budget of 6 s, shorter than TitanX's 10 s.
 const TIMEOUTS_S: std::ops::RangeInclusive<i32> = 7..=9;
@@ -26,7 +27,7 @@ const FOURTEEN_DAYS_S: i64 = 14 * 24 * 60 * 60;
 /// Checks the function's timeout and memory, and parses its environment as the function does.
 pub(super) async fn function(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
     const SUBJECT: &str = "function";
-    let function = configuration(stack).await?;
+    let function = stack.function_configuration().await?;
     let timeout = function.timeout().unwrap_or(0);
     let memory = function.memory_size().unwrap_or(0);
     let environment = function.environment().and_then(|it| it.variables());
@@ -37,8 +38,19 @@ pub(super) async fn function(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> 
         let by_lambda = reserved.contains(&name).then(|| "lambda".to_owned());
         environment.get(name).cloned().or(by_lambda)
     });
+    let forms = config.as_ref().map_or(&[][..], |config| &config.key_forms);
+    let pinned = match forms {
+        [form] => Some(form.as_str()),
+        _ => None,
+    };
+    let pinned = pinned
+        .map(|form| format!("accepts only signing keys of the form {form} (SIGNING_KEY_FORM)"));
+    let form = pinned.unwrap_or_else(|| {
+        "accepts signing keys of the forms whole, without-prefix and decoded".to_owned()
+    });
+    let form = (!forms.is_empty()).then(|| Finding::fine(SUBJECT, form));
     let mistakes = config.err().map(|mistakes| mistakes.to_string());
-    Ok(vec![
+    let checks = [
         Finding::check(
             TIMEOUTS_S.contains(&timeout),
             SUBJECT,
@@ -58,26 +70,22 @@ pub(super) async fn function(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> 
             mistakes.unwrap_or_else(|| "has a complete environment".to_owned()),
             "deploy the template again: the function cannot start with this environment",
         ),
-    ])
+    ];
+    Ok(checks.into_iter().chain(form).collect())
 }
 
-type Configuration =
-    aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
-
-async fn configuration(stack: &Stack<'_>) -> anyhow::Result<Configuration> {
-    let name = stack.function().await?;
-    let client = aws_sdk_lambda::Client::new(&stack.sdk);
-    let configuration = client
-        .get_function_configuration()
-        .function_name(&name)
-        .send()
-        .await;
-    configuration.with_context(|| format!("cannot read the function {name}"))
+/// The forms of keys that the deployed function accepts; all of them if that cannot be read, which is
+/// another finding.
+pub(super) async fn key_forms(stack: &Stack<'_>) -> Vec<KeyForm> {
+    let environment = stack.function_environment().await.unwrap_or_default();
+    let form = environment.get("SIGNING_KEY_FORM");
+    let pinned = form.and_then(|form| form.trim().parse().ok());
+    pinned.map_or_else(|| KeyForm::ALL.to_vec(), |form| vec![form])
 }
 
 /// Checks that the function's role allows every call that the function makes.
 pub(super) async fn permissions(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
-    let function = configuration(stack).await?;
+    let function = stack.function_configuration().await?;
     let role = function.role().context("the function has no role")?;
     let needed = [
         (
@@ -154,7 +162,8 @@ pub(super) async fn deliveries(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>
     let ttl = ttl.time_to_live_description();
     let attribute = ttl.and_then(|it| it.attribute_name()).unwrap_or_default();
     let enabled = ttl.and_then(|it| it.time_to_live_status()) == Some(&TimeToLiveStatus::Enabled);
-    let days = stack.retention().await?.as_secs() / DAY_S;
+    let retention = stack.retention().await?;
+    let days = retention.as_secs() / DAY_S;
     Ok(vec![
         key(stack, SUBJECT, &table, DELIVERY_ID).await?,
         Finding::check(
@@ -168,10 +177,11 @@ pub(super) async fn deliveries(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>
             "enable TTL on the attribute `expiration`: without it, records are never deleted",
         ),
         Finding::check(
-            days >= 7,
+            retention >= MIN_RETENTION,
             SUBJECT,
             format!("keeps the record of a delivery for {days} days"),
-            "set DeliveryRetentionDays to at least 7: TitanX retries for 3 days, and an event is stale 3 days before its id is forgotten",
+            "set DeliveryRetentionDays to at least 7: TitanX retries for 3 days, and a replay must not \
+             outlive the record",
         ),
     ])
 }
@@ -364,7 +374,7 @@ fn queue_findings(subject: &'static str, attributes: &Attributes) -> Vec<Finding
             usize::try_from(max_size).is_ok_and(|size| size >= MAX_MESSAGE_BYTES),
             subject,
             format!("accepts messages of up to {max_size} bytes"),
-            "set the maximum message size to 1 MiB: TitanX drops an event that is too large",
+            "set the maximum message size to 1 MiB: what is too large is quarantined, or lost",
         ),
         Finding::check(
             target.is_some(),

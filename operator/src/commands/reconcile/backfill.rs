@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use titanx_receiver::{
     budget::{Budget, now_ms},
-    error::{Chain, Error},
+    error::Error,
     event::{API_VERSION, CONTACT_SCORED, Event},
     intake::{Acceptance, Intake},
     log::Log,
@@ -16,7 +16,7 @@ use titanx_receiver::{
 };
 
 use super::matching::MissingContact;
-use crate::screen::Screen;
+use crate::{job_id::JobId, plain_error::PlainError, screen::Screen};
 
 /// Contacts that are sent concurrently.
 const CONCURRENCY: usize = 8;
@@ -37,7 +37,7 @@ pub(super) enum BackfillResult {
 /// Backfills the missing contacts of a job.
 pub(super) async fn run(
     intake: &Intake,
-    job: &str,
+    job: &JobId,
     missing: &[MissingContact<'_>],
     bar: &ProgressBar,
     screen: Screen,
@@ -61,11 +61,11 @@ pub(super) async fn run(
 
 async fn backfill_contact(
     intake: &Intake,
-    job: &str,
+    job: &JobId,
     missing: &MissingContact<'_>,
 ) -> Result<BackfillResult, String> {
     let envelope = envelope(job, missing);
-    let event = Event::backfilled(&envelope, job);
+    let event = Event::backfilled(&envelope, job.as_str());
     let event = event.map_err(|it| {
         let reason = it.reason.as_str();
         format!("TitanX's value is not a contact ({reason})")
@@ -104,11 +104,11 @@ fn budget() -> Budget {
 }
 
 fn describe(error: &Error) -> String {
-    Chain(error).to_string()
+    PlainError(error).to_string()
 }
 
 /// The envelope of the contact as TitanX would have sent it, but with a backfill's delivery id.
-fn envelope(job: &str, missing: &MissingContact<'_>) -> String {
+fn envelope(job: &JobId, missing: &MissingContact<'_>) -> String {
     format!(
         r#"{{"payload":{},"eventType":"{CONTACT_SCORED}","timestamp":{},"apiVersion":"{API_VERSION}","id":"{}"}}"#,
         missing.contact.get(),
@@ -119,8 +119,8 @@ fn envelope(job: &str, missing: &MissingContact<'_>) -> String {
 
 /// The delivery id of a backfilled contact. It depends only on the job and the contact, so that no
 /// two runs queue the same contact twice.
-fn delivery_id(job: &str, missing: &MissingContact<'_>) -> String {
-    let hash = Sha256::new().chain_update(job).chain_update([0]);
+fn delivery_id(job: &JobId, missing: &MissingContact<'_>) -> String {
+    let hash = Sha256::new().chain_update(job.key()).chain_update([0]);
     let hash = if missing.keys.is_empty() {
         hash.chain_update(missing.contact.get())
     } else {

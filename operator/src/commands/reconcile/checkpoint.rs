@@ -10,12 +10,12 @@ use std::{
 use anyhow::Context;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::titanx::PagedList;
+use crate::{job_id::JobId, titanx::PagedList};
 
 /// The checkpoint file, if one is named.
 pub(super) struct Checkpoint<'a> {
     path: Option<&'a Path>,
-    /// The contacts that have been read, by job.
+    /// The contacts that have been read, by the job's [`JobId::key`].
     lists: BTreeMap<String, Box<RawValue>>,
 }
 
@@ -25,7 +25,15 @@ impl<'a> Checkpoint<'a> {
         if let Some(path) = path {
             let context = || format!("cannot read the checkpoint {}", path.display());
             match fs::read(path) {
-                Ok(json) => lists = serde_json::from_slice(&json).with_context(context)?,
+                Ok(json) => {
+                    let saved: BTreeMap<String, _> =
+                        serde_json::from_slice(&json).with_context(context)?;
+                    // An earlier version of this command wrote the ids as they were given.
+                    let keyed = saved.into_iter();
+                    lists = keyed
+                        .map(|(id, list)| (JobId::from(id.as_str()).key().to_owned(), list))
+                        .collect();
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error).with_context(context),
             }
@@ -34,8 +42,8 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// The contacts of a job that an earlier run has read, if any.
-    pub(super) fn list(&self, job: &str) -> anyhow::Result<Option<PagedList>> {
-        let list = self.lists.get(job);
+    pub(super) fn list(&self, job: &JobId) -> anyhow::Result<Option<PagedList>> {
+        let list = self.lists.get(job.key());
         let list = list
             .map(|list| serde_json::from_str(list.get()))
             .transpose();
@@ -46,9 +54,9 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// Saves the contacts of a job that have been read so far.
-    pub(super) fn save(&mut self, job: &str, list: &PagedList) -> anyhow::Result<()> {
+    pub(super) fn save(&mut self, job: &JobId, list: &PagedList) -> anyhow::Result<()> {
         let Some(path) = self.path else { return Ok(()) };
-        self.lists.insert(job.to_owned(), to_raw_value(list)?);
+        self.lists.insert(job.key().to_owned(), to_raw_value(list)?);
         let directory = path
             .parent()
             .filter(|directory| !directory.as_os_str().is_empty());

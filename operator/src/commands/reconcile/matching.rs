@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::value::RawValue;
 use titanx_receiver::contact::{Contact, KEY_KINDS};
 
-use crate::delivery_records::DeliveryRecord;
+use crate::{delivery_records::DeliveryRecord, job_id::JobId};
 
 /// The delivery records, each either unmatched or matched to a contact.
 pub(super) struct RecordPool {
@@ -60,7 +60,7 @@ impl RecordPool {
     /// Matches the contacts of a job, and marks their records as matched.
     pub(super) fn match_job<'a>(
         &mut self,
-        job: &str,
+        job: &JobId,
         contacts: &'a [Box<RawValue>],
     ) -> MatchResult<'a> {
         let mut result = MatchResult {
@@ -88,12 +88,12 @@ impl RecordPool {
         }
         let records = self.records.iter().zip(&self.matched);
         let unmatched =
-            records.filter(|(it, matched)| !**matched && it.job_id.as_deref() == Some(job));
+            records.filter(|(it, matched)| !**matched && it.job_id.as_ref() == Some(job));
         result.unmatched_records = unmatched.count();
         result
     }
 
-    fn find(&self, job: &str, keys: &[String]) -> Option<usize> {
+    fn find(&self, job: &JobId, keys: &[String]) -> Option<usize> {
         let keys: Vec<_> = self
             .kinds
             .iter()
@@ -104,7 +104,7 @@ impl RecordPool {
             let mut candidates = candidates.filter(|&index| !self.matched[index]);
             candidates.find(|&index| {
                 let record = &self.records[index];
-                record.job_id.as_deref().is_none_or(|it| it == job)
+                record.job_id.as_ref().is_none_or(|it| it == job)
                     && strongest_in_common(&keys, &record.keys) == Some(key)
             })
         })
@@ -146,7 +146,7 @@ mod tests {
     fn record(job_id: Option<&str>, json: &str) -> DeliveryRecord {
         let contact: Contact = serde_json::from_str(json).unwrap();
         DeliveryRecord {
-            job_id: job_id.map(str::to_owned),
+            job_id: job_id.map(JobId::from),
             keys: contact.keys().into_iter().collect(),
         }
     }
@@ -154,7 +154,7 @@ mod tests {
     /// The missing contacts of `job` with their ordinals, and the number of unmatched records.
     fn missing(records: Vec<DeliveryRecord>, at_titanx: &[&str]) -> (Vec<(String, usize)>, usize) {
         let contacts = contacts(at_titanx);
-        let result = RecordPool::new(records, &[]).match_job("job", &contacts);
+        let result = RecordPool::new(records, &[]).match_job(&"job".into(), &contacts);
         let missing = result.missing.iter();
         let missing = missing
             .map(|it| (it.contact.get().to_owned(), it.ordinal))
@@ -198,9 +198,9 @@ mod tests {
         let records = vec![record(None, A), record(Some("job"), A)];
         let contacts = contacts(&[A]);
         let mut pool = RecordPool::new(records, &[]);
-        assert_eq!(pool.match_job("job", &contacts).without_job, 0);
-        assert_eq!(pool.match_job("other", &contacts).without_job, 1);
-        assert_eq!(pool.match_job("third", &contacts).missing.len(), 1);
+        assert_eq!(pool.match_job(&"job".into(), &contacts).without_job, 0);
+        assert_eq!(pool.match_job(&"other".into(), &contacts).without_job, 1);
+        assert_eq!(pool.match_job(&"third".into(), &contacts).missing.len(), 1);
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
     fn compares_only_the_selected_kinds_of_keys() {
         let contacts = contacts(&[B]);
         let mut pool = RecordPool::new(vec![record(Some("job"), A)], &["digest".to_owned()]);
-        assert!(pool.match_job("job", &contacts).missing.is_empty());
+        assert!(pool.match_job(&"job".into(), &contacts).missing.is_empty());
     }
 
     #[test]

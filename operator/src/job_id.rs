@@ -1,0 +1,77 @@
+//! Job ids. TitanX documents a UUID, but not its spelling, and people copy ids from several places. So
+//! ids that differ only by case or hyphens are the same job, to every command.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+/// A job id. Two are equal if they differ only by case or hyphens.
+#[derive(Debug, Clone)]
+pub(crate) struct JobId {
+    written: String,
+    key: String,
+}
+
+impl JobId {
+    /// The id as it was written, for requests and output.
+    #[must_use]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.written
+    }
+
+    /// The same for every spelling of the id.
+    #[must_use]
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl From<&str> for JobId {
+    fn from(written: &str) -> Self {
+        let written = written.trim();
+        Self {
+            key: written.replace('-', "").to_lowercase(),
+            written: written.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl PartialEq for JobId {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for JobId {}
+
+impl Hash for JobId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_and_hyphens_do_not_distinguish_ids() {
+        let id = JobId::from("AAAAAAAA-bbbb-4ccc-8ddd-eeeeeeeeeeee");
+        for same in [
+            "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee",
+            "AAAAAAAABBBB4CCC8DDDEEEEEEEEEEEE",
+            " aaaaaaaabbbb4ccc8dddeeeeeeeeeeee\n",
+        ] {
+            assert_eq!(id, JobId::from(same), "{same}");
+        }
+        assert_ne!(id, JobId::from("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeef"));
+        assert_eq!(id.to_string(), "AAAAAAAA-bbbb-4ccc-8ddd-eeeeeeeeeeee");
+    }
+}

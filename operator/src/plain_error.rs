@@ -1,0 +1,230 @@
+//! Errors as one plain line. The SDK's errors name each layer that an error passed through, and show
+//! responses of AWS in the form of Rust's `Debug`.
+
+use std::{error::Error, fmt};
+
+use aws_smithy_types::error::ErrorMetadata;
+
+use crate::screen::escape_control;
+
+/// Layers that say nothing themselves: their source says what happened.
+const LAYERS: [&str; 10] = [
+    "service error",
+    "dispatch failure",
+    "unhandled error",
+    "io error",
+    "other",
+    "client error (Connect)",
+    "client error (SendRequest)",
+    "error trying to connect",
+    "an error occurred while loading an access token",
+    "the credentials provider was not properly configured",
+];
+
+/// Displays an error with its sources on one line: of AWS's answers, the code and the message.
+pub(crate) struct PlainError<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for PlainError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut parts: Vec<String> = Vec::new();
+        let mut next = Some(self.0);
+        while let Some(error) = next {
+            let part = match error.downcast_ref::<ErrorMetadata>() {
+                Some(answer) => answer_of_aws(answer),
+                None => of_credentials(&error.to_string()),
+            };
+            let is_last = error.source().is_none();
+            let is_layer =
+                LAYERS.iter().any(|it| *it == part) || part.starts_with("unhandled error (");
+            // Some errors repeat their source in their own text.
+            let is_repeated = parts.last().is_some_and(|it| it.contains(&part));
+            if (is_last || !is_layer) && !is_repeated {
+                parts.push(part);
+            }
+            next = error.source();
+        }
+        f.write_str(&escape_control(&parts.join(": ")))
+    }
+}
+
+/// The text of an error, plainer if it is one of the SDK's about credentials.
+fn of_credentials(text: &str) -> String {
+    const LOADING: [&str; 2] = [
+        "an error occurred while loading credentials",
+        "unexpected credentials error",
+    ];
+    if LOADING.contains(&text) {
+        return "cannot load credentials".to_owned();
+    }
+    // It lists each provider of the chain with a reason. Only a profile that is wrong is one.
+    if text.contains("no credentials found in chain") {
+        let profile = text.lines().find_map(|line| {
+            let (_, reason) = line.trim().strip_prefix("Profile: ")?.split_once(": ")?;
+            Some(format!(": {reason}"))
+        });
+        return format!("found no credentials{}", profile.unwrap_or_default());
+    }
+    // One line, whatever a credential process printed.
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn answer_of_aws(answer: &ErrorMetadata) -> String {
+    match (answer.code(), answer.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => "AWS answered with an error that it did not describe".to_owned(),
+    }
+}
+
+/// What to do about an error of AWS, which does not know this command's options. `message` is the
+/// plain line.
+pub(crate) fn hint(message: &str) -> Option<&'static str> {
+    const HINTS: [(&[&str], &str); 11] = [
+        (
+            &["SSO token", "sso/cache"],
+            "sign in with `aws sso login`, for the same --profile",
+        ),
+        (
+            &["login/cache", "login session"],
+            "sign in with `aws login`, for the same --profile",
+        ),
+        (
+            &["Missing Region"],
+            "use --region, set AWS_REGION, or set a region in the profile",
+        ),
+        (
+            &[
+                "ExpiredToken",
+                "RequestExpired",
+                "token has expired",
+                "token is expired",
+                "refresh",
+            ],
+            "your session has expired: sign in again with `aws sso login` or `aws login`",
+        ),
+        (
+            &["AccessDenied", "NotAuthorized", "not authorized to perform"],
+            "your credentials lack this permission: docs/operations.md lists what each command needs",
+        ),
+        (
+            &[
+                "InvalidClientTokenId",
+                "UnrecognizedClient",
+                "InvalidAccessKeyId",
+                "SignatureDoesNotMatch",
+                "InvalidSignatureException",
+                "AuthFailure",
+            ],
+            "AWS does not know these credentials: check --profile, the environment's AWS_ variables, \
+             and this machine's clock",
+        ),
+        (
+            &[
+                "does not exist",
+                "ResourceNotFound",
+                "NonExistentQueue",
+                "QueueDoesNotExist",
+                "there is no stack",
+                "there is no table",
+            ],
+            "check the name, and that --region and --profile are those of the stack",
+        ),
+        (
+            &[
+                "Throttling",
+                "TooManyRequests",
+                "ProvisionedThroughputExceeded",
+                "RequestLimitExceeded",
+            ],
+            "AWS limits the rate: run the command again later",
+        ),
+        (
+            &["certificate", "UnknownIssuer"],
+            "if a proxy inspects TLS, name its certificate's file in AWS_CA_BUNDLE",
+        ),
+        (
+            &[
+                "dns error",
+                "tcp connect error",
+                "Connection refused",
+                "timed out",
+                "timeout",
+            ],
+            "check the network, --region, and the proxy variables HTTPS_PROXY and NO_PROXY",
+        ),
+        (
+            &["credential", "profile"],
+            "use --profile or set AWS_PROFILE; sign in with `aws sso login` or `aws login` if the \
+             profile needs it",
+        ),
+    ];
+    let mut hints = HINTS.into_iter();
+    hints
+        .find(|(signs, _)| signs.iter().any(|sign| message.contains(sign)))
+        .map(|(_, hint)| hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<Box<dyn Error + Send + Sync>>,
+    }
+
+    fn chain(texts: &[&'static str], innermost: Option<ErrorMetadata>) -> String {
+        let innermost = innermost.map(|it| Box::new(it) as Box<dyn Error + Send + Sync>);
+        let error = texts.iter().rev().fold(innermost, |source, text| {
+            Some(Box::new(Layer { text, source }))
+        });
+        PlainError(&*error.unwrap()).to_string()
+    }
+
+    #[test]
+    fn an_answer_of_aws_is_its_code_and_message() {
+        let metadata = ErrorMetadata::builder()
+            .code("AccessDenied")
+            .message("Not for you.")
+            .build();
+        let layers = [
+            "cannot read the stack x",
+            "service error",
+            "unhandled error (AccessDenied)",
+        ];
+        assert_eq!(
+            chain(&layers, Some(metadata)),
+            "cannot read the stack x: AccessDenied: Not for you."
+        );
+    }
+
+    #[test]
+    fn what_repeats_its_source_is_said_once() {
+        let layers = [
+            "cannot read x",
+            "service error",
+            "NotFound: no x",
+            "NotFound: no x",
+        ];
+        assert_eq!(chain(&layers, None), "cannot read x: NotFound: no x");
+        assert_eq!(
+            chain(&["cannot read x", "dispatch failure"], None),
+            "cannot read x: dispatch failure"
+        );
+    }
+
+    #[test]
+    fn of_a_chain_of_providers_only_a_wrong_profile_is_told() {
+        let text = "the credential provider was not enabled: no credentials found in chain. Attempted:\n  \
+                    Environment: the credential provider was not enabled: not set\n  \
+                    Profile: the credential provider was not enabled: profile `a` was not defined\n  \
+                    EcsContainer: the credential provider was not enabled: not configured";
+        assert_eq!(
+            of_credentials(text),
+            "found no credentials: profile `a` was not defined"
+        );
+        assert_eq!(of_credentials("a\n  b\n"), "a b");
+    }
+}

@@ -1,0 +1,101 @@
+//! The check that the receiver answers at the webhook URL.
+
+use std::convert::Infallible;
+
+use http_body_util::Full;
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use titanx_testbed::emulators::{Background, SIGNING_SECRET};
+
+use crate::{System, titanx_api::Form};
+
+/// A server that answers every request alike.
+fn server(status: u16, body: &'static str) -> (String, Background) {
+    let background = Background::start("another-server");
+    let (listener, origin) = background.listen();
+    background.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let serve = service_fn(move |_: Request<Incoming>| async move {
+                let response = Response::builder()
+                    .status(status)
+                    .header("location", "https://example.com/elsewhere");
+                Ok::<_, Infallible>(response.body(Full::<Bytes>::from(body)).unwrap())
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), serve));
+        }
+    });
+    (format!("{origin}/webhooks/titanx"), background)
+}
+
+const OTHERS: [(u16, &str, &str); 9] = [
+    (404, r#"{"message":"Not Found"}"#, "no such route"),
+    (
+        403,
+        r#"{"message":"Forbidden"}"#,
+        "before the receiver refuses it",
+    ),
+    (
+        401,
+        r#"{"message":"Unauthorized"}"#,
+        "demands authentication",
+    ),
+    (401, "Invalid signature", "demands authentication"),
+    (200, r#"{"error":"Invalid signature"}"#, "nobody signed"),
+    (302, "", "redirects to https://example.com/elsewhere"),
+    (400, r#"{"error":"Invalid signature"}"#, "WebhookUrl"),
+    (429, "", "throttled"),
+    (500, "oops", "operator doctor"),
+];
+
+#[test]
+fn nothing_is_created_unless_the_receiver_itself_answers() {
+    let system = System::start(Form::Schema);
+    system.operator.run("subscribe --settle 0").exits(0);
+    let before = system.api.subscriptions();
+    let secrets = system.live_secrets();
+    let check = |url: &str, said: &str| {
+        let operator = system.operator.clone().set("WEBHOOK_URL", url);
+        for command in [
+            "subscribe --settle 0".to_owned(),
+            format!("rotate --settle 0 --grace 0 --yes --old {}", before[0].id),
+        ] {
+            let run = operator.run(&command).exits(1);
+            assert!(run.stderr.contains("nothing was changed"), "{}", run.stderr);
+            assert!(run.stderr.contains(said), "{said}: {}", run.stderr);
+            assert_eq!(system.api.subscriptions(), before, "{command}");
+            assert_eq!(system.live_secrets(), secrets, "{command}");
+            run.does_not_contain(&[SIGNING_SECRET]);
+        }
+    };
+    for (status, body, advice) in OTHERS {
+        let (url, _server) = server(status, body);
+        check(&url, advice);
+        check(&url, &status.to_string());
+    }
+    check("http://127.0.0.1:9/webhooks/titanx", "no answer");
+    // A mistyped path of the right gateway.
+    check(&format!("{}/more", system.gateway.url), "no such route");
+    // TLS to a server that speaks none.
+    let tls = system.gateway.url.replace("http://", "https://");
+    check(&tls, "TLS certificate");
+}
+
+#[test]
+fn the_probe_can_be_skipped_but_not_by_yes() {
+    let system = System::start(Form::Schema);
+    let (url, _server) = server(404, "");
+    let operator = system.operator.clone().set("WEBHOOK_URL", &url);
+    operator.run("subscribe --settle 0").exits(1);
+    operator.run("subscribe --settle 0 --skip-probe").exits(0);
+    operator.run("rotate --settle 0 --grace 0 --yes").exits(1);
+    operator
+        .run("rotate --settle 0 --grace 0 --yes --skip-probe")
+        .exits(0);
+    assert_eq!(system.api.active().len(), 1);
+    assert_eq!(system.api.subscriptions().len(), 2);
+}

@@ -5,8 +5,6 @@ use std::{error::Error, fmt};
 
 use aws_smithy_types::error::ErrorMetadata;
 
-use crate::screen::escape_control;
-
 /// Layers that say nothing themselves: their source says what happened.
 const LAYERS: [&str; 10] = [
     "service error",
@@ -68,6 +66,16 @@ fn of_credentials(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Escapes control characters in untrusted `text`, so that it cannot break the line or control the
+/// terminal.
+pub(crate) fn escape_control(text: &str) -> String {
+    let escaped = |it: char| match it {
+        it if it.is_control() => it.escape_default().to_string(),
+        it => it.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
 fn answer_of_aws(answer: &ErrorMetadata) -> String {
     match (answer.code(), answer.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
@@ -76,88 +84,90 @@ fn answer_of_aws(answer: &ErrorMetadata) -> String {
     }
 }
 
+/// Signs in the plain line of an error, with what to do about it. The first that fits counts.
+const HINTS: [(&[&str], &str); 11] = [
+    (
+        &["SSO token", "sso/cache"],
+        "sign in with `aws sso login`, for the same --profile",
+    ),
+    (
+        &["login/cache", "login session"],
+        "sign in with `aws login`, for the same --profile",
+    ),
+    (
+        &["Missing Region"],
+        "use --region, set AWS_REGION, or set a region in the profile",
+    ),
+    (
+        &[
+            "ExpiredToken",
+            "RequestExpired",
+            "token has expired",
+            "token is expired",
+            "refresh",
+        ],
+        "your session has expired: sign in again with `aws sso login` or `aws login`",
+    ),
+    (
+        &["AccessDenied", "NotAuthorized", "not authorized to perform"],
+        "your credentials lack this permission: docs/operations.md lists what each command needs",
+    ),
+    (
+        &[
+            "InvalidClientTokenId",
+            "UnrecognizedClient",
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "InvalidSignatureException",
+            "AuthFailure",
+        ],
+        "AWS does not know these credentials: check --profile, the environment's AWS_ variables, \
+         and this machine's clock",
+    ),
+    (
+        &[
+            "does not exist",
+            "ResourceNotFound",
+            "NonExistentQueue",
+            "QueueDoesNotExist",
+            "there is no stack",
+            "there is no table",
+        ],
+        "check the name, and that --region and --profile are those of the stack",
+    ),
+    (
+        &[
+            "Throttling",
+            "TooManyRequests",
+            "ProvisionedThroughputExceeded",
+            "RequestLimitExceeded",
+        ],
+        "AWS limits the rate: run the command again later",
+    ),
+    (
+        &["certificate", "UnknownIssuer"],
+        "if a proxy inspects TLS, name its certificate's file in AWS_CA_BUNDLE",
+    ),
+    (
+        &[
+            "dns error",
+            "tcp connect error",
+            "Connection refused",
+            "timed out",
+            "timeout",
+        ],
+        "check the network, --region, and the proxy variables HTTPS_PROXY and NO_PROXY",
+    ),
+    (
+        &["credential", "profile"],
+        "use --profile or set AWS_PROFILE; sign in with `aws sso login` or `aws login` if the \
+         profile needs it",
+    ),
+];
+
 /// What to do about an error of AWS, which does not know this command's options. `message` is the
 /// plain line.
 pub(crate) fn hint(message: &str) -> Option<&'static str> {
-    const HINTS: [(&[&str], &str); 11] = [
-        (
-            &["SSO token", "sso/cache"],
-            "sign in with `aws sso login`, for the same --profile",
-        ),
-        (
-            &["login/cache", "login session"],
-            "sign in with `aws login`, for the same --profile",
-        ),
-        (
-            &["Missing Region"],
-            "use --region, set AWS_REGION, or set a region in the profile",
-        ),
-        (
-            &[
-                "ExpiredToken",
-                "RequestExpired",
-                "token has expired",
-                "token is expired",
-                "refresh",
-            ],
-            "your session has expired: sign in again with `aws sso login` or `aws login`",
-        ),
-        (
-            &["AccessDenied", "NotAuthorized", "not authorized to perform"],
-            "your credentials lack this permission: docs/operations.md lists what each command needs",
-        ),
-        (
-            &[
-                "InvalidClientTokenId",
-                "UnrecognizedClient",
-                "InvalidAccessKeyId",
-                "SignatureDoesNotMatch",
-                "InvalidSignatureException",
-                "AuthFailure",
-            ],
-            "AWS does not know these credentials: check --profile, the environment's AWS_ variables, \
-             and this machine's clock",
-        ),
-        (
-            &[
-                "does not exist",
-                "ResourceNotFound",
-                "NonExistentQueue",
-                "QueueDoesNotExist",
-                "there is no stack",
-                "there is no table",
-            ],
-            "check the name, and that --region and --profile are those of the stack",
-        ),
-        (
-            &[
-                "Throttling",
-                "TooManyRequests",
-                "ProvisionedThroughputExceeded",
-                "RequestLimitExceeded",
-            ],
-            "AWS limits the rate: run the command again later",
-        ),
-        (
-            &["certificate", "UnknownIssuer"],
-            "if a proxy inspects TLS, name its certificate's file in AWS_CA_BUNDLE",
-        ),
-        (
-            &[
-                "dns error",
-                "tcp connect error",
-                "Connection refused",
-                "timed out",
-                "timeout",
-            ],
-            "check the network, --region, and the proxy variables HTTPS_PROXY and NO_PROXY",
-        ),
-        (
-            &["credential", "profile"],
-            "use --profile or set AWS_PROFILE; sign in with `aws sso login` or `aws login` if the \
-             profile needs it",
-        ),
-    ];
     let mut hints = HINTS.into_iter();
     hints
         .find(|(signs, _)| signs.iter().any(|sign| message.contains(sign)))

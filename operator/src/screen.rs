@@ -14,6 +14,7 @@ use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+pub(crate) use crate::plain_error::escape_control;
 use crate::plain_error::{PlainError, hint};
 
 /// The output of a command.
@@ -183,16 +184,6 @@ fn width() -> usize {
     let columns = columns.and_then(|it| it.parse().ok()).filter(|it| *it > 0);
     let terminal = || Some(Table::new().width()?.into());
     columns.or_else(terminal).unwrap_or(usize::MAX)
-}
-
-/// Escapes control characters in untrusted `text`, so that it cannot break the line or control the
-/// terminal.
-pub(crate) fn escape_control(text: &str) -> String {
-    let escaped = |it: char| match it {
-        it if it.is_control() => it.escape_default().to_string(),
-        it => it.to_string(),
-    };
-    text.chars().map(escaped).collect()
 }
 
 /// Formats Unix milliseconds as date and time in UTC, with whole seconds.

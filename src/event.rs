@@ -34,7 +34,7 @@ use serde::{Deserialize, Deserializer, de::Visitor};
 use serde_json::{error::Category, value::RawValue};
 use sha2::{Digest, Sha256};
 
-use crate::{contact::Contact, signature::Verified};
+use crate::{contact::Contact, json::Text, signature::Verified};
 
 /// `serde_json` and other common parsers refuse to read deeper, so no consumer could read such a
 /// contact.
@@ -155,25 +155,9 @@ fn free_text<'de, D: Deserializer<'de>>(
 
 /// The text of a valid JSON string, with U+FFFD in place of each lone surrogate.
 fn with_replaced_surrogates(json: &str) -> String {
-    /// Unlike a `String`, it may hold lone surrogates: three bytes each, the first of them 0xED.
-    struct Text(Vec<u8>);
-    impl<'de> Deserialize<'de> for Text {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct TextVisitor;
-            impl Visitor<'_> for TextVisitor {
-                type Value = Text;
-                fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                    f.write_str("a string")
-                }
-                fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                    Ok(Text(bytes.to_vec()))
-                }
-            }
-            deserializer.deserialize_bytes(TextVisitor)
-        }
-    }
-    let Text(bytes) = serde_json::from_str(json).unwrap_or(Text(Vec::new()));
+    let Text(bytes) = serde_json::from_str(json).unwrap_or_default();
     let mut text = String::with_capacity(bytes.len());
+    // Only a surrogate is no UTF-8 there: three bytes, the first of them 0xED.
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         if chunk.invalid().first() == Some(&0xED) {

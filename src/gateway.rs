@@ -26,7 +26,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::signature::{SIGNATURE_HEADER, Signature};
+use crate::{
+    json::Text,
+    signature::{SIGNATURE_HEADER, Signature},
+};
 
 /// A request as the sender made it, not verified yet.
 #[derive(Debug, Default)]
@@ -137,26 +140,6 @@ impl HttpEvent<'_> {
 #[derive(Deserialize)]
 struct RequestContext {
     elb: Option<IgnoredAny>,
-}
-
-/// A JSON string as bytes. Unlike a `String` it can hold a lone surrogate.
-#[derive(Default)]
-struct Text(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl Visitor<'_> for TextVisitor {
-            type Value = Text;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                Ok(Text(bytes.to_vec()))
-            }
-        }
-        deserializer.deserialize_byte_buf(TextVisitor)
-    }
 }
 
 /// The values of the signature header in a map of headers, each a string or a list of strings.

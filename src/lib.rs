@@ -52,6 +52,7 @@ pub mod event;
 pub mod gateway;
 pub mod intake;
 pub mod jobs;
+mod json;
 pub mod lambda;
 pub mod log;
 pub mod quarantine;

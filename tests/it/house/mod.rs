@@ -55,11 +55,12 @@ queue: aws event
 secrets: aws budget gateway signature
 
 aws: budget
-event: contact signature
-gateway: signature
+event: contact json signature
+gateway: json signature
 
 budget:
 contact:
+json:
 shutdown:
 signature:
 ";

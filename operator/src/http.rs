@@ -40,9 +40,12 @@ pub(crate) struct HttpResponse {
     pub(crate) body: Vec<u8>,
 }
 
+/// How the text of a [`NoResponse`] begins.
+pub(crate) const NO_RESPONSE: &str = "no response from ";
+
 /// There was no response. It is unknown whether the request took effect.
 #[derive(Debug, thiserror::Error)]
-#[error("no response from {origin}")]
+#[error("{NO_RESPONSE}{origin}")]
 pub(crate) struct NoResponse {
     origin: String,
     source: BoxError,

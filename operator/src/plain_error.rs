@@ -156,7 +156,7 @@ const HINTS: [(&[&str], &str); 11] = [
             "timed out",
             "timeout",
         ],
-        "check the network, --region, and the proxy variables HTTPS_PROXY and NO_PROXY",
+        "check the network, the URL or --region, and the proxy variables HTTPS_PROXY and NO_PROXY",
     ),
     (
         &["credential", "profile"],

@@ -15,7 +15,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 pub(crate) use crate::plain_error::escape_control;
-use crate::plain_error::{PlainError, hint};
+use crate::{
+    http::NO_RESPONSE,
+    plain_error::{PlainError, hint},
+};
 
 /// The output of a command.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +95,7 @@ impl Screen {
     pub(crate) fn error(self, error: &anyhow::Error) {
         let message = PlainError(error.as_ref()).to_string();
         write_error_line(format_args!("{} {message}", styled(BAD, "error:")));
-        if let Some(hint) = hint(&message).filter(|_| is_of_aws(error)) {
+        if let Some(hint) = hint(&message).filter(|_| is_of_a_call(error)) {
             write_error_line(format_args!("{} {hint}", styled(NOTICE, "hint:")));
         }
     }
@@ -128,8 +131,9 @@ impl Screen {
     }
 }
 
-/// Whether the SDK failed, by the texts of its outermost error.
-fn is_of_aws(error: &anyhow::Error) -> bool {
+/// Whether a call failed: one over HTTP, or one of the SDK, by the texts of its outermost error. Types
+/// do not tell, since transparent errors hide those of their sources.
+fn is_of_a_call(error: &anyhow::Error) -> bool {
     const TEXTS: [&str; 5] = [
         "service error",
         "dispatch failure",
@@ -137,7 +141,8 @@ fn is_of_aws(error: &anyhow::Error) -> bool {
         "response error",
         "failed to construct request",
     ];
-    error.chain().any(|it| TEXTS.contains(&&*it.to_string()))
+    let mut texts = error.chain().map(ToString::to_string);
+    texts.any(|text| TEXTS.contains(&&*text) || text.starts_with(NO_RESPONSE))
 }
 
 /// Prints a table without borders. Where a line would be wider than the terminal, each row becomes a

@@ -909,7 +909,7 @@ async fn a_flood_of_strangers_costs_five_reads_and_is_told_to_come_again() {
     receiver.secrets.load().await.unwrap();
     let reads = || proxies.secrets_manager.calls().len() - 1;
     let mut refused = 0;
-    for number in 0..100 {
+    for number in 0..10_000 {
         let forged = signed_with("wrong", &number.to_string());
         let answer = deliver(&receiver, &forged).await;
         if answer == Answer::refused() {

@@ -15,6 +15,7 @@ mod send;
 mod subscribe;
 mod subscriptions;
 mod titanx_api;
+mod tls;
 mod verify_sample;
 
 use titanx_testbed::{emulators::Emulators, front_door, gateway::Gateway};

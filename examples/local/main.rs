@@ -12,7 +12,6 @@
 
 mod containers;
 mod error;
-mod gateway;
 mod log;
 mod promises;
 mod scenario;
@@ -22,6 +21,8 @@ mod system;
 mod titanx;
 
 use std::{env, process::ExitCode, sync::Arc, time::Instant};
+
+use titanx_testbed::gateway::Gateway;
 
 use self::{
     error::Error,
@@ -50,7 +51,7 @@ async fn main() -> Result<ExitCode, Error> {
     let screen = Screen::new();
     let log = LogLines::collect(verbose.then_some(screen));
     let system = System::start().await?;
-    let all_held = run(&system, &log, screen).await?;
+    let all_held = run(&system, &log, screen).await;
     if all_held && serve {
         // A new system, so that tables and queues contain only what you deliver.
         serve::forever(System::start().await?, screen).await?;
@@ -63,16 +64,14 @@ async fn main() -> Result<ExitCode, Error> {
 }
 
 /// Runs the scenario, and prints its results. Returns whether every promise held.
-async fn run(system: &System, log: &LogLines, screen: Screen) -> Result<bool, Error> {
+async fn run(system: &System, log: &LogLines, screen: Screen) -> bool {
     let started = Instant::now();
-    let (listener, url) = gateway::listen(0).await?;
-    let gateway = gateway::serve(listener, Arc::clone(&system.receiver), |_, _| ());
-    let gateway = tokio::spawn(gateway);
+    let gateway = Gateway::start(Arc::clone(&system.receiver));
 
     screen.title("TitanX → gateway → receiver → DynamoDB and SQS, all in this process");
-    let titanx = TitanxSender::new(&url, screen);
+    let titanx = TitanxSender::new(&gateway.url, screen);
     let calls_for_forged = scenario::run(&titanx, system, screen).await;
-    gateway.abort();
+    gateway.idle().await;
 
     let evidence = Evidence {
         attempts: titanx.attempts(),
@@ -90,5 +89,5 @@ async fn run(system: &System, log: &LogLines, screen: Screen) -> Result<bool, Er
     }
     let seconds = started.elapsed().as_secs_f64();
     screen.text(&format!("\n  total time: {seconds:.1} s"));
-    Ok(promises.iter().all(Promise::held))
+    promises.iter().all(Promise::held)
 }

@@ -1,31 +1,31 @@
 //! Serves requests until the process ends (`--serve`).
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, fs, future::pending, path::Path, sync::Arc};
 
 use serde_json::{Value, json};
-use titanx_testbed::emulators::{Emulators, SIGNING_SECRET};
+use titanx_testbed::{
+    emulators::Emulators,
+    gateway::Gateway,
+    titanx::{SIGNING_SECRET, envelope_at, now_ms, signature},
+};
 use uuid::Uuid;
 
 use crate::{
     containers,
     error::Error,
-    gateway,
     screen::{Screen, Tone},
     system::System,
-    titanx::sign,
 };
 
 const PORT: u16 = 9000;
 
 /// Serves until the process ends, and prints a line for each delivery.
 pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error> {
-    let (listener, url) = gateway::listen(PORT).await?;
+    let system = Arc::new(system);
+    let (receiver, shown) = (Arc::clone(&system.receiver), Arc::clone(&system));
+    let gateway = Gateway::start_on(PORT, receiver, move |body, response| {
+        show(body, response, &shown.emulators, screen);
+    })?;
     let Emulators {
         dynamodb_url,
         sqs_url,
@@ -35,12 +35,8 @@ pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error>
     let ports = [dynamodb_url, sqs_url, secrets_manager_url].map(|url| port(url));
     let exposed = containers::expose(&ports).await;
     write_environment(&system.emulators)?;
-    print_instructions(&url, &system.emulators, &exposed, screen)?;
-    let system = Arc::new(system);
-    let receiver = Arc::clone(&system.receiver);
-    let show = move |body: &[u8], response: &Value| show(body, response, &system.emulators, screen);
-    gateway::serve(listener, receiver, show).await;
-    Ok(())
+    print_instructions(&gateway.url, &system.emulators, &exposed, screen);
+    pending().await
 }
 
 /// The port of a server in this process.
@@ -68,12 +64,7 @@ fn write_environment(emulators: &Emulators) -> Result<(), Error> {
 }
 
 /// Prints commands that send deliveries and show their results.
-fn print_instructions(
-    url: &str,
-    emulators: &Emulators,
-    exposed: &str,
-    screen: Screen,
-) -> Result<(), Error> {
+fn print_instructions(url: &str, emulators: &Emulators, exposed: &str, screen: Screen) {
     let Emulators {
         dynamodb_url,
         sqs_url,
@@ -81,10 +72,10 @@ fn print_instructions(
         contacts,
         ..
     } = emulators;
-    let contact = event("job.contact.scored", &json!({"phone": "+1 202-555-0199"}))?;
-    let signature = sign(SIGNING_SECRET, &contact);
+    let contact = event("job.contact.scored", &json!({"phone": "+1 202-555-0199"}));
+    let signature = signature(SIGNING_SECRET, contact.as_bytes());
     let completed = json!({"jobId": "job-1", "jobStatus": "Finalized"});
-    let completed = event("job.completed", &completed)?;
+    let completed = event("job.completed", &completed);
     let receive = json!({
         "QueueUrl": contacts.url,
         "MaxNumberOfMessages": 10,
@@ -133,20 +124,11 @@ curl {dynamodb_url} --aws-sigv4 aws:amz:us-east-1:dynamodb --user emulators:emul
   -d '{scan}'
 "#
     ));
-    Ok(())
 }
 
 /// The body of an event with a new delivery id.
-fn event(event_type: &str, payload: &Value) -> Result<String, Error> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let envelope = json!({
-        "payload": payload,
-        "eventType": event_type,
-        "timestamp": u64::try_from(now.as_millis())?,
-        "apiVersion": "v2",
-        "id": Uuid::new_v4().to_string(),
-    });
-    Ok(envelope.to_string())
+fn event(event_type: &str, payload: &Value) -> String {
+    envelope_at(now_ms(), &Uuid::new_v4().to_string(), event_type, payload)
 }
 
 /// Prints a line for a delivery: its answer, its id if the signature was valid, and the number of

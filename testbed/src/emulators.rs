@@ -4,7 +4,6 @@
 //!
 //! Start with [`Emulators::start`]. A [`FaultProxy`] between a client and an emulator injects faults.
 
-mod background;
 mod dynamodb;
 mod fault_proxy;
 mod protocol;
@@ -15,12 +14,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::background::Background;
 pub use self::dynamodb::{AttributeValue, Item, Table};
 pub use self::fault_proxy::{Call, Fault, FaultProxy, Harm, Served, When};
 use self::secrets_manager::SecretsManager;
 use self::sqs::Sqs;
 pub use self::sqs::{Attribute, Message};
+use crate::background::Background;
 pub use crate::titanx::SIGNING_SECRET;
 
 /// The running emulators, with their tables, queues and secret. They stop when this is dropped.

@@ -46,10 +46,20 @@ pub async fn answer_within(
     event: &Value,
     timeout: Duration,
 ) -> (Answer, FollowUp) {
-    let request: Request = serde_json::from_str(&event.to_string()).unwrap();
-    let deadline_ms = now_ms() + u64::try_from(timeout.as_millis()).unwrap();
-    let handled = receiver.handle(request, REQUEST_ID.to_owned(), deadline_ms);
+    let handled = handle(receiver, event, REQUEST_ID.to_owned(), timeout);
     let (response, follow_up) = handled.await;
-    let answer = read(&serde_json::to_value(response).unwrap());
-    (answer, follow_up)
+    (read(&response), follow_up)
+}
+
+/// As [`answer_within`], with this Lambda request id. Returns the response as the gateway gets it.
+pub(crate) async fn handle(
+    receiver: &Receiver,
+    event: &Value,
+    request_id: String,
+    timeout: Duration,
+) -> (Value, FollowUp) {
+    let request: Request = Request::from_event(&event.to_string());
+    let deadline_ms = now_ms() + u64::try_from(timeout.as_millis()).unwrap();
+    let (response, follow_up) = receiver.handle(request, request_id, deadline_ms).await;
+    (serde_json::to_value(response).unwrap(), follow_up)
 }

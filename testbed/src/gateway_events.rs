@@ -1,5 +1,5 @@
-//! The events in which a gateway hands requests to the function: payload format 2.0, which HTTP APIs
-//! and function URLs have
+//! The events that a gateway sends to the function: payload format 2.0, which HTTP APIs and function
+//! URLs have
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 //! Samples of the other gateways' events are files in `events/`.
 
@@ -8,52 +8,83 @@ use std::{collections::BTreeMap, str};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-/// The one route.
+/// The path of the webhook URL. The API has the default route alone, so every other path reaches the
+/// function too.
 pub const PATH: &str = "/webhooks/titanx";
 const ROUTE: &str = "$default";
 
 const DOMAIN: &str = "abcdefghij.execute-api.us-east-1.amazonaws.com";
 
-/// The event for a request with this body and these headers, to which the gateway's own are added.
-/// Text stands in it as it is, anything else in Base64.
+/// Method, path and query string of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub query: &'a str,
+}
+
+/// What TitanX requests.
+const WEBHOOK: Target<'_> = Target {
+    method: "POST",
+    path: PATH,
+    query: "",
+};
+
+/// The event for a request of TitanX with these headers, to which the gateway adds its own, and this
+/// body. A body that is not UTF-8 is encoded as Base64.
 pub fn event<N, V>(headers: impl IntoIterator<Item = (N, V)>, body: &[u8]) -> Value
 where
     N: AsRef<str>,
     V: Into<String>,
 {
-    match str::from_utf8(body) {
-        Ok(text) => around(headers, body, text, false),
-        Err(_) => base64_event(headers, body),
-    }
+    event_for(WEBHOOK, headers, body)
 }
 
-/// The same with the body in Base64, whatever it is: a gateway may be told that the body's type is
-/// binary.
-pub fn base64_event<N, V>(headers: impl IntoIterator<Item = (N, V)>, body: &[u8]) -> Value
-where
-    N: AsRef<str>,
-    V: Into<String>,
-{
-    around(headers, body, &BASE64_STANDARD.encode(body), true)
-}
-
-fn around<N, V>(
+/// As [`event`], for a request with any method, path and query string.
+pub fn event_for<N, V>(
+    target: Target<'_>,
     headers: impl IntoIterator<Item = (N, V)>,
     body: &[u8],
-    encoded: &str,
-    is_base64_encoded: bool,
 ) -> Value
 where
     N: AsRef<str>,
     V: Into<String>,
 {
-    let headers = with_the_gateways(headers, body.len());
+    let headers = with_gateway_headers(headers, body.len());
+    match str::from_utf8(body) {
+        Ok(text) => payload_2_0(target, &headers, text, false),
+        Err(_) => payload_2_0(target, &headers, &BASE64_STANDARD.encode(body), true),
+    }
+}
+
+/// As [`event`], with the body encoded as Base64 in any case. A gateway does so if it is configured to
+/// treat the content type as binary.
+pub fn base64_event<N, V>(headers: impl IntoIterator<Item = (N, V)>, body: &[u8]) -> Value
+where
+    N: AsRef<str>,
+    V: Into<String>,
+{
+    let headers = with_gateway_headers(headers, body.len());
+    payload_2_0(WEBHOOK, &headers, &BASE64_STANDARD.encode(body), true)
+}
+
+fn payload_2_0(
+    target: Target<'_>,
+    headers: &BTreeMap<String, String>,
+    body: &str,
+    is_base64_encoded: bool,
+) -> Value {
+    let Target {
+        method,
+        path,
+        query,
+    } = target;
     let user_agent = headers.get("user-agent").map_or("", String::as_str);
     json!({
         "version": "2.0",
         "routeKey": ROUTE,
-        "rawPath": PATH,
-        "rawQueryString": "",
+        "rawPath": path,
+        "rawQueryString": query,
         "headers": headers,
         "requestContext": {
             "accountId": "000000000000",
@@ -61,7 +92,7 @@ where
             "domainName": DOMAIN,
             "domainPrefix": "abcdefghij",
             "http": {
-                "method": "POST", "path": PATH, "protocol": "HTTP/1.1",
+                "method": method, "path": path, "protocol": "HTTP/1.1",
                 "sourceIp": "192.0.2.1", "userAgent": user_agent,
             },
             "requestId": "AAAAAAAAAAAAAAA=",
@@ -70,13 +101,14 @@ where
             "time": "05/Jan/2026:12:00:00 +0000",
             "timeEpoch": 1_767_614_400_000_u64,
         },
-        "body": encoded,
+        "body": body,
         "isBase64Encoded": is_base64_encoded,
     })
 }
 
-/// The headers by their names in small letters. Those of one name are one, with all the values.
-fn with_the_gateways<N, V>(
+/// The headers with lower-case names and without repetitions: the gateway joins the values of one name
+/// with commas. It also adds headers of its own.
+fn with_gateway_headers<N, V>(
     headers: impl IntoIterator<Item = (N, V)>,
     length: usize,
 ) -> BTreeMap<String, String>

@@ -8,6 +8,8 @@
 //! | [`runtime_api`], [`lambda`] | Lambda, which runs the function's program |
 //! | [`interface`] | the same with AWS's own emulator |
 //! | [`front_door`], [`gateway`] | Lambda and API Gateway, for a receiver in the same process |
+//! | [`server`], [`background`] | an HTTP server for emulated services; the thread that runs servers |
+//! | [`http`] | the HTTP of the Runtime API |
 //!
 //! [`kill`] and [`soak`] run the function's program, kill it and inject faults, and check the result
 //! of every event. [`checks`] contains properties that hold for every input.
@@ -26,6 +28,8 @@ pub mod titanx;
 pub mod checks;
 
 #[cfg(feature = "emulators")]
+pub mod background;
+#[cfg(feature = "emulators")]
 pub mod emulators;
 #[cfg(feature = "emulators")]
 pub mod front_door;
@@ -39,6 +43,8 @@ pub mod kill;
 pub mod lambda;
 #[cfg(feature = "emulators")]
 pub mod release;
+#[cfg(feature = "emulators")]
+pub mod server;
 #[cfg(feature = "emulators")]
 pub mod soak;
 #[cfg(feature = "emulators")]

@@ -13,10 +13,12 @@ use std::{
     time::Duration,
 };
 
+use serde_json::{Value, json};
 use titanx_testbed::{
     emulators::{Emulators, FaultProxy},
     front_door::{Answer, TIMEOUT, environment, read},
     lambda::{Lambda, Outcome},
+    server::{self, Server},
     titanx::{contact, request, signature, signed},
 };
 
@@ -159,30 +161,28 @@ async fn https_goes_through_a_tunnel_of_the_proxy() {
 }
 
 /// A credentials endpoint as a container has it: what it was asked, and with which token.
-fn container_endpoint(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/credentials", listener.local_addr().unwrap());
-    let heads = Arc::<Mutex<Vec<String>>>::default();
-    let seen = Arc::clone(&heads);
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let mut head = [0; 4_096];
-            let length = stream.read(&mut head).unwrap();
-            let head = String::from_utf8_lossy(&head[..length]).to_lowercase();
-            seen.lock().unwrap().push(head);
-            let length = answer.len();
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}");
-            stream.write_all(answer.as_bytes()).unwrap();
-        }
+fn container_endpoint(answer: Value) -> (Server, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&asked);
+    let server = Server::start("credentials", move |request| {
+        let token = request.headers()["authorization"].to_str().unwrap();
+        let (method, path) = (request.method(), request.uri().path());
+        seen.lock()
+            .unwrap()
+            .push(format!("{method} {path} {token}"));
+        let answer = server::json(200, &answer);
+        async { Some(answer) }
     });
-    (url, heads)
+    (server, asked)
 }
 
 #[tokio::test]
 async fn calls_are_signed_with_the_containers_credentials_where_there_are_no_others() {
-    let credentials = r#"{"AccessKeyId":"AKIDCONTAINER","SecretAccessKey":"key",
-        "Token":"token","Expiration":"2100-01-01T00:00:00Z"}"#;
-    let (url, asked) = container_endpoint(credentials);
+    let (endpoint, asked) = container_endpoint(json!({
+        "AccessKeyId": "AKIDCONTAINER", "SecretAccessKey": "key", "Token": "token",
+        "Expiration": "2100-01-01T00:00:00Z",
+    }));
+    let url = format!("{}/credentials", endpoint.origin);
     let emulators = Emulators::start();
     let proxy = ForwardProxy::start(BTreeMap::from([(
         "dynamodb.test",
@@ -205,33 +205,16 @@ async fn calls_are_signed_with_the_containers_credentials_where_there_are_no_oth
     let heads = proxy.heads();
     let is_signed = |head: &String| head.contains("Credential=AKIDCONTAINER/");
     assert!(heads.iter().any(is_signed), "{heads:?}");
-    let asked = asked.lock().unwrap();
-    assert_eq!(asked.len(), 1, "kept until they expire: {asked:?}");
-    assert!(asked[0].starts_with("get /credentials "), "{asked:?}");
-    assert!(asked[0].contains("authorization: let-me-in"), "{asked:?}");
+    // They are kept until they expire.
+    assert_eq!(*asked.lock().unwrap(), ["GET /credentials let-me-in"]);
 }
 
 /// A service whose every answer is that the session of the caller's credentials has expired.
-fn expired_session() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            thread::spawn(move || {
-                let mut request = [0; 8_192];
-                while stream.read(&mut request).is_ok_and(|length| length > 0) {
-                    let body = r#"{"__type":"com.amazon.coral.service#ExpiredTokenException"}"#;
-                    let length = body.len();
-                    let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {length}");
-                    let answer = format!("{head}\r\n\r\n{body}");
-                    if stream.write_all(answer.as_bytes()).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-    });
-    url
+fn expired_session() -> Server {
+    Server::start("expired-session", |_| async {
+        let error = json!({"__type": "com.amazon.coral.service#ExpiredTokenException"});
+        Some(server::json(400, &error))
+    })
 }
 
 #[tokio::test]
@@ -240,7 +223,8 @@ async fn an_expired_session_is_answered_503_and_ends_the_process() {
         let emulators = Emulators::start();
         let mut environment = environment(&emulators);
         environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", at_once.to_owned());
-        environment.insert("AWS_ENDPOINT_URL_DYNAMODB", expired_session());
+        let service = expired_session();
+        environment.insert("AWS_ENDPOINT_URL_DYNAMODB", service.origin.clone());
         let lambda = Lambda::new(TIMEOUT);
         let program = env!("CARGO_BIN_EXE_receiver").as_ref();
         let mut process = lambda.start(program, &environment);

@@ -52,6 +52,10 @@ fn an_http_api_event_is_read_as_aws_reads_it() {
         if !name.starts_with("apigw-v2") && !name.starts_with("function-url") {
             continue;
         }
+        let json: Value = serde_json::from_str(&event).unwrap();
+        // The template has no other route.
+        assert_eq!(json["routeKey"], "$default", "{name}");
+        assert_eq!(json["requestContext"]["routeKey"], "$default", "{name}");
         let theirs = lambda_http::request::from_str(&event).unwrap();
         assert!(theirs.request_context_ref().is_some());
         let ours: Request = serde_json::from_str(&event).unwrap();

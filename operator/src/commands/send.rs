@@ -230,21 +230,19 @@ impl Gateway {
             SIGNATURE_HEADER.to_ascii_lowercase(): signature,
         });
         match self {
-            Self::ApigwV2 => {
-                let path = "/webhooks/titanx";
-                http_event("POST /webhooks/titanx", path, &headers, &body, is_base64)
-            }
-            Self::Url => http_event("$default", "/", &headers, &body, is_base64),
+            Self::ApigwV2 => http_event("/webhooks/titanx", &headers, &body, is_base64),
+            Self::Url => http_event("/", &headers, &body, is_base64),
             Self::ApigwV1 => rest_event(&headers, &body, is_base64),
         }
     }
 }
 
-/// An event in payload format 2.0, for HTTP APIs and function URLs.
-fn http_event(route: &str, path: &str, headers: &Value, body: &str, is_base64: bool) -> Value {
+/// An event in payload format 2.0, for HTTP APIs and function URLs, on the default route: the only one
+/// that the template has.
+fn http_event(path: &str, headers: &Value, body: &str, is_base64: bool) -> Value {
     json!({
         "version": "2.0",
-        "routeKey": route,
+        "routeKey": "$default",
         "rawPath": path,
         "rawQueryString": "",
         "headers": headers,
@@ -261,7 +259,7 @@ fn http_event(route: &str, path: &str, headers: &Value, body: &str, is_base64: b
                 "userAgent": "TitanX-Webhooks/1.0",
             },
             "requestId": Uuid::new_v4().to_string(),
-            "routeKey": route,
+            "routeKey": "$default",
             "stage": "$default",
             "time": "05/Jan/2026:12:00:00 +0000",
             "timeEpoch": now_ms(),

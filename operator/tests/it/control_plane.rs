@@ -3,22 +3,15 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     fmt::Write,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use aws_smithy_cbor::Encoder;
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Bytes, header::HeaderValue};
 use serde_json::{Value, json};
-use titanx_testbed::emulators::Background;
+use titanx_testbed::server::{self, Server};
 
 /// The state of the stack that the services report.
 #[derive(Clone)]
@@ -37,26 +30,21 @@ pub(crate) struct StackState {
 pub(crate) struct ControlPlane {
     pub(crate) url: String,
     state: Arc<Mutex<StackState>>,
-    _background: Background,
+    _server: Server,
 }
 
 impl ControlPlane {
     pub(crate) fn start(state: StackState) -> Self {
-        let background = Background::start("control-plane");
-        let (listener, url) = background.listen();
         let state = Arc::new(Mutex::new(state));
         let served = Arc::clone(&state);
-        background.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let state = Arc::clone(&served);
-                let serve = service_fn(move |request| serve(Arc::clone(&state), request));
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), serve));
-            }
+        let server = Server::start("control-plane", move |request| {
+            let answer = answer(&served, &request);
+            async { Some(answer) }
         });
         Self {
-            url,
+            url: server.origin.clone(),
             state,
-            _background: background,
+            _server: server,
         }
     }
 
@@ -66,16 +54,9 @@ impl ControlPlane {
     }
 }
 
-async fn serve(
-    state: Arc<Mutex<StackState>>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path().to_owned();
-    let body = request.into_body().collect().await;
-    let body = body
-        .map(http_body_util::Collected::to_bytes)
-        .unwrap_or_default();
-    let body = String::from_utf8_lossy(&body);
+fn answer(state: &Mutex<StackState>, request: &Request<Bytes>) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    let body = String::from_utf8_lossy(request.body());
     let state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let (content_type, answer) = if path.contains("/functions/") {
         ("application/json", state.function.to_string().into_bytes())
@@ -86,9 +67,10 @@ async fn serve(
     } else {
         ("text/xml", state.simulated(&body).into_bytes())
     };
-    let response = Response::builder().header("content-type", content_type);
-    let response = response.header("smithy-protocol", "rpc-v2-cbor");
-    Ok(response.body(Full::from(answer)).expect("a valid response"))
+    let mut response = server::text(200, content_type, answer);
+    let protocol = HeaderValue::from_static("rpc-v2-cbor");
+    response.headers_mut().insert("smithy-protocol", protocol);
+    response
 }
 
 impl StackState {

@@ -1,18 +1,10 @@
 //! Credentials from every provider of the AWS CLI, as far as they can be tried without AWS; and errors
 //! of AWS as one plain line with a hint.
 
-use std::{convert::Infallible, fs};
+use std::fs;
 
-use http_body_util::Full;
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
-use titanx_testbed::emulators::Background;
+use titanx_testbed::server::{self, Server};
 
 use crate::{
     System,
@@ -23,24 +15,13 @@ use crate::{
 const KEYS: &str = r#""AccessKeyId": "synthetic", "SecretAccessKey": "synthetic""#;
 const NOWHERE: &str = "http://127.0.0.1:9";
 
-/// A server that answers every request alike.
-fn server(status: u16, content_type: &'static str, body: String) -> (String, Background) {
-    let background = Background::start("aws");
-    let (listener, origin) = background.listen();
-    background.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let body = body.clone();
-            let serve = service_fn(move |_: Request<Incoming>| {
-                let response = Response::builder()
-                    .status(status)
-                    .header("content-type", content_type);
-                let response = response.body(Full::<Bytes>::from(body.clone()));
-                async move { Ok::<_, Infallible>(response.expect("a valid response")) }
-            });
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), serve));
-        }
+/// A server that answers every request alike, and its URL.
+fn server(status: u16, content_type: &'static str, body: String) -> (String, Server) {
+    let server = Server::start("aws", move |_| {
+        let response = server::text(status, content_type, body.clone());
+        async { Some(response) }
     });
-    (origin, background)
+    (server.origin.clone(), server)
 }
 
 /// Runs `operator jobs` against the emulated table, with this configuration file and no credentials.

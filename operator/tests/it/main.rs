@@ -18,6 +18,8 @@ mod titanx_api;
 mod tls;
 mod verify_sample;
 
+use std::sync::Arc;
+
 use titanx_testbed::{emulators::Emulators, front_door, gateway::Gateway};
 
 use crate::{
@@ -38,7 +40,8 @@ impl System {
     fn start(form: Form) -> Self {
         let api = TitanxApi::start(form);
         let emulators = Emulators::start();
-        let gateway = Gateway::start(&front_door::environment(&emulators));
+        let receiver = front_door::receiver(&front_door::environment(&emulators));
+        let gateway = Gateway::start(Arc::new(receiver));
         let operator = Operator::with_titanx(&api).with_system(&emulators, &gateway);
         Self {
             api,

@@ -1,35 +1,20 @@
 //! The check that the receiver answers at the webhook URL.
 
-use std::convert::Infallible;
-
 use http_body_util::Full;
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
-use titanx_testbed::emulators::{Background, SIGNING_SECRET};
+use hyper::Response;
+use titanx_testbed::{emulators::SIGNING_SECRET, server::Server};
 
 use crate::{System, titanx_api::Form};
 
-/// A server that answers every request alike.
-fn server(status: u16, body: &'static str) -> (String, Background) {
-    let background = Background::start("another-server");
-    let (listener, origin) = background.listen();
-    background.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let serve = service_fn(move |_: Request<Incoming>| async move {
-                let response = Response::builder()
-                    .status(status)
-                    .header("location", "https://example.com/elsewhere");
-                Ok::<_, Infallible>(response.body(Full::<Bytes>::from(body)).unwrap())
-            });
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), serve));
-        }
+/// A server that answers every request alike, and its webhook URL.
+fn server(status: u16, body: &'static str) -> (String, Server) {
+    let server = Server::start("another-server", move |_| async move {
+        let response = Response::builder()
+            .status(status)
+            .header("location", "https://example.com/elsewhere");
+        Some(response.body(Full::from(body)).unwrap())
     });
-    (format!("{origin}/webhooks/titanx"), background)
+    (format!("{}/webhooks/titanx", server.origin), server)
 }
 
 const OTHERS: [(u16, &str, &str); 9] = [
@@ -78,11 +63,18 @@ fn nothing_is_created_unless_the_receiver_itself_answers() {
         check(&url, &status.to_string());
     }
     check("http://127.0.0.1:9/webhooks/titanx", "no answer");
-    // A mistyped path of the right gateway.
-    check(&format!("{}/more", system.gateway.url), "no such route");
     // TLS to a server that speaks none.
     let tls = system.gateway.url.replace("http://", "https://");
     check(&tls, "TLS certificate");
+}
+
+#[test]
+fn every_path_of_the_deployed_gateway_reaches_the_receiver() {
+    let system = System::start(Form::Schema);
+    let url = format!("{}/more", system.gateway.url);
+    let operator = system.operator.clone().set("WEBHOOK_URL", &url);
+    operator.run("subscribe --settle 0").exits(0);
+    assert_eq!(system.api.active().len(), 1);
 }
 
 #[test]

@@ -8,17 +8,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Bytes};
 use serde_json::{Value, json};
-use titanx_testbed::emulators::Background;
-use tokio::net::TcpStream;
+use titanx_testbed::server::{Server, json as respond};
 use uuid::Uuid;
 
 pub(crate) const API_KEY: &str = "synthetic-api-key";
@@ -73,7 +66,7 @@ pub(crate) enum Failure {
 pub(crate) struct TitanxApi {
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
-    _background: Background,
+    _server: Server,
 }
 
 struct State {
@@ -114,8 +107,6 @@ pub(crate) struct Subscription {
 
 impl TitanxApi {
     pub(crate) fn start(form: Form) -> Self {
-        let background = Background::start("titanx");
-        let (listener, origin) = background.listen();
         let state = Arc::new(Mutex::new(State {
             form,
             paging: PagingStyle::Total,
@@ -130,15 +121,14 @@ impl TitanxApi {
             requests: Vec::new(),
         }));
         let served = Arc::clone(&state);
-        background.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&served)));
-            }
+        let server = Server::start("titanx", move |request| {
+            let answer = answer(&served, &request);
+            async { answer }
         });
         Self {
-            url: format!("{origin}{BASE}"),
+            url: format!("{}{BASE}", server.origin),
             state,
-            _background: background,
+            _server: server,
         }
     }
 
@@ -220,29 +210,8 @@ impl TitanxApi {
     }
 }
 
-async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
-    let answer = service_fn(move |request| answer(Arc::clone(&state), request));
-    let _client_gone = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), answer)
-        .await;
-}
-
-/// Closes the connection instead of sending a response.
-#[derive(Debug)]
-struct CloseConnection;
-
-impl std::fmt::Display for CloseConnection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the connection is closed without a response")
-    }
-}
-
-impl std::error::Error for CloseConnection {}
-
-async fn answer(
-    state: Arc<Mutex<State>>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, CloseConnection> {
+/// The response to a request. `None` closes the connection instead.
+fn answer(state: &Mutex<State>, request: &Request<Bytes>) -> Option<Response<Full<Bytes>>> {
     let method = request.method().to_string();
     let path = request
         .uri()
@@ -257,36 +226,30 @@ async fn answer(
         .to_str()
         .unwrap_or_default()
         .to_owned();
-    let body = request
-        .into_body()
-        .collect()
-        .await
-        .map_err(|_| CloseConnection)?
-        .to_bytes();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let call = format!("{method} {path}");
     state.requests.push((call.clone(), SystemTime::now()));
     if !authorized {
-        return Ok(respond(401, &json!({"error": "Unauthorized"})));
+        return Some(respond(401, &json!({"error": "Unauthorized"})));
     }
     let failure = state.next_failure(&call);
     match failure {
-        Some(Failure::Status(status)) => return Ok(respond(status, &json!({"error": "No."}))),
+        Some(Failure::Status(status)) => return Some(respond(status, &json!({"error": "No."}))),
         Some(Failure::RateLimited { window, reset_s }) => {
-            return Ok(rate_limited(window, reset_s));
+            return Some(rate_limited(window, reset_s));
         }
         Some(Failure::RetryAfter(seconds)) => {
             let mut response = respond(429, &json!({"error": "Too many requests"}));
             response.headers_mut().insert("retry-after", seconds.into());
-            return Ok(response);
+            return Some(response);
         }
         Some(Failure::LostResponse) | None => {}
     }
     let response = state.route(&method, &path, &query, &body, &origin);
     match failure {
-        Some(Failure::LostResponse) => Err(CloseConnection),
-        _ => Ok(response),
+        Some(Failure::LostResponse) => None,
+        _ => Some(response),
     }
 }
 
@@ -315,14 +278,6 @@ fn rate_limited(window: &str, reset_s: u64) -> Response<Full<Bytes>> {
         headers.insert(header("reset"), reset.into());
     }
     response
-}
-
-fn respond(status: u16, body: &Value) -> Response<Full<Bytes>> {
-    let response = Response::builder().status(status);
-    let response = response.header("content-type", "application/json");
-    response
-        .body(Full::from(body.to_string()))
-        .expect("a valid response")
 }
 
 fn not_found() -> Response<Full<Bytes>> {

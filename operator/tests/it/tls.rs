@@ -6,7 +6,7 @@ use std::{fs, net::SocketAddr, sync::Arc};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tempfile::TempDir;
-use titanx_testbed::emulators::Background;
+use titanx_testbed::background::Background;
 use tokio::{io::copy_bidirectional, net::TcpStream};
 use tokio_rustls::TlsAcceptor;
 

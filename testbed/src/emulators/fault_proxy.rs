@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::background::Background;
+use crate::background::Background;
 
 /// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,20 +1,18 @@
 //! The parts of the AWS JSON protocol that the emulators need.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::Full;
+use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+
+use crate::server;
 
 /// A service. The `X-Amz-Target` header of a request names the operation.
 pub(crate) trait Service: Send + Sync + 'static {
@@ -67,30 +65,19 @@ pub(crate) fn write(answer: &impl Serialize) -> Value {
 
 /// Serves until the runtime of the listener shuts down.
 pub(crate) async fn serve<S: Service>(listener: TcpListener, service: Arc<S>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(serve_connection(stream, Arc::clone(&service)));
-    }
-}
-
-async fn serve_connection<S: Service>(stream: TcpStream, service: Arc<S>) {
-    // Responses are small, and the client waits for them.
-    let _ = stream.set_nodelay(true);
-    let answer = service_fn(move |request| answer(Arc::clone(&service), request));
-    // It fails if the client closes the connection early.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), answer)
-        .await;
+    let answer = move |request| answer(Arc::clone(&service), request);
+    server::serve(listener, answer).await;
 }
 
 async fn answer<S: Service>(
     service: Arc<S>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+    request: Request<Bytes>,
+) -> Option<Response<Full<Bytes>>> {
     // Health checks and connection warming use GET.
     if request.method() == Method::GET {
-        return Ok(Response::new(Full::from("healthy")));
+        return Some(Response::new(Full::from("healthy")));
     }
-    Ok(match call(service, request).await {
+    Some(match call(service, request).await {
         Ok(value) => response(200, &value, None),
         Err(refusal) => response(
             400,
@@ -100,17 +87,15 @@ async fn answer<S: Service>(
     })
 }
 
-async fn call<S: Service>(service: Arc<S>, request: Request<Incoming>) -> Result<Value, Refusal> {
+async fn call<S: Service>(service: Arc<S>, request: Request<Bytes>) -> Result<Value, Refusal> {
     let target = request.headers().get("x-amz-target");
     let operation = target
         .and_then(|target| target.to_str().ok()?.split_once('.'))
         .map(|(_, operation)| operation.to_owned())
         .ok_or_else(Refusal::unknown_operation)?;
     let unreadable =
-        |error: &dyn std::error::Error| Refusal::new("SerializationException", error.to_string());
-    let body = request.into_body().collect().await;
-    let body = body.map_err(|error| unreadable(&error))?.to_bytes();
-    let request = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+        |error: serde_json::Error| Refusal::new("SerializationException", error.to_string());
+    let request = serde_json::from_slice(request.body()).map_err(unreadable)?;
     service.call(&operation, request).await
 }
 

@@ -1,6 +1,7 @@
 //! A thread that runs servers during a test.
 
 use std::future::Future;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpListener;
@@ -23,24 +24,25 @@ impl Background {
 
     /// Listens on a free port of the loopback interface. Returns the listener and its URL.
     pub fn listen(&self) -> (TcpListener, String) {
+        self.listen_on(0).expect("a loopback port is free")
+    }
+
+    /// Listens on this port of the loopback interface, or on a free port if it is 0.
+    pub(crate) fn listen_on(&self, port: u16) -> io::Result<(TcpListener, String)> {
         let _context = self.handle().enter();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = std::net::TcpListener::bind(address).expect("a loopback port is free");
-        listener
-            .set_nonblocking(true)
-            .expect("a socket can be non-blocking");
-        let listener = TcpListener::from_std(listener).expect("the runtime takes the listener");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
-        (listener, format!("http://{address}"))
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        Ok((listener, format!("http://{address}")))
     }
 
     pub fn spawn(&self, server: impl Future<Output = ()> + Send + 'static) {
         self.handle().spawn(server);
     }
 
-    pub fn handle(&self) -> &Handle {
+    pub(crate) fn handle(&self) -> &Handle {
         self.0.as_ref().expect("taken only by drop").handle()
     }
 }

@@ -1,24 +1,18 @@
 //! Checks whether the promises held, from the answers to TitanX and the contents of the emulators.
-//! The checks share no code with the receiver: every name and answer is repeated here.
+//! The checks share no code with the receiver.
 
 use std::collections::BTreeMap;
 
-use titanx_testbed::emulators::{AttributeValue, Emulators, Message, SIGNING_SECRET};
+use titanx_testbed::{
+    answer::Answer,
+    emulators::{AttributeValue, Emulators, SIGNING_SECRET},
+    promises::{self, Verdict},
+};
 
 use crate::{
     screen::{Screen, Tone},
-    titanx::{Answer, Attempt, Delivery, Kind},
+    titanx::{Attempt, Delivery},
 };
-
-/// The answer table: status, body, and whether the answer has a `Retry-After` header.
-const ANSWERS: [(u16, &str, bool); 6] = [
-    (200, r#"{"received": true}"#, false),
-    (200, r#"{"received": true, "duplicate": true}"#, false),
-    (200, r#"{"received": true, "quarantined": true}"#, false),
-    (401, r#"{"error": "Invalid signature"}"#, false),
-    (429, r#"{"error": "Already in progress"}"#, true),
-    (503, r#"{"error": "Unavailable"}"#, true),
-];
 
 /// What the checks are based on.
 pub(crate) struct Evidence<'a> {
@@ -65,71 +59,40 @@ impl Promise {
 
 impl Evidence<'_> {
     pub(crate) fn examine(&self) -> [Promise; 5] {
+        let verdict = self.verdict();
         [
-            self.nothing_acknowledged_is_lost(),
+            self.nothing_acknowledged_is_lost(&verdict),
             self.nothing_unacknowledged_is_lost(),
-            self.almost_always_once(),
-            self.nothing_unsigned_gets_in(),
+            self.almost_always_once(&verdict),
+            self.nothing_unsigned_gets_in(&verdict),
             self.no_personal_data_leaves(),
         ]
     }
 
-    fn nothing_acknowledged_is_lost(&self) -> Promise {
-        let mut violations = Vec::new();
-        let mut acknowledged = 0;
-        for (delivery, answer) in self.answered().filter(|(_, answer)| answer.status < 300) {
-            acknowledged += 1;
-            if !self.is_durable(delivery, answer) {
-                violations.push(format!("{}: answered with 200, but lost", delivery.name));
-            }
+    /// The verdict on every event that was acknowledged. If an event was delivered several times, perhaps
+    /// with another timestamp, its first delivery has to be durable.
+    fn verdict(&self) -> Verdict {
+        let mut first = BTreeMap::new();
+        for (delivery, _) in self.acknowledged() {
+            let Some(destination) = delivery.destination else {
+                continue;
+            };
+            let event = promises::Delivery::new(destination, &delivery.id, &delivery.body);
+            first.entry((destination, &delivery.id)).or_insert(event);
         }
+        promises::judge(self.emulators, first.values(), |event| {
+            let lost = self.lost_sends.iter().filter(|id| **id == event.id);
+            vec![("a response of SQS was lost", lost.count())]
+        })
+    }
+
+    fn nothing_acknowledged_is_lost(&self, verdict: &Verdict) -> Promise {
+        let acknowledged = self.acknowledged().count();
         Promise {
             text: "Nothing acknowledged is lost",
             evidence: format!("for each of {acknowledged} answers with 200, the event is durable"),
-            violations,
+            violations: verdict.lost.clone(),
         }
-    }
-
-    fn is_durable(&self, delivery: &Delivery, answer: &Answer) -> bool {
-        let same_id = |it: &&Message| it.attribute("deliveryId") == Some(&*delivery.id);
-        // A duplicate may have another timestamp than the message on the queue.
-        let same_event = |it: &Message| it.body == delivery.body || answer.has_flag("duplicate");
-        match delivery.kind {
-            Kind::Contact => {
-                let contacts = self.emulators.contacts.messages();
-                contacts.iter().filter(same_id).any(same_event)
-            }
-            Kind::CompletedJob => self.is_job_completed(delivery),
-            Kind::NotUnderstood { reason } => {
-                let quarantine = self.emulators.quarantine.messages();
-                quarantine
-                    .iter()
-                    .any(|it| it.body == delivery.body && it.attribute("reason") == Some(reason))
-            }
-            Kind::Forged => false,
-        }
-    }
-
-    fn is_job_completed(&self, delivery: &Delivery) -> bool {
-        let Ok(envelope) = serde_json::from_str::<serde_json::Value>(&delivery.body) else {
-            return false;
-        };
-        let job = &envelope["payload"];
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let expected = [
-            ("job_id", AttributeValue::S(text(&job["jobId"]))),
-            ("name", AttributeValue::S(text(&job["jobName"]))),
-            ("type", AttributeValue::S(text(&job["jobType"]))),
-            ("status", AttributeValue::S(text(&job["jobStatus"]))),
-            ("modified_at", AttributeValue::S(text(&job["modifiedAt"]))),
-            (
-                "completed_at",
-                AttributeValue::N(envelope["timestamp"].to_string()),
-            ),
-            ("delivery_id", AttributeValue::S(delivery.id.clone())),
-        ];
-        let expected = expected.map(|(name, value)| (name.to_owned(), value));
-        self.emulators.jobs.items() == [expected.into()]
     }
 
     fn nothing_unacknowledged_is_lost(&self) -> Promise {
@@ -138,11 +101,11 @@ impl Evidence<'_> {
         let mut failures = 0;
         for Attempt { delivery, answer } in &self.attempts {
             let status = answer.as_ref().map(|answer| answer.status);
-            if delivery.kind != Kind::Forged {
+            if delivery.destination.is_some() {
                 failures += usize::from(status != Some(200));
                 last.insert((&delivery.id, &delivery.name), status);
             }
-            if !answer.as_ref().is_some_and(is_in_the_table) {
+            if !answer.as_ref().is_some_and(Answer::is_in_the_table) {
                 violations.push(format!("{}: the answer is not in the table", delivery.name));
             }
         }
@@ -156,42 +119,23 @@ impl Evidence<'_> {
         }
     }
 
-    fn almost_always_once(&self) -> Promise {
-        let mut by_delivery = BTreeMap::<String, Vec<Message>>::new();
-        for message in self.emulators.contacts.messages() {
-            let id = message.attribute("deliveryId").unwrap_or_default();
-            by_delivery.entry(id.to_owned()).or_default().push(message);
-        }
-        let mut violations = Vec::new();
-        let mut second_messages = 0;
-        for (id, messages) in &by_delivery {
-            let repeats = messages.len() - 1;
-            let lost = self.lost_sends.iter().filter(|it| *it == id).count();
-            second_messages += repeats;
-            if repeats > lost {
-                violations.push(format!(
-                    "{id}: sent again, although no response of SQS was lost"
-                ));
-            }
-            if messages.iter().any(|it| it.body != messages[0].body) {
-                violations.push(format!("{id}: two messages differ"));
-            }
-        }
+    fn almost_always_once(&self, verdict: &Verdict) -> Promise {
         Promise {
             text: "Almost always once",
             evidence: format!(
-                "{second_messages} second messages, {} lost responses of SQS",
+                "{} second messages, {} lost responses of SQS",
+                verdict.repetitions(),
                 self.lost_sends.len()
             ),
-            violations,
+            violations: verdict.unexplained.clone(),
         }
     }
 
-    fn nothing_unsigned_gets_in(&self) -> Promise {
-        let mut violations = Vec::new();
+    fn nothing_unsigned_gets_in(&self, verdict: &Verdict) -> Promise {
+        let mut violations = verdict.unexpected.clone();
         let forged = || {
             let all = self.answered();
-            all.filter(|(delivery, _)| delivery.kind == Kind::Forged)
+            all.filter(|(delivery, _)| delivery.destination.is_none())
         };
         for (delivery, answer) in forged() {
             if answer.status != 401 {
@@ -236,12 +180,10 @@ impl Evidence<'_> {
             secrets.extend(delivery.personal.iter().map(String::as_str));
             secrets.extend(delivery.signature.as_deref());
         }
-        let answers = self.answered().map(|(_, answer)| &answer.body);
-        let output = || answers.clone().chain(&self.log_lines);
-        let mut violations = Vec::new();
-        for line in output().filter(|line| secrets.iter().any(|it| line.contains(it))) {
-            violations.push(line.clone());
-        }
+        let answers = self.answered().map(|(_, answer)| answer.body.to_string());
+        let output = answers.clone().chain(self.log_lines.iter().cloned());
+        let is_violation = |line: &String| secrets.iter().any(|it| line.contains(it));
+        let mut violations: Vec<_> = output.filter(is_violation).collect();
         if self.log_lines.len() < answers.clone().count() {
             violations.push("there are fewer log lines than answers".to_owned());
         }
@@ -254,6 +196,10 @@ impl Evidence<'_> {
             ),
             violations,
         }
+    }
+
+    fn acknowledged(&self) -> impl Iterator<Item = (&Delivery, &Answer)> {
+        self.answered().filter(|(_, answer)| answer.status < 300)
     }
 
     fn answered(&self) -> impl Iterator<Item = (&Delivery, &Answer)> + Clone {
@@ -320,23 +266,4 @@ impl Evidence<'_> {
             screen.row("job", status, "status in the jobs table");
         }
     }
-}
-
-fn is_in_the_table(answer: &Answer) -> bool {
-    let Answer {
-        status,
-        body,
-        retry_after,
-    } = answer;
-    let seconds = retry_after.as_deref().map(str::parse::<u32>);
-    ANSWERS
-        .iter()
-        .any(|(known_status, known_body, has_retry_after)| {
-            status == known_status
-                && body == known_body
-                && match &seconds {
-                    Some(seconds) => *has_retry_after && matches!(seconds, Ok(1..)),
-                    None => !has_retry_after,
-                }
-        })
 }

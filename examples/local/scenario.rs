@@ -1,16 +1,17 @@
 //! The scenario: what TitanX delivers and in which order, and which forged requests are sent.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use titanx_testbed::emulators::SIGNING_SECRET;
+use titanx_testbed::{
+    promises::Destination,
+    titanx::{SIGNING_SECRET, envelope_at, now_ms},
+};
 use uuid::Uuid;
 
 use crate::{
     screen::Screen,
     system::System,
-    titanx::{Delivery, Kind, TitanxSender},
+    titanx::{Delivery, TitanxSender},
 };
 
 const CONTACTS: usize = 40;
@@ -104,7 +105,7 @@ fn contact(n: usize, job_id: &str) -> Delivery {
     Delivery {
         personal: person.into_iter().map(|(_, value)| value).collect(),
         ..event(
-            Kind::Contact,
+            Destination::ContactsQueue,
             &format!("contact {n:02}"),
             "job.contact.scored",
             &payload,
@@ -121,7 +122,7 @@ fn completed_job(job_id: &str) -> Delivery {
         "modifiedAt": "2026-01-05T12:00:00Z",
     });
     event(
-        Kind::CompletedJob,
+        Destination::JobsTable,
         "job completed",
         "job.completed",
         &payload,
@@ -131,7 +132,7 @@ fn completed_job(job_id: &str) -> Delivery {
 /// Requests without a valid signature.
 fn forgeries(job_id: &str) -> [Delivery; 3] {
     let forged = |n, name: &str| Delivery {
-        kind: Kind::Forged,
+        destination: None,
         name: name.to_owned(),
         ..contact(n, job_id)
     };
@@ -146,12 +147,12 @@ fn forgeries(job_id: &str) -> [Delivery; 3] {
 /// Signed deliveries that the receiver does not understand. One reuses the id of `earlier`.
 fn not_understood(job_id: &str, earlier: &Delivery) -> [Delivery; 3] {
     let expect = |reason, name: &str, delivery: Delivery| Delivery {
-        kind: Kind::NotUnderstood { reason },
+        destination: Some(Destination::Quarantine(reason)),
         name: name.to_owned(),
         ..delivery
     };
     let job_started = event(
-        Kind::CompletedJob,
+        Destination::Quarantine("unknown_event_type"),
         "",
         "job.started",
         &json!({"jobId": job_id}),
@@ -173,22 +174,13 @@ fn not_understood(job_id: &str, earlier: &Delivery) -> [Delivery; 3] {
 }
 
 /// An event as TitanX delivers it.
-fn event(kind: Kind, name: &str, event_type: &str, payload: &Value) -> Delivery {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_ms = now.expect("the clock is after 1970").as_millis();
+fn event(destination: Destination, name: &str, event_type: &str, payload: &Value) -> Delivery {
     let id = Uuid::new_v4().to_string();
-    let envelope = json!({
-        "payload": payload,
-        "eventType": event_type,
-        "timestamp": u64::try_from(now_ms).expect("Unix milliseconds fit in 64 bits"),
-        "apiVersion": "v2",
-        "id": id,
-    });
     Delivery {
-        kind,
+        destination: Some(destination),
         name: name.to_owned(),
+        body: envelope_at(now_ms(), &id, event_type, payload),
         id,
-        body: envelope.to_string(),
         url_suffix: "",
         signature: None,
         personal: Vec::new(),

@@ -36,18 +36,35 @@ impl Answer {
         Self::of(401, json!({"error": "Invalid signature"}))
     }
 
+    /// Whether the member `name` of the body is true.
+    pub fn has_flag(&self, name: &str) -> bool {
+        self.body[name] == true
+    }
+
     /// Whether the answer is in the answer table.
     pub fn is_in_the_table(&self) -> bool {
-        let received = self.body["received"] == true && self.retry_after.is_none();
-        let error = self.body["error"].is_string();
-        match self.status {
-            200 => received,
-            401 | 413 => error && self.retry_after.is_none(),
-            429 | 503 => error && self.retry_after.is_some_and(|seconds| seconds >= 1),
-            _ => false,
-        }
+        TABLE.iter().any(|&(status, body, has_retry_after)| {
+            let body: Value = serde_json::from_str(body).expect("the table has JSON");
+            let retry_after = match self.retry_after {
+                Some(seconds) => has_retry_after && seconds >= 1,
+                None => !has_retry_after,
+            };
+            self.status == status && self.body == body && retry_after
+        })
     }
 }
+
+/// The answer table: status, body, and whether the answer has a `Retry-After` header.
+const TABLE: [(u64, &str, bool); 8] = [
+    (200, r#"{"received": true}"#, false),
+    (200, r#"{"received": true, "duplicate": true}"#, false),
+    (200, r#"{"received": true, "quarantined": true}"#, false),
+    (401, r#"{"error": "Invalid signature"}"#, false),
+    (413, r#"{"error": "Too large"}"#, false),
+    (429, r#"{"error": "Already in progress"}"#, true),
+    (429, r#"{"error": "Signature not recognised yet"}"#, true),
+    (503, r#"{"error": "Unavailable"}"#, true),
+];
 
 /// Parses the function's response, which a gateway converts to an HTTP response.
 pub fn read(response: &Value) -> Answer {

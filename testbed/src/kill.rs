@@ -25,6 +25,8 @@ use crate::{
     answer::{Answer, read},
     emulators::{AttributeValue, Emulators, Fault, FaultProxy, Harm, When},
     lambda::{Lambda, Outcome},
+    promises::{self, Delivery, Destination, Verdict},
+    sender::{Attempts, Decision},
     surroundings::Proxies,
     titanx::{contact, envelope, finished_job, signed},
 };
@@ -36,7 +38,7 @@ const LEASE: Duration = Duration::from_millis(4_100);
 /// TitanX's backoff, shortened.
 const BACKOFF: Duration = Duration::from_millis(400);
 /// TitanX's retry window of three days, shortened.
-const MOST_ATTEMPTS: usize = 30;
+const MAX_ATTEMPTS: u32 = 30;
 /// Time limit for everything that may hang.
 const HUNG: Duration = Duration::from_mins(1);
 
@@ -83,21 +85,22 @@ impl Kind {
         matches!(self, Self::NotUnderstood | Self::IdReused)
     }
 
-    /// The durable bodies of this delivery, in the queue or table for its kind.
-    fn durable(self, emulators: &Emulators) -> Vec<String> {
-        let messages = match self {
-            Self::Contact | Self::ContactNotSent => emulators.contacts.messages(),
-            Self::ContactOnFifoQueue => emulators.contacts_fifo.messages(),
-            Self::NotUnderstood | Self::IdReused => emulators.quarantine.messages(),
-            Self::CompletedJob | Self::JobNotMarked => {
-                let completed = emulators.jobs.get("job-1");
-                return completed.map(|_| self.body()).into_iter().collect();
+    fn delivery(self) -> Delivery {
+        let destination = match self {
+            Self::Contact | Self::ContactOnFifoQueue | Self::ContactNotSent => {
+                Destination::ContactsQueue
             }
+            Self::CompletedJob | Self::JobNotMarked => Destination::JobsTable,
+            Self::NotUnderstood => Destination::Quarantine("unknown_event_type"),
+            Self::IdReused => Destination::Quarantine("id_reused"),
         };
-        let ours = messages
-            .into_iter()
-            .filter(|it| it.attribute("deliveryId") == Some(ID));
-        ours.map(|message| message.body).collect()
+        Delivery::new(destination, ID, self.body())
+    }
+
+    /// The delivery whose id is reused.
+    fn earlier_delivery(self) -> Option<Delivery> {
+        let earlier = || Delivery::new(Destination::ContactsQueue, ID, contact(ID));
+        (self == Self::IdReused).then(earlier)
     }
 }
 
@@ -171,8 +174,8 @@ struct Run {
     case: Case,
     /// The statuses of all answers, in order.
     statuses: Vec<u64>,
-    /// How many times the event is durable.
-    times: usize,
+    lost: usize,
+    duplicates: usize,
     /// Whether promise 3 allows a second message.
     may_duplicate: bool,
     wrong: Vec<String>,
@@ -195,12 +198,11 @@ impl Report {
     }
 
     pub fn lost(&self) -> usize {
-        self.0.iter().filter(|run| run.times == 0).count()
+        self.0.iter().map(|run| run.lost).sum()
     }
 
     pub fn duplicates(&self) -> usize {
-        let runs = self.0.iter();
-        runs.map(|run| run.times.saturating_sub(1)).sum()
+        self.0.iter().map(|run| run.duplicates).sum()
     }
 }
 
@@ -231,10 +233,8 @@ impl fmt::Display for Report {
                 "| {kind:?} | {call} | {} | {} | {} | {} | {} | {} |",
                 if took_effect { "yes" } else { "no" },
                 runs.len(),
-                runs.iter().filter(|run| run.times == 0).count(),
-                runs.iter()
-                    .map(|run| run.times.saturating_sub(1))
-                    .sum::<usize>(),
+                runs.iter().map(|run| run.lost).sum::<usize>(),
+                runs.iter().map(|run| run.duplicates).sum::<usize>(),
                 if runs.iter().any(|run| run.may_duplicate) {
                     "yes"
                 } else {
@@ -292,10 +292,10 @@ impl Scene {
         if kind == Kind::ContactOnFifoQueue {
             environment.insert("CONTACTS_QUEUE_URL", emulators.contacts_fifo.url.clone());
         }
-        if kind == Kind::IdReused {
+        if let Some(earlier) = kind.earlier_delivery() {
             let lambda = Lambda::new(HUNG);
             let process = lambda.start(binary, &environment);
-            lambda.invoke(&signed(&contact(ID))).await;
+            lambda.invoke(&signed(&earlier.body)).await;
             process.has_asked(2).await;
         }
         let proxies = Proxies::between(&mut environment, &emulators);
@@ -334,7 +334,7 @@ impl Scene {
         let status = self.emulators.deliveries.get(ID);
         let status = status.and_then(|record| record.get("status").cloned());
         let on_a_queue = !matches!(self.kind, Kind::CompletedJob | Kind::JobNotMarked);
-        let sent = on_a_queue && !self.kind.durable(&self.emulators).is_empty();
+        let sent = on_a_queue && self.kind.delivery().times_durable(&self.emulators) > 0;
         // A FIFO queue drops the second message.
         let marked = match self.kind {
             kind if kind.is_quarantined() => false,
@@ -345,36 +345,23 @@ impl Scene {
     }
 
     /// Checks what is durable at the end, after `acknowledged` answers with 200.
-    fn wrong(&self, acknowledged: usize, may_duplicate: bool) -> Vec<String> {
-        let mut wrong = Vec::new();
-        let durable = self.kind.durable(&self.emulators);
-        if durable.is_empty() {
-            wrong.push("lost".to_owned());
-        }
-        let expected = if self.kind.is_quarantined() {
-            acknowledged
+    fn verdict(&self, acknowledged: usize, may_duplicate: bool) -> Verdict {
+        let (delivery, earlier) = (self.kind.delivery(), self.kind.earlier_delivery());
+        let deliveries = [Some(&delivery), earlier.as_ref()];
+        let quarantined_again = if self.kind.is_quarantined() {
+            acknowledged.saturating_sub(1)
         } else {
-            1
+            0
         };
-        if durable.len() > expected + usize::from(may_duplicate) {
-            wrong.push(format!("made durable {} times", durable.len()));
-        }
-        if durable.iter().any(|body| *body != self.kind.body()) {
-            wrong.push("another body than the one sent".to_owned());
-        }
-        let Emulators {
-            contacts,
-            contacts_fifo,
-            jobs,
-            quarantine,
-            ..
-        } = &self.emulators;
-        let all = contacts.len() + contacts_fifo.len() + jobs.len() + quarantine.len();
-        let earlier = usize::from(self.kind == Kind::IdReused);
-        if all != durable.len() + earlier {
-            wrong.push("something else was done".to_owned());
-        }
-        wrong
+        promises::judge(&self.emulators, deliveries.into_iter().flatten(), |it| {
+            if it.destination != delivery.destination {
+                return Vec::new();
+            }
+            vec![
+                ("quarantined again", quarantined_again),
+                ("killed before the mark", usize::from(may_duplicate)),
+            ]
+        })
     }
 }
 
@@ -441,9 +428,9 @@ async fn kill(case: Case, binary: &Path) -> Run {
     }
     let answered = !statuses.is_empty();
     if case.retry == Retry::Overlapping {
-        let (status, complaint) = deliver(&scene, binary).await;
-        statuses.push(status);
-        wrong.extend(complaint);
+        let (answer, violation) = deliver(&scene, binary).await;
+        statuses.extend(answer.map(|answer| answer.status));
+        wrong.extend(violation);
     }
     let may_duplicate = scene.is_between_send_and_mark();
     victim.kill();
@@ -456,47 +443,47 @@ async fn kill(case: Case, binary: &Path) -> Run {
     })
     .await;
     // TitanX retries if it has got no 200, or if another attempt is in flight.
-    let comes_again = !answered || case.retry == Retry::Overlapping;
-    for _ in 0..if comes_again { MOST_ATTEMPTS } else { 0 } {
-        let (status, complaint) = deliver(&scene, binary).await;
-        statuses.push(status);
-        wrong.extend(complaint);
-        if status == 200 {
-            break;
-        }
-        sleep(BACKOFF).await;
+    let mut attempts = Attempts::new(MAX_ATTEMPTS, |_| BACKOFF);
+    let mut retries = !answered || case.retry == Retry::Overlapping;
+    while retries {
+        let (answer, violation) = deliver(&scene, binary).await;
+        statuses.extend(answer.as_ref().map(|answer| answer.status));
+        wrong.extend(violation);
+        retries = attempts.after(answer.as_ref()).await == Decision::Retries;
     }
     if statuses.last() != Some(&200) {
         wrong.push("never acknowledged".to_owned());
     }
     let acknowledged = statuses.iter().filter(|&&status| status == 200).count();
-    wrong.extend(scene.wrong(acknowledged, may_duplicate));
+    let verdict = scene.verdict(acknowledged, may_duplicate);
+    wrong.extend(verdict.violations());
     Run {
-        times: case.kind.durable(&scene.emulators).len(),
         case,
         statuses,
+        lost: verdict.lost.len(),
+        duplicates: verdict.repetitions(),
         may_duplicate,
         wrong,
     }
 }
 
-/// Delivers to a new process, and waits until the invocation is finished. Returns the status of the
-/// answer, and what is wrong with it.
-async fn deliver(scene: &Scene, binary: &Path) -> (u64, Option<String>) {
+/// Delivers to a new process, and waits until the invocation is finished. Returns the answer, and what is
+/// wrong with it.
+async fn deliver(scene: &Scene, binary: &Path) -> (Option<Answer>, Option<String>) {
     let lambda = Lambda::new(TIMEOUT);
     let process = lambda.start(binary, &scene.environment);
     let outcome = timeout(HUNG, lambda.invoke(&scene.event)).await;
     let follow_up = timeout(HUNG, process.has_asked(2)).await;
     if follow_up.is_err() {
-        return (0, Some("the next event is not asked for".to_owned()));
+        return (None, Some("the next event is not asked for".to_owned()));
     }
     match outcome {
         Ok(Outcome::Answered(answer)) => {
-            let answer: Answer = read(&answer);
+            let answer = read(&answer);
             let in_the_table = answer.is_in_the_table() && matches!(answer.status, 200 | 429 | 503);
-            let complaint = (!in_the_table).then(|| format!("{answer:?}"));
-            (answer.status, complaint)
+            let violation = (!in_the_table).then(|| format!("{answer:?}"));
+            (Some(answer), violation)
         }
-        other => (0, Some(format!("no answer: {other:?}"))),
+        other => (None, Some(format!("no answer: {other:?}"))),
     }
 }

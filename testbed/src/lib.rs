@@ -3,7 +3,7 @@
 //! | module | replaces |
 //! |---|---|
 //! | [`emulators`] | DynamoDB, SQS and Secrets Manager; also proxies that inject faults |
-//! | [`titanx`] | TitanX as a sender: request bodies and signatures |
+//! | [`titanx`], [`sender`] | TitanX as a sender: request bodies and signatures, time limit and retries |
 //! | [`gateway_events`] | the events that gateways send to the function |
 //! | [`runtime_api`], [`lambda`] | Lambda, which runs the function's program |
 //! | [`interface`] | the same with AWS's own emulator |
@@ -11,8 +11,9 @@
 //! | [`server`], [`background`] | an HTTP server for emulated services; the thread that runs servers |
 //! | [`http`] | the HTTP of the Runtime API |
 //!
-//! [`kill`] and [`soak`] run the function's program, kill it and inject faults, and check the result
-//! of every event. [`checks`] contains properties that hold for every input.
+//! [`promises`] checks whether every event is durable, and how often. [`kill`] and [`soak`] run the
+//! function's program, kill it and inject faults, and check the promises. [`checks`] contains properties
+//! that hold for every input.
 //!
 //! Without its default features the testbed is TitanX, the gateways' events and the Runtime API. The
 //! benchmark uses these, with services of its own.
@@ -42,7 +43,11 @@ pub mod kill;
 #[cfg(feature = "emulators")]
 pub mod lambda;
 #[cfg(feature = "emulators")]
+pub mod promises;
+#[cfg(feature = "emulators")]
 pub mod release;
+#[cfg(feature = "emulators")]
+pub mod sender;
 #[cfg(feature = "emulators")]
 pub mod server;
 #[cfg(feature = "emulators")]

@@ -30,8 +30,10 @@ use tokio::{
 
 use crate::{
     answer::{Answer, read},
-    emulators::{Emulators, Fault, FaultProxy, Harm, Message, SIGNING_SECRET, Served, When},
+    emulators::{Emulators, Fault, FaultProxy, Harm, SIGNING_SECRET, Served, When},
     lambda::{Lambda, Outcome, Posting, Process},
+    promises::{self, Cause, Delivery, Destination},
+    sender::{Attempts, Decision, backoff},
     surroundings::Proxies,
     titanx::{envelope, request, signature},
 };
@@ -41,9 +43,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The function's timeout of eight seconds, shortened.
 const TIMEOUT: Duration = Duration::from_secs(4);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
+const MAX_BACKOFF: Duration = Duration::from_secs(3);
 /// TitanX's retry window of three days, shortened.
-const MOST_ATTEMPTS: u32 = 60;
+const MAX_ATTEMPTS: u32 = 60;
 /// The function's attempt timeout is a second. After this time, the proxy cannot tell whether the
 /// function still waited for the response.
 const NEARLY_GIVEN_UP: Duration = Duration::from_millis(500);
@@ -118,6 +120,15 @@ impl Plan {
             Kind::Contact => ("job.contact.scored", contact(number, &job_id)),
         };
         envelope(&Self::delivery_id(number), event_type, &payload)
+    }
+
+    fn delivery(&self, number: usize) -> Delivery {
+        let destination = match self.kind(number) {
+            Kind::Contact => Destination::ContactsQueue,
+            Kind::CompletedJob => Destination::JobsTable,
+            Kind::NotUnderstood => Destination::Quarantine("unknown_event_type"),
+        };
+        Delivery::new(destination, Self::delivery_id(number), self.body(number))
     }
 }
 
@@ -589,25 +600,28 @@ impl Soak {
     /// Delivers an event, and retries until it is acknowledged or dropped.
     async fn deliver_once(&self, number: usize, event: &Value) {
         let id = Plan::delivery_id(number);
-        let mut backoff = FIRST_BACKOFF;
-        for _ in 0..MOST_ATTEMPTS {
+        let pause = backoff(FIRST_BACKOFF, MAX_BACKOFF);
+        let pause = move |made| pause(made).mul_f64(0.5 + fastrand::f64());
+        let mut attempts = Attempts::new(MAX_ATTEMPTS, pause);
+        loop {
             self.books.attempts.fetch_add(1, Ordering::Relaxed);
             let (outcome, answer) = self.ask(event).await;
-            if let Some(answer) = answer {
-                self.books.answered(&id, self.plan.kind(number), &answer);
-                match answer.status {
-                    200..300 => return,
-                    408 | 429 | 500.. => {}
-                    status => return self.books.wrong(format!("{id}: dropped at {status}")),
-                }
+            if let Some(answer) = &answer {
+                self.books.answered(&id, self.plan.kind(number), answer);
             }
             if outcome == Some(Outcome::Cut) {
                 *self.books.pages().kills.entry(id.clone()).or_default() += 1;
             }
-            sleep(backoff.mul_f64(0.5 + fastrand::f64())).await;
-            backoff = LONGEST_BACKOFF.min(backoff * 2);
+            match attempts.after(answer.as_ref()).await {
+                Decision::Retries => {}
+                Decision::Acknowledged => return,
+                decision @ (Decision::Drops | Decision::GivesUp) => {
+                    return self
+                        .books
+                        .wrong(format!("{id}: {decision:?} after {answer:?}"));
+                }
+            }
         }
-        self.books.wrong(format!("{id}: given up"));
     }
 
     /// Sends one request and waits for its answer as long as TitanX does. The number of requests in
@@ -629,47 +643,19 @@ impl Soak {
 /// Makes the report: which events are durable, which messages are there twice, and why.
 fn close(soak: &Soak, emulators: &Emulators, proxies: &Proxies, began: Instant) -> Report {
     let Soak { plan, books, .. } = soak;
-    let contacts = by_delivery(emulators.contacts.messages());
-    let quarantined = by_delivery(emulators.quarantine.messages());
-    let jobs = emulators.jobs.len();
     let mut pages = std::mem::take(&mut *books.pages());
-    let mut lost = 0;
-    let (mut expected_contacts, mut expected_quarantined) = (0, 0);
-    for number in 0..plan.deliveries {
-        let id = Plan::delivery_id(number);
-        let durable = match plan.kind(number) {
-            Kind::Contact => {
-                expected_contacts += 1;
-                holds(&contacts, &id, &plan.body(number))
-            }
-            Kind::NotUnderstood => {
-                expected_quarantined += 1;
-                holds(&quarantined, &id, &plan.body(number))
-            }
-            Kind::CompletedJob => emulators.jobs.get(&plan.job_id(number)).is_some(),
-        };
-        if !durable {
-            lost += 1;
-            pages.wrong.push(format!("{id} is lost or changed"));
-        }
-    }
-    for (what, count, expected) in [
-        ("contacts", contacts.len(), expected_contacts),
-        ("quarantined", quarantined.len(), expected_quarantined),
-        ("jobs", jobs, plan.jobs),
-    ] {
-        if count != expected {
-            let wrong = format!("{what}: {count} deliveries where {expected} belong");
-            pages.wrong.push(wrong);
-        }
-    }
+    let unmarked_times = pages.unmarked();
+    let deliveries: Vec<_> = (0..plan.deliveries).map(|it| plan.delivery(it)).collect();
+    let verdict = promises::judge(emulators, &deliveries, |delivery| {
+        causes(delivery, &pages, &unmarked_times)
+    });
+    pages.wrong.extend(verdict.violations());
     let resident_kib = quarters(&pages.resident_kib);
     if plan.deliveries >= TELLS_OF_MEMORY && grew(resident_kib) {
         pages.wrong.push("the function's memory grew".to_owned());
     }
     let is_unmarked = |(id, _): &&(String, _)| !pages.marked.contains_key(id);
     let unmarked = pages.accepted.iter().filter(is_unmarked).count();
-    let duplicates = explain(&contacts, &quarantined, &mut pages);
     let calls: Vec<_> = [&proxies.dynamodb, &proxies.sqs, &proxies.secrets_manager]
         .into_iter()
         .flat_map(FaultProxy::calls)
@@ -690,62 +676,28 @@ fn close(soak: &Soak, emulators: &Emulators, proxies: &Proxies, began: Instant) 
         calls: calls.len(),
         broken,
         answers: pages.answers,
-        contacts: contacts.len(),
-        jobs,
-        quarantined: quarantined.len(),
-        lost,
-        duplicates,
+        contacts: verdict.contacts,
+        jobs: verdict.jobs,
+        quarantined: verdict.quarantined,
+        lost: verdict.lost.len(),
+        duplicates: verdict.repeated,
         resident_kib,
         wrong: pages.wrong,
     }
 }
 
-fn by_delivery(messages: Vec<Message>) -> HashMap<String, Vec<String>> {
-    let mut by_delivery = HashMap::<_, Vec<_>>::new();
-    for message in messages {
-        let id = message.attribute("deliveryId").unwrap_or_default();
-        let bodies = by_delivery.entry(id.to_owned()).or_default();
-        bodies.push(message.body);
+/// What allows an event to be durable again.
+fn causes(delivery: &Delivery, pages: &Pages, unmarked: &HashMap<String, usize>) -> Vec<Cause> {
+    if let Destination::Quarantine(_) = delivery.destination {
+        // A quarantined delivery has no record, so each further attempt may quarantine it again.
+        return vec![("quarantined again", usize::MAX)];
     }
-    by_delivery
-}
-
-/// Whether a delivery has messages, and all of them have the signed body.
-fn holds(messages: &HashMap<String, Vec<String>>, id: &str, body: &str) -> bool {
-    let bodies = messages.get(id);
-    bodies.is_some_and(|bodies| bodies.iter().all(|it| it == body))
-}
-
-/// Assigns a cause to every second message. One without a cause is wrong.
-fn explain(
-    contacts: &HashMap<String, Vec<String>>,
-    quarantined: &HashMap<String, Vec<String>>,
-    pages: &mut Pages,
-) -> BTreeMap<&'static str, usize> {
-    let mut causes = BTreeMap::new();
-    // A quarantined delivery has no record, so each further attempt may quarantine it again.
-    let quarantined_again = quarantined.values().map(|bodies| bodies.len() - 1).sum();
-    causes.insert("quarantined again", quarantined_again);
-    let unmarked = pages.unmarked();
-    for (id, bodies) in contacts {
-        let of = |page: &HashMap<String, usize>| page.get(id).copied().unwrap_or(0);
-        let possible = [
-            ("an answer of SQS was lost", of(&pages.lost_answers)),
-            ("the process was killed", of(&pages.kills)),
-            ("acknowledged, not marked, came again", of(&unmarked)),
-        ];
-        let mut unexplained = bodies.len() - 1;
-        for (cause, times) in possible {
-            let explained = unexplained.min(times);
-            *causes.entry(cause).or_default() += explained;
-            unexplained -= explained;
-        }
-        if unexplained > 0 {
-            let wrong = format!("{id}: {unexplained} messages too many for no reason");
-            pages.wrong.push(wrong);
-        }
-    }
-    causes
+    let of = |page: &HashMap<String, usize>| page.get(&delivery.id).copied().unwrap_or(0);
+    vec![
+        ("a response of SQS was lost", of(&pages.lost_answers)),
+        ("the process was killed", of(&pages.kills)),
+        ("acknowledged, not marked, delivered again", of(unmarked)),
+    ]
 }
 
 /// The medians of the first and the last quarter of the samples.

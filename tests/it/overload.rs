@@ -1,9 +1,9 @@
-//! More than the machine can take: stores that throttle, stores that hang, and no end of requests.
+//! Overload: services that throttle, services that hang, and floods of requests.
 //!
-//! Every request is answered inside its time, by the table's own answers; and what TitanX goes on
-//! sending until it is acknowledged is durable once the load ends.
+//! Every request is answered in time, with an answer of the table. Every event that TitanX retries until
+//! it is acknowledged is durable after the load.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -11,18 +11,20 @@ use titanx_testbed::{
     answer::{Answer, read},
     emulators::{Emulators, Fault, Harm, When},
     lambda::{Lambda, Outcome, Process},
+    promises::{self, Delivery, Destination},
+    sender::{Attempts, Decision},
     surroundings::{Proxies, environment},
     titanx::{contact, finished_job, request, signed},
 };
 
-/// What Lambda gives one invocation; it ends the process of one that takes longer.
+/// The function's timeout. Lambda kills the process of an invocation that takes longer.
 const TIMEOUT: Duration = Duration::from_secs(8);
 const HANGING: Duration = Duration::from_mins(1);
-/// Deliveries at work in the process at a time.
+/// The number of concurrent invocations in the process.
 const CONCURRENCY: usize = 40;
 const CONTACTS: usize = 130;
 const JOBS: usize = 30;
-const MOST_ROUNDS: usize = 20;
+const MAX_ATTEMPTS: u32 = 20;
 
 struct Scene {
     emulators: Emulators,
@@ -47,7 +49,7 @@ impl Scene {
         }
     }
 
-    /// Sends all at once and tells the answers. Whoever gets none is told so by Lambda.
+    /// Sends all events at once. Panics if one gets no answer.
     async fn ask(&self, events: &[Value]) -> Vec<Answer> {
         let outcomes = join_all(events.iter().map(|event| self.lambda.invoke(event))).await;
         let answers = outcomes.into_iter().map(|outcome| match outcome {
@@ -57,7 +59,7 @@ impl Scene {
         answers.collect()
     }
 
-    /// Delivers signed events all at once and tells the answers.
+    /// Delivers signed events at once.
     async fn deliver(&self, events: &[Value]) -> Vec<Answer> {
         let answers = self.ask(events).await;
         for answer in &answers {
@@ -67,36 +69,45 @@ impl Scene {
         answers
     }
 
-    /// Delivers what was not acknowledged again and again, as TitanX does.
-    async fn deliver_until_acknowledged(&self, mut events: Vec<Value>) {
-        for _ in 0..MOST_ROUNDS {
-            let answers = self.deliver(&events).await;
-            let mut answers = answers.iter();
-            events.retain(|_| answers.next().is_some_and(|answer| answer.status != 200));
-            if events.is_empty() {
-                return;
+    /// Delivers each event until it is acknowledged, as TitanX does.
+    async fn deliver_until_acknowledged(&self, events: &[Value]) {
+        join_all(events.iter().map(|event| async move {
+            let mut attempts = Attempts::new(MAX_ATTEMPTS, |_| Duration::from_secs(1));
+            loop {
+                let answers = self.deliver(std::slice::from_ref(event)).await;
+                match attempts.after(answers.first()).await {
+                    Decision::Acknowledged => return,
+                    Decision::Retries => {}
+                    decision => panic!("never acknowledged: {decision:?}"),
+                }
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        panic!("{} events were never acknowledged", events.len());
+        }))
+        .await;
     }
 
-    fn assert_all_durable(&self) {
-        let messages = self.emulators.contacts.messages();
-        let contacts: BTreeSet<_> = messages
-            .iter()
-            .filter_map(|message| message.attribute("deliveryId"))
-            .collect();
-        assert_eq!(contacts.len(), CONTACTS);
-        assert_eq!(self.emulators.jobs.len(), JOBS);
-        assert_eq!(self.emulators.quarantine.len(), 0);
+    fn assert_all_durable(&self, deliveries: &[Delivery]) {
+        let causes = |_: &Delivery| vec![("a call was cut off", usize::MAX)];
+        let verdict = promises::judge(&self.emulators, deliveries, causes);
+        assert_eq!(verdict.violations(), [""; 0]);
+        assert_eq!((verdict.contacts, verdict.jobs), (CONTACTS, JOBS));
     }
 }
 
-fn events() -> Vec<Value> {
-    let contacts = (0..CONTACTS).map(|n| signed(&contact(&format!("contact-{n}"))));
-    let jobs = (0..JOBS).map(|n| signed(&finished_job(&format!("done-{n}"), &format!("job-{n}"))));
+fn deliveries() -> Vec<Delivery> {
+    let contacts = (0..CONTACTS).map(|n| {
+        let id = format!("contact-{n}");
+        Delivery::new(Destination::ContactsQueue, &id, contact(&id))
+    });
+    let jobs = (0..JOBS).map(|n| {
+        let id = format!("completed-{n}");
+        let body = finished_job(&id, &format!("job-{n}"));
+        Delivery::new(Destination::JobsTable, id, body)
+    });
     contacts.chain(jobs).collect()
+}
+
+fn events(deliveries: &[Delivery]) -> Vec<Value> {
+    deliveries.iter().map(|it| signed(&it.body)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,32 +116,35 @@ async fn throttled_stores_delay_and_lose_nothing() {
     for proxy in [&scene.proxies.dynamodb, &scene.proxies.sqs] {
         proxy.inject(When::Share(0.6), Fault::Before(Harm::Throttle));
     }
-    let events = events();
+    let deliveries = deliveries();
+    let events = events(&deliveries);
     let answers = scene.deliver(&events).await;
     assert!(answers.iter().any(|answer| answer.status == 503));
     scene.proxies.heal();
-    scene.deliver_until_acknowledged(events).await;
-    scene.assert_all_durable();
+    scene.deliver_until_acknowledged(&events).await;
+    scene.assert_all_durable(&deliveries);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_that_hang_are_answered_for_in_time_and_lose_nothing() {
     let scene = Scene::prepare();
-    let events = events();
+    let deliveries = deliveries();
+    let events = events(&deliveries);
     for proxy in [&scene.proxies.dynamodb, &scene.proxies.sqs] {
         proxy.inject(When::Always, Fault::Before(Harm::Delay(HANGING)));
         let answers = scene.deliver(&events).await;
         assert!(answers.iter().any(|answer| answer.status == 503));
         scene.proxies.heal();
     }
-    scene.deliver_until_acknowledged(events).await;
-    scene.assert_all_durable();
+    scene.deliver_until_acknowledged(&events).await;
+    scene.assert_all_durable(&deliveries);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_strangers_keeps_no_signed_event_out_and_reaches_no_store() {
     let scene = Scene::prepare();
-    let signed = events();
+    let deliveries = deliveries();
+    let signed = events(&deliveries);
     let body = contact("forged").replace("+1 202", &"x".repeat(100_000));
     let flood = vec![request(&body, Some(&"A".repeat(43))); 400];
     for answer in scene.ask(&flood).await {
@@ -138,10 +152,10 @@ async fn a_flood_of_strangers_keeps_no_signed_event_out_and_reaches_no_store() {
     }
     assert_eq!(scene.proxies.operations(), [""; 0]);
 
-    let (answers, ()) = tokio::join!(scene.ask(&flood), scene.deliver_until_acknowledged(signed));
+    let (answers, ()) = tokio::join!(scene.ask(&flood), scene.deliver_until_acknowledged(&signed));
     for answer in answers {
         assert_eq!(answer, Answer::refused());
     }
-    scene.assert_all_durable();
+    scene.assert_all_durable(&deliveries);
     assert!(scene.emulators.deliveries.get("forged").is_none());
 }

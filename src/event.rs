@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_job_is_taken_verbatim() {
+    fn a_completed_job_is_taken_verbatim() {
         let body = finished(json!({
             "jobId": "job-1", "jobType": "scoring", "jobName": "Ünïcode \"batch\"",
             "jobStatus": "Not Enriched", "modifiedAt": "2026-01-05T12:00:00Z", "new": [1],
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_job_needs_its_id_alone() {
+    fn a_completed_job_needs_its_id_alone() {
         for text in [
             json!(null),
             json!(5),

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_stands_as_it_is_and_anything_else_in_base64() {
+    fn a_body_that_is_not_utf8_is_encoded_as_base64() {
         let text = event([("a", "1")], "é".as_bytes());
         assert_eq!(
             (&text["body"], &text["isBase64Encoded"]),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_one_name_are_one_and_the_gateway_adds_its_own() {
+    fn headers_with_one_name_are_joined_and_the_gateway_adds_its_own() {
         let event = event(
             [("X-One", "1"), ("x-one", "2"), ("Host", "example.com")],
             b"{}",

@@ -28,7 +28,7 @@ use crate::{
     promises::{self, Delivery, Destination, Verdict},
     sender::{Attempts, Decision},
     surroundings::Proxies,
-    titanx::{contact, envelope, finished_job, signed},
+    titanx::{contact, envelope, completed_job, signed},
 };
 
 /// The function's timeout. It is short, so that leases end soon.
@@ -74,7 +74,7 @@ impl Kind {
     fn body(self) -> String {
         match self {
             Self::Contact | Self::ContactOnFifoQueue | Self::ContactNotSent => contact(ID),
-            Self::CompletedJob | Self::JobNotMarked => finished_job(ID, "job-1"),
+            Self::CompletedJob | Self::JobNotMarked => completed_job(ID, "job-1"),
             Self::NotUnderstood => envelope(ID, "job.started", &json!({})),
             Self::IdReused => envelope(ID, "job.contact.scored", &json!({"jobId": "job-2"})),
         }

@@ -248,7 +248,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::titanx::{contact, envelope, finished_job};
+    use crate::titanx::{contact, envelope, completed_job};
 
     /// The verdict on a contact, a completed job and an event for quarantine, if these messages and this
     /// record are stored. A second message of the contact has one cause.
@@ -278,7 +278,7 @@ mod tests {
         let quarantine = Destination::Quarantine("unknown_event_type");
         [
             Delivery::new(Destination::ContactsQueue, "contact", contact("contact")),
-            Delivery::new(Destination::JobsTable, "job", finished_job("job", "job-1")),
+            Delivery::new(Destination::JobsTable, "job", completed_job("job", "job-1")),
             Delivery::new(quarantine, "unknown", unknown),
         ]
     }

@@ -41,7 +41,7 @@ pub fn contact(id: &str) -> String {
 }
 
 /// A body with the event type `job.completed`.
-pub fn finished_job(id: &str, job_id: &str) -> String {
+pub fn completed_job(id: &str, job_id: &str) -> String {
     let payload = json!({
         "jobId": job_id,
         "jobType": "scoring",

@@ -111,7 +111,7 @@ async fn a_completion_that_could_not_be_recorded_is_counted_as_failed() {
 }
 
 #[tokio::test]
-async fn a_delivery_with_nothing_wrong_is_counted_by_no_filter() {
+async fn a_successful_delivery_matches_no_metric_filter() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let log = Log::default();
@@ -129,7 +129,7 @@ async fn a_delivery_with_nothing_wrong_is_counted_by_no_filter() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_could_not_be_kept_is_no_4xx() {
+async fn a_delivery_that_could_not_be_stored_is_not_counted_as_a_4xx() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
@@ -156,7 +156,7 @@ const DEFAULT_LIMITS: Limits = Limits {
 };
 
 #[test]
-fn a_request_that_only_the_gateway_refused_rings() {
+fn a_request_refused_by_the_gateway_alone_raises_the_alarm() {
     // Also beside requests that the function refused, and before the function ever logged a line.
     for (all, own) in [(1.0, None), (1.0, Some(0.0)), (8.0, Some(7.0))] {
         assert_eq!(
@@ -168,7 +168,7 @@ fn a_request_that_only_the_gateway_refused_rings() {
 }
 
 #[test]
-fn what_the_function_answered_rings_for_no_refusal_of_the_gateway() {
+fn an_answer_of_the_function_does_not_raise_the_gateways_alarm() {
     for (requests, all, own) in [
         (100.0, None, None),
         (100.0, Some(0.0), None),
@@ -185,7 +185,7 @@ fn what_the_function_answered_rings_for_no_refusal_of_the_gateway() {
 }
 
 #[test]
-fn refusals_amid_so_many_requests_that_they_may_be_throttled_ring_the_other_alarm() {
+fn refusals_that_may_be_throttling_raise_the_throttling_alarm() {
     let slow = Limits {
         rate: 1,
         burst: 1000,
@@ -208,7 +208,7 @@ fn refusals_amid_so_many_requests_that_they_may_be_throttled_ring_the_other_alar
 /// The gateway's tokens after periods with the most requests that are taken for too few to throttle, in the worst order: all of a period's at
 /// its end, all of the next one's at its beginning.
 #[test]
-fn the_gateway_cannot_throttle_what_is_taken_for_a_refusal() {
+fn below_the_threshold_of_the_refusal_alarm_the_gateway_cannot_throttle() {
     for (rate, burst) in [(500, 1000), (1, 1000), (1, 1), (7, 5000), (10_000, 5000)] {
         let limits = Limits { rate, burst };
         let numbers: Vec<u32> = (0..=burst).collect();

@@ -433,7 +433,7 @@ async fn both(call: Call, script: &[Reaction]) -> [(Result<(), String>, Vec<Requ
 }
 
 #[tokio::test]
-async fn requests_are_the_clients_own_but_for_the_headers_left_out() {
+async fn requests_equal_those_of_the_sdk_clients_except_for_the_omitted_headers() {
     for call in CALLS {
         let [ours, ordinary] = both(call, &[answer(200, call.done())]).await;
         assert_eq!((ours.0, ordinary.0), (Ok(()), Ok(())), "{call:?}");
@@ -536,7 +536,7 @@ async fn react(call: Call, script: &[Reaction], attempts: usize, outcome: Result
 }
 
 #[tokio::test]
-async fn throttling_is_seen_in_the_body_and_in_either_header() {
+async fn throttling_is_recognised_in_the_body_and_in_either_header() {
     for call in CALLS {
         let done = answer(200, call.done());
         for throttled in [
@@ -614,7 +614,7 @@ async fn refusals_are_final() {
 }
 
 #[tokio::test]
-async fn what_breaks_off_or_never_comes_is_tried_again() {
+async fn a_call_whose_response_breaks_off_or_never_comes_is_retried() {
     for call in CALLS {
         let done = answer(200, call.done());
         for broken in [
@@ -629,7 +629,7 @@ async fn what_breaks_off_or_never_comes_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_not_the_services_json_is_no_answer() {
+async fn a_response_that_is_not_the_services_json_is_an_error() {
     for call in [Call::Put, Call::Update, Call::Send, Call::Get] {
         let page = answer(200, "<html>Welcome to the network</html>");
         for (came_of_it, requests) in both(call, &[page]).await {
@@ -689,7 +689,7 @@ fn unix_seconds(basic: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn a_service_may_say_how_long_to_wait() {
+async fn a_retry_waits_as_long_as_the_service_asks() {
     for call in [Call::Put, Call::Send, Call::Get] {
         let later = answer(503, "{}").with("x-amz-retry-after", "700");
         for (came_of_it, requests) in both(call, &[later, answer(200, call.done())]).await {
@@ -701,7 +701,7 @@ async fn a_service_may_say_how_long_to_wait() {
 }
 
 #[tokio::test]
-async fn a_service_that_fails_for_everybody_is_soon_asked_once_a_call() {
+async fn a_service_that_always_fails_soon_gets_no_more_retries() {
     async fn asked(calls: impl AsyncFn()) {
         for _ in 0..60 {
             calls().await;
@@ -748,7 +748,7 @@ async fn after_an_attempt_that_timed_out_the_next_takes_a_new_connection() {
 }
 
 #[tokio::test]
-async fn a_failed_call_is_told_on_one_line_with_the_request_id() {
+async fn the_error_of_a_call_is_one_line_with_the_request_id() {
     let denied = r#"{"__type":"x#AccessDeniedException","Message":"Not authorized"}"#;
     let server = Server::start(vec![answer(400, denied)]);
     let error = Ours::at(&server.url)
@@ -765,7 +765,7 @@ async fn a_failed_call_is_told_on_one_line_with_the_request_id() {
 }
 
 #[tokio::test]
-async fn an_expired_session_is_noticed_and_nothing_else_is_taken_for_it() {
+async fn only_an_expired_session_is_recognised_as_one() {
     for (code, expired) in [
         ("ExpiredTokenException", true),
         ("ExpiredToken", true),

@@ -25,7 +25,7 @@ use titanx_testbed::{
     front_door::{Answer, Proxies, REQUEST_ID, deliver_within, environment, receiver},
     promises::{self, Delivery, Destination},
     sender::{Attempts, Decision},
-    titanx::{contact, envelope, finished_job, signed},
+    titanx::{contact, envelope, completed_job, signed},
 };
 
 /// Short invocations, so that leases are over soon.
@@ -41,7 +41,7 @@ const MAX_ATTEMPTS: u32 = 12;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Event {
     Contact,
-    FinishedJob,
+    CompletedJob,
     NotUnderstood,
 }
 
@@ -49,7 +49,7 @@ impl Event {
     fn body(self, id: &str) -> String {
         match self {
             Self::Contact => contact(id),
-            Self::FinishedJob => finished_job(id, id),
+            Self::CompletedJob => completed_job(id, id),
             Self::NotUnderstood => envelope(id, "job.started", &json!({})),
         }
     }
@@ -57,7 +57,7 @@ impl Event {
     fn delivery(self, id: &str) -> Delivery {
         let destination = match self {
             Self::Contact => Destination::ContactsQueue,
-            Self::FinishedJob => Destination::JobsTable,
+            Self::CompletedJob => Destination::JobsTable,
             Self::NotUnderstood => Destination::Quarantine("unknown_event_type"),
         };
         Delivery::new(destination, id, self.body(id))
@@ -67,7 +67,7 @@ impl Event {
     fn steps(self) -> &'static [Step] {
         match self {
             Self::Contact => &[Step::Secret, Step::Claim, Step::Send, Step::Complete],
-            Self::FinishedJob => &[Step::Secret, Step::Claim, Step::MarkDone, Step::Complete],
+            Self::CompletedJob => &[Step::Secret, Step::Claim, Step::MarkDone, Step::Complete],
             Self::NotUnderstood => &[Step::Secret, Step::Park],
         }
     }
@@ -144,7 +144,7 @@ struct Case {
 impl Case {
     fn all() -> Vec<Self> {
         let mut cases = Vec::new();
-        for event in [Event::Contact, Event::FinishedJob, Event::NotUnderstood] {
+        for event in [Event::Contact, Event::CompletedJob, Event::NotUnderstood] {
             for &step in event.steps() {
                 for fault in FAULTS {
                     for lasting in [Lasting::OneCall, Lasting::OneDelivery] {
@@ -266,7 +266,7 @@ async fn check(case: Case) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_whatever_breaks_and_whenever_titanx_comes_again() {
+async fn no_fault_loses_an_event_whenever_titanx_retries() {
     let cases = Case::all();
     assert_eq!(cases.len(), 10 * 10 * 2 * 3);
     let at_once = Arc::new(Semaphore::new(24));
@@ -348,7 +348,7 @@ async fn a_late_release_never_deletes_what_a_later_holder_completed() {
 }
 
 #[tokio::test]
-async fn a_store_that_hangs_is_given_up_in_time_to_answer() {
+async fn a_service_that_hangs_is_abandoned_in_time_to_answer() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
@@ -378,7 +378,7 @@ impl HttpConnector for Panicking {
 }
 
 #[tokio::test]
-async fn a_panic_is_answered_and_the_next_attempt_takes_the_delivery() {
+async fn a_panic_is_answered_and_the_next_attempt_is_accepted() {
     let emulators = Emulators::start();
     let environment = environment(&emulators);
     let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();

@@ -110,7 +110,7 @@ async fn deliver(environment: &BTreeMap<&'static str, String>) -> Answer {
 }
 
 #[tokio::test]
-async fn calls_go_through_the_proxy_that_the_environment_names_but_for_the_hosts_it_excepts() {
+async fn calls_go_through_the_configured_proxy_except_for_the_hosts_in_no_proxy() {
     let emulators = Emulators::start();
     let hosts = BTreeMap::from([
         ("dynamodb.test", emulators.dynamodb_url.clone()),
@@ -177,7 +177,7 @@ fn container_endpoint(answer: Value) -> (Server, Arc<Mutex<Vec<String>>>) {
 }
 
 #[tokio::test]
-async fn calls_are_signed_with_the_containers_credentials_where_there_are_no_others() {
+async fn container_credentials_sign_the_calls_if_there_are_no_others() {
     let (endpoint, asked) = container_endpoint(json!({
         "AccessKeyId": "AKIDCONTAINER", "SecretAccessKey": "key", "Token": "token",
         "Expiration": "2100-01-01T00:00:00Z",

@@ -47,7 +47,7 @@ fn every_sample_is_signed_with_the_published_test_secret() {
 }
 
 #[test]
-fn an_http_api_event_is_read_as_aws_reads_it() {
+fn an_http_api_event_is_parsed_as_lambda_http_parses_it() {
     for Sample { name, event, body } in samples() {
         if !name.starts_with("apigw-v2") && !name.starts_with("function-url") {
             continue;
@@ -67,7 +67,7 @@ fn an_http_api_event_is_read_as_aws_reads_it() {
 }
 
 #[tokio::test]
-async fn every_sample_is_taken_and_then_known() {
+async fn every_sample_is_accepted_and_then_a_duplicate() {
     for Sample { name, event, .. } in samples() {
         let emulators = Emulators::start();
         let receiver = receiver(&environment(&emulators));

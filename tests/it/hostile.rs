@@ -31,7 +31,7 @@ use titanx_testbed::{
     emulators::{Emulators, Fault, Harm, SIGNING_SECRET, When},
     front_door::{Answer, Proxies, deliver, environment, receiver},
     samples,
-    titanx::{contact, envelope, finished_job, request, signature, signed, signed_bytes},
+    titanx::{contact, envelope, completed_job, request, signature, signed, signed_bytes},
 };
 use tokio::runtime::Runtime;
 
@@ -227,7 +227,7 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn any_bytes_are_a_signature_a_body_or_nothing() {
+fn any_bytes_as_signature_and_body_are_verified_or_refused() {
     for_all(512, &any_bytes(), |input| checks::signature(&input));
     let lengths = "(\\PC|[A-Za-z0-9+/=_-]){0,90}";
     for_all(512, &(awkward(), lengths, any_bytes()), |parts| {
@@ -325,7 +325,7 @@ fn any_json_is_a_request_and_gets_an_answer() {
 }
 
 #[test]
-fn any_text_is_secrets_or_a_mistake() {
+fn any_text_is_parsed_as_secrets_or_is_an_error() {
     for_all(512, &any_bytes(), |input| checks::secrets(&input));
     for_all(512, &json_text(), |input| checks::secrets(input.as_bytes()));
     let lists = vec(awkward(), 0..4).prop_map(|secrets| json!(secrets).to_string());
@@ -362,7 +362,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn the_kept_corpus_passes_the_checks_that_made_it() {
+fn the_fuzzing_corpus_passes_its_checks() {
     type Check = fn(&[u8]);
     let targets: [(&str, Check); 4] = [
         ("signature", checks::signature),
@@ -389,7 +389,7 @@ fn samples() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_body_cut_off_anywhere_is_no_event() {
+fn a_truncated_body_is_not_an_event() {
     for sample in samples() {
         for length in 0..sample.len() {
             checks::envelope(&sample[..length]);
@@ -399,7 +399,7 @@ fn a_body_cut_off_anywhere_is_no_event() {
 }
 
 #[test]
-fn a_body_of_which_any_byte_is_no_utf8_is_no_event() {
+fn a_body_with_an_invalid_utf8_byte_is_not_an_event() {
     for sample in samples() {
         for place in 0..sample.len() {
             let mut body = sample.clone();
@@ -484,9 +484,9 @@ fn costly(bytes: usize) -> Vec<(&'static str, String)> {
             contact("delivery-1").replace("4102444800000", &format!("1e{}", "9".repeat(bytes)))
         }),
         ("a long id", contact(&"d".repeat(bytes))),
-        ("a long job", finished_job("delivery-1", &"j".repeat(bytes))),
+        ("a long job", completed_job("delivery-1", &"j".repeat(bytes))),
         ("an escaped job", {
-            finished_job("delivery-1", "JOB").replace("JOB", &r"\u006a".repeat(bytes / 6))
+            completed_job("delivery-1", "JOB").replace("JOB", &r"\u006a".repeat(bytes / 6))
         }),
         (
             "blanks",
@@ -497,7 +497,7 @@ fn costly(bytes: usize) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn a_mebibyte_and_six_are_an_event_or_a_reason() {
+fn bodies_of_one_and_six_mebibytes_are_an_event_or_a_reason() {
     for bytes in [MIB, 6 * MIB] {
         for (_, body) in costly(bytes) {
             checks::envelope(body.as_bytes());
@@ -618,7 +618,7 @@ fn the_memory_that_secrets_take_is_linear_in_their_length() {
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 #[test]
-fn no_request_that_is_not_signed_makes_a_call_to_aws() {
+fn an_unsigned_request_makes_no_call_to_aws() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
@@ -642,7 +642,7 @@ fn no_request_that_is_not_signed_makes_a_call_to_aws() {
 }
 
 #[test]
-fn whatever_is_signed_is_kept_once_and_acknowledged() {
+fn a_signed_request_is_stored_once_and_acknowledged() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let kept = || emulators.contacts.len() + emulators.quarantine.len() + emulators.jobs.len();
@@ -670,7 +670,7 @@ fn whatever_is_signed_is_kept_once_and_acknowledged() {
 }
 
 #[test]
-fn with_every_third_call_broken_every_answer_still_stands_in_the_table() {
+fn with_every_third_call_failing_every_answer_is_in_the_table() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
@@ -690,7 +690,7 @@ fn with_every_third_call_broken_every_answer_still_stands_in_the_table() {
 }
 
 #[test]
-fn bodies_of_a_mebibyte_and_six_are_answered() {
+fn bodies_of_one_and_six_mebibytes_are_answered() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let bodies = costly(MIB)

@@ -18,7 +18,7 @@ use titanx_testbed::{
     emulators::{AttributeValue, Emulators, Fault, Harm, When},
     lambda::{Lambda, Outcome, Posting, Process},
     surroundings::{Proxies, environment},
-    titanx::{contact, finished_job, request, signed},
+    titanx::{contact, completed_job, request, signed},
 };
 
 /// What Lambda gives one invocation.
@@ -194,7 +194,7 @@ async fn the_answer_is_posted_before_the_mark_and_the_next_event_asked_for_after
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_duplicate_between_answer_and_mark_is_told_to_come_again_and_then_is_one() {
+async fn a_retry_between_answer_and_mark_is_answered_429_and_a_later_one_as_a_duplicate() {
     let scene = Scene::prepare(2).await;
     let event = signed(&contact("delivery-1"));
     scene.answered_and_not_marked(&event).await;
@@ -216,7 +216,7 @@ async fn a_duplicate_between_answer_and_mark_is_told_to_come_again_and_then_is_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_line_of_a_delivery_is_written_after_its_mark_and_once() {
+async fn a_delivery_is_logged_once_and_after_its_completion_mark() {
     let mut scene = Scene::prepare(1).await;
     let event = signed(&contact("delivery-1"));
     scene.answered_and_not_marked(&event).await;
@@ -232,7 +232,7 @@ async fn the_line_of_a_delivery_is_written_after_its_mark_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mark_that_hangs_is_given_up_inside_the_invocation() {
+async fn a_completion_mark_that_hangs_is_abandoned_within_the_invocation() {
     let invocation = Duration::from_secs(3);
     let mut scene = Scene::prepare_within(invocation, 1).await;
     let hang = Fault::Before(Harm::Delay(4 * invocation));
@@ -265,7 +265,7 @@ async fn an_answer_that_cannot_be_posted_is_followed_by_the_mark_and_the_end_of_
             let mut scene = Scene::prepare(at_once).await;
             scene.process.on_answers([posting]);
             let event = signed(&contact("delivery-1"));
-            let job = signed(&finished_job("delivery-2", "job-1"));
+            let job = signed(&completed_job("delivery-2", "job-1"));
             tokio::select! {
                 outcome = scene.lambda.invoke(&event) => {
                     assert_eq!(posting, Posting::ResetAfter, "{outcome:?}");
@@ -288,7 +288,7 @@ async fn an_answer_that_cannot_be_posted_is_followed_by_the_mark_and_the_end_of_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interface_lost_while_an_answer_is_posted_ends_the_process_after_the_mark() {
+async fn a_runtime_api_lost_while_an_answer_is_posted_ends_the_process_after_the_mark() {
     for at_once in [1, 4] {
         let mut scene = Scene::prepare(at_once).await;
         scene.process.on_answers([Posting::StopBefore]);
@@ -330,7 +330,7 @@ async fn a_refused_answer_is_followed_by_the_mark_and_the_next_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interface_out_of_reach_ends_the_process_at_once_and_with_one_line() {
+async fn an_unreachable_runtime_api_ends_the_process_at_once_with_one_log_line() {
     for at_once in [1, 4] {
         let mut scene = Scene::prepare(at_once).await;
         assert_eq!(
@@ -349,7 +349,7 @@ async fn an_interface_out_of_reach_ends_the_process_at_once_and_with_one_line() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_death_between_answer_and_mark_doubles_nothing_unless_titanx_comes_again() {
+async fn a_kill_between_answer_and_mark_duplicates_nothing_unless_titanx_retries() {
     let invocation = Duration::from_secs(3);
     let lease_over = invocation + Duration::from_millis(1_200);
     for told in [false, true] {
@@ -384,7 +384,7 @@ async fn a_death_between_answer_and_mark_doubles_nothing_unless_titanx_comes_aga
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_thaws_late_writes_its_mark_and_undoes_nothing() {
+async fn a_frozen_process_that_continues_late_writes_its_mark_and_undoes_nothing() {
     let invocation = Duration::from_secs(3);
     let scene = Scene::prepare_within(invocation, 1).await;
     let event = signed(&contact("delivery-1"));

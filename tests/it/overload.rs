@@ -14,7 +14,7 @@ use titanx_testbed::{
     promises::{self, Delivery, Destination},
     sender::{Attempts, Decision},
     surroundings::{Proxies, environment},
-    titanx::{contact, finished_job, request, signed},
+    titanx::{contact, completed_job, request, signed},
 };
 
 /// The function's timeout. Lambda kills the process of an invocation that takes longer.
@@ -100,7 +100,7 @@ fn deliveries() -> Vec<Delivery> {
     });
     let jobs = (0..JOBS).map(|n| {
         let id = format!("completed-{n}");
-        let body = finished_job(&id, &format!("job-{n}"));
+        let body = completed_job(&id, &format!("job-{n}"));
         Delivery::new(Destination::JobsTable, id, body)
     });
     contacts.chain(jobs).collect()
@@ -111,7 +111,7 @@ fn events(deliveries: &[Delivery]) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn throttled_stores_delay_and_lose_nothing() {
+async fn throttling_delays_events_and_loses_none() {
     let scene = Scene::prepare();
     for proxy in [&scene.proxies.dynamodb, &scene.proxies.sqs] {
         proxy.inject(When::Share(0.6), Fault::Before(Harm::Throttle));
@@ -126,7 +126,7 @@ async fn throttled_stores_delay_and_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_that_hang_are_answered_for_in_time_and_lose_nothing() {
+async fn services_that_hang_delay_no_answer_and_lose_no_event() {
     let scene = Scene::prepare();
     let deliveries = deliveries();
     let events = events(&deliveries);
@@ -141,7 +141,7 @@ async fn stores_that_hang_are_answered_for_in_time_and_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_strangers_keeps_no_signed_event_out_and_reaches_no_store() {
+async fn a_flood_of_forged_requests_keeps_no_signed_event_out_and_makes_no_call() {
     let scene = Scene::prepare();
     let deliveries = deliveries();
     let signed = events(&deliveries);

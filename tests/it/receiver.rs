@@ -19,7 +19,7 @@ use titanx_testbed::{
         Answer, Proxies, TIMEOUT, deliver, deliver_within, environment, now_ms, receiver,
     },
     titanx::{
-        NOT_STALE, contact, envelope, finished_job, incompressible, request, signature, signed,
+        NOT_STALE, contact, envelope, completed_job, incompressible, request, signature, signed,
         signed_bytes,
     },
 };
@@ -113,11 +113,11 @@ async fn on_a_fifo_queue_the_delivery_id_deduplicates_and_the_job_orders() {
 }
 
 #[tokio::test]
-async fn a_finished_job_is_marked_done() {
+async fn a_completed_job_is_marked_completed() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
 
-    let finished = signed(&finished_job("delivery-1", "job-1"));
+    let finished = signed(&completed_job("delivery-1", "job-1"));
     assert_eq!(deliver(&receiver, &finished).await, Answer::accepted());
 
     let expected = item(&[
@@ -134,7 +134,7 @@ async fn a_finished_job_is_marked_done() {
 }
 
 #[tokio::test]
-async fn a_job_without_a_name_is_marked_done() {
+async fn a_job_without_a_name_is_marked_completed() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let bare = envelope("delivery-1", "job.completed", &json!({"jobId": "job-1"}));
@@ -171,7 +171,7 @@ async fn an_older_event_of_a_job_never_overwrites_a_newer_one() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let at = |id: &str, timestamp: i64, status: &str| {
-        let mut event: Value = serde_json::from_str(&finished_job(id, "job-1")).unwrap();
+        let mut event: Value = serde_json::from_str(&completed_job(id, "job-1")).unwrap();
         event["timestamp"] = timestamp.into();
         event["payload"]["jobStatus"] = status.into();
         signed(&event.to_string())
@@ -187,7 +187,7 @@ async fn an_older_event_of_a_job_never_overwrites_a_newer_one() {
 }
 
 #[tokio::test]
-async fn a_job_that_others_wrote_first_keeps_what_they_wrote() {
+async fn a_job_record_keeps_the_attributes_that_another_program_wrote() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     emulators.jobs.put(&item(&[
@@ -195,7 +195,7 @@ async fn a_job_that_others_wrote_first_keeps_what_they_wrote() {
         ("submitted_by", s("someone")),
     ]));
 
-    deliver(&receiver, &signed(&finished_job("delivery-1", "job-1"))).await;
+    deliver(&receiver, &signed(&completed_job("delivery-1", "job-1"))).await;
 
     let job = emulators.jobs.get("job-1").unwrap();
     assert_eq!(text(&job, "submitted_by").as_deref(), Some("someone"));
@@ -206,7 +206,7 @@ async fn a_job_that_others_wrote_first_keeps_what_they_wrote() {
 async fn a_completed_delivery_is_a_duplicate_even_with_another_timestamp() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
-    for body in [contact("delivery-1"), finished_job("delivery-2", "job-1")] {
+    for body in [contact("delivery-1"), completed_job("delivery-2", "job-1")] {
         deliver(&receiver, &signed(&body)).await;
         assert_eq!(
             deliver(&receiver, &signed(&body)).await,
@@ -223,7 +223,7 @@ async fn a_completed_delivery_is_a_duplicate_even_with_another_timestamp() {
 }
 
 #[tokio::test]
-async fn nothing_unsigned_reaches_aws_and_all_of_it_is_answered_alike() {
+async fn unsigned_requests_make_no_call_to_aws_and_get_the_same_answer() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
@@ -280,7 +280,7 @@ async fn a_new_contact_takes_three_calls_a_duplicate_one_and_quarantine_one() {
 }
 
 #[tokio::test]
-async fn what_is_signed_but_not_understood_is_kept_whole_with_its_reason() {
+async fn a_delivery_that_is_not_understood_is_quarantined_whole_with_its_reason() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let stale_ms = now() - 4 * 24 * 60 * 60 * 1000 - 1000;
@@ -349,14 +349,14 @@ async fn an_event_just_young_enough_is_accepted() {
 }
 
 #[tokio::test]
-async fn an_id_used_for_another_event_is_quarantined_and_the_first_stands() {
+async fn an_event_that_reuses_an_id_is_quarantined_and_the_first_record_unchanged() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     deliver(&receiver, &signed(&contact("delivery-1"))).await;
     let first = emulators.deliveries.get("delivery-1");
 
     let other_payload = contact("delivery-1").replace("555-0101", "555-0102");
-    let other_type = finished_job("delivery-1", "job-1");
+    let other_type = completed_job("delivery-1", "job-1");
     for other in [other_payload, other_type] {
         assert_eq!(
             deliver(&receiver, &signed(&other)).await,
@@ -383,7 +383,7 @@ pub(crate) fn in_progress(id: &str, lease_ends_ms: i64) -> Item {
 }
 
 #[tokio::test]
-async fn a_live_lease_is_waited_for_and_a_dead_one_taken_over() {
+async fn a_live_lease_is_answered_429_and_an_ended_one_taken_over() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let event = signed(&contact("delivery-1"));
@@ -405,7 +405,7 @@ async fn a_live_lease_is_waited_for_and_a_dead_one_taken_over() {
 }
 
 #[tokio::test]
-async fn a_record_past_its_retention_is_as_good_as_deleted() {
+async fn an_expired_record_counts_as_deleted() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     emulators.deliveries.put(&item(&[
@@ -440,7 +440,7 @@ async fn an_event_is_stale_three_days_before_its_record_expires_and_no_sooner() 
 }
 
 #[tokio::test]
-async fn what_is_completed_stays_so_long_after_its_lease() {
+async fn a_completed_delivery_stays_completed_after_its_lease() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let completed = item(&[
@@ -458,7 +458,7 @@ async fn what_is_completed_stays_so_long_after_its_lease() {
 }
 
 #[tokio::test]
-async fn a_record_of_unknown_form_is_nobodys_permission() {
+async fn a_record_of_unknown_form_is_answered_503_and_left_unchanged() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let foreign = item(&[("delivery_id", s("delivery-1")), ("status", s("OTHER"))]);
@@ -604,7 +604,7 @@ async fn a_claim_whose_answer_was_lost_is_recognised_as_our_own() {
 }
 
 #[tokio::test]
-async fn a_failed_send_gives_the_claim_back_for_the_next_attempt() {
+async fn a_failed_send_releases_the_claim_for_the_next_attempt() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
@@ -622,7 +622,7 @@ async fn a_failed_send_gives_the_claim_back_for_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_that_could_not_be_kept() {
+async fn nothing_is_acknowledged_that_could_not_be_stored() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
@@ -632,7 +632,7 @@ async fn nothing_is_acknowledged_that_could_not_be_kept() {
     proxies.dynamodb.inject(When::Every("UpdateItem"), fails);
     let events = [
         signed(&contact("delivery-1")),
-        signed(&finished_job("delivery-2", "job-1")),
+        signed(&completed_job("delivery-2", "job-1")),
         signed("nonsense"),
     ];
     for event in &events {
@@ -660,7 +660,7 @@ async fn without_a_claim_nothing_is_begun() {
     proxies
         .dynamodb
         .inject(claim, Fault::Before(Harm::ServerError));
-    for body in [contact("delivery-1"), finished_job("delivery-2", "job-1")] {
+    for body in [contact("delivery-1"), completed_job("delivery-2", "job-1")] {
         assert_eq!(deliver(&receiver, &signed(&body)).await.status, 503);
     }
     assert_eq!(emulators.contacts.len(), 0);
@@ -668,7 +668,7 @@ async fn without_a_claim_nothing_is_begun() {
 }
 
 #[tokio::test]
-async fn a_send_that_hangs_is_given_up_in_time_to_give_the_claim_back() {
+async fn a_send_that_hangs_is_abandoned_in_time_to_release_the_claim() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
@@ -689,7 +689,7 @@ async fn a_send_that_hangs_is_given_up_in_time_to_give_the_claim_back() {
 }
 
 #[tokio::test]
-async fn to_release_what_is_no_longer_ours_is_no_failure_but_an_unreachable_table_is() {
+async fn releasing_a_lost_claim_succeeds_and_an_unreachable_table_is_an_error() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
@@ -731,7 +731,7 @@ async fn to_release_what_is_no_longer_ours_is_no_failure_but_an_unreachable_tabl
 }
 
 #[tokio::test]
-async fn a_completion_is_true_whoever_holds_the_claim_by_then_and_expires() {
+async fn a_completion_is_unconditional_and_its_record_expires() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
@@ -790,7 +790,7 @@ async fn a_completed_contact_can_be_recognised_once_its_job_is_reconciled() {
 }
 
 #[tokio::test]
-async fn no_effect_is_begun_under_a_lease_that_may_end_first() {
+async fn nothing_is_dispatched_under_a_lease_that_may_end_first() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
     let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
@@ -811,7 +811,7 @@ async fn no_effect_is_begun_under_a_lease_that_may_end_first() {
 
 /// Where nobody answers, so that to connect is given up too: it must not hold up the start.
 #[tokio::test]
-async fn both_stores_are_connected_to_before_the_first_delivery() {
+async fn dynamodb_and_sqs_are_connected_before_the_first_delivery() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let stores = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS"].map(|name| {
@@ -851,7 +851,7 @@ fn signed_with(secret: &str, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_rotated_secret_is_taken_up_before_anything_is_refused() {
+async fn a_rotated_secret_is_read_before_anything_is_refused() {
     let emulators = Emulators::start();
     let (environment, proxies) = stored_secrets(&emulators);
     let receiver = receiver(&environment);
@@ -902,7 +902,7 @@ async fn an_event_whose_secret_is_stored_a_moment_later_is_accepted_when_it_come
 }
 
 #[tokio::test]
-async fn a_flood_of_strangers_costs_five_reads_and_is_told_to_come_again() {
+async fn a_flood_of_forged_requests_costs_five_reads_and_is_answered_429() {
     let emulators = Emulators::start();
     let (environment, proxies) = stored_secrets(&emulators);
     let receiver = receiver(&environment);

@@ -25,7 +25,7 @@ use titanx_testbed::{
     lambda::{Lambda, Outcome, Process},
     samples,
     titanx::{
-        NOT_STALE, contact, envelope, finished_job, incompressible, request, signature, signed,
+        NOT_STALE, contact, envelope, completed_job, incompressible, request, signature, signed,
         signed_bytes,
     },
 };
@@ -85,7 +85,7 @@ struct Sample {
 #[derive(Clone, Copy, PartialEq)]
 enum Becomes {
     Contact,
-    FinishedJob,
+    CompletedJob,
     Quarantined,
 }
 
@@ -108,12 +108,12 @@ const fn sample(name: &'static str, becomes: Becomes, gateway: Gateway) -> Sampl
 
 /// Every file of `events`.
 const SAMPLES: [Sample; 11] = {
-    use Becomes::{Contact, FinishedJob, Quarantined};
+    use Becomes::{Contact, CompletedJob, Quarantined};
     use Gateway::{HttpApi, LoadBalancer, LoadBalancerMultiValue, RestApi};
     [
         sample(
             "alb-multi-value.job-finalized",
-            FinishedJob,
+            CompletedJob,
             LoadBalancerMultiValue,
         ),
         sample("alb.contact-full", Contact, LoadBalancer),
@@ -122,8 +122,8 @@ const SAMPLES: [Sample; 11] = {
         sample("apigw-v2.contact-full", Contact, HttpApi),
         sample("apigw-v2.contact-non-ascii", Contact, HttpApi),
         sample("apigw-v2.contact-sparse", Contact, HttpApi),
-        sample("apigw-v2.job-finalized", FinishedJob, HttpApi),
-        sample("apigw-v2.job-not-enriched", FinishedJob, HttpApi),
+        sample("apigw-v2.job-finalized", CompletedJob, HttpApi),
+        sample("apigw-v2.job-not-enriched", CompletedJob, HttpApi),
         sample("apigw-v2.unknown-type", Quarantined, HttpApi),
         sample("function-url.contact-full", Contact, HttpApi),
     ]
@@ -145,7 +145,7 @@ impl Sample {
     /// The bodies of the first answer and of the second.
     fn answers(&self) -> [&'static str; 2] {
         match self.becomes {
-            Becomes::Contact | Becomes::FinishedJob => [
+            Becomes::Contact | Becomes::CompletedJob => [
                 r#"{"received": true}"#,
                 r#"{"received": true, "duplicate": true}"#,
             ],
@@ -173,14 +173,14 @@ impl Sample {
 }
 
 #[test]
-fn every_file_of_events_is_among_the_samples() {
+fn every_event_file_is_a_sample() {
     let files = samples::events();
     let names: Vec<_> = files.iter().map(|file| samples::name(file)).collect();
     assert_eq!(names, SAMPLES.map(|sample| sample.name));
 }
 
 #[tokio::test]
-async fn every_sample_is_answered_in_its_gateways_layout_and_a_second_time_as_a_duplicate() {
+async fn every_sample_is_answered_in_its_gateways_layout_and_then_as_a_duplicate() {
     for sample in SAMPLES {
         let Sample { name, becomes, .. } = sample;
         let emulators = Emulators::start();
@@ -197,7 +197,7 @@ async fn every_sample_is_answered_in_its_gateways_layout_and_a_second_time_as_a_
             "{name}"
         );
         let jobs = emulators.jobs.len();
-        assert_eq!(jobs, usize::from(becomes == Becomes::FinishedJob), "{name}");
+        assert_eq!(jobs, usize::from(becomes == Becomes::CompletedJob), "{name}");
         let parked = emulators.quarantine.messages();
         let twice = 2 * usize::from(becomes == Becomes::Quarantined);
         assert_eq!(parked.len(), twice, "{name}");
@@ -273,7 +273,7 @@ async fn nothing_unsigned_gets_in_whatever_it_looks_like() {
 }
 
 #[tokio::test]
-async fn a_refusal_too_is_laid_out_for_the_gateway_that_asked() {
+async fn a_refusal_has_the_layout_of_its_gateway() {
     let emulators = Emulators::start();
     let function = Function::start(&environment(&emulators)).await;
     for sample in SAMPLES {
@@ -287,7 +287,7 @@ async fn a_refusal_too_is_laid_out_for_the_gateway_that_asked() {
 }
 
 #[tokio::test]
-async fn what_is_signed_but_not_understood_is_kept_whole() {
+async fn a_delivery_that_is_not_understood_is_quarantined_whole() {
     let emulators = Emulators::start();
     let function = Function::start(&environment(&emulators)).await;
     let stale = contact("stale").replace(&NOT_STALE.to_string(), "1000");
@@ -348,7 +348,7 @@ async fn a_body_that_no_queue_takes_even_as_gzip_is_too_large() {
 }
 
 #[tokio::test]
-async fn with_aws_out_of_reach_titanx_is_asked_to_come_again() {
+async fn an_unreachable_aws_is_answered_503() {
     let emulators = Emulators::start();
     let function = Function::start(&environment(&emulators)).await;
     drop(emulators);
@@ -359,7 +359,7 @@ async fn with_aws_out_of_reach_titanx_is_asked_to_come_again() {
 }
 
 #[tokio::test]
-async fn several_deliveries_are_handled_at_once_where_lambda_offers_them() {
+async fn concurrent_invocations_are_handled_concurrently() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", "4".to_owned());
@@ -393,7 +393,7 @@ fn errors(output: &[String]) -> Vec<&String> {
 }
 
 #[tokio::test]
-async fn the_end_of_its_environment_is_no_error() {
+async fn the_shutdown_of_the_environment_is_not_an_error() {
     let emulators = Emulators::start();
     let lambda = Lambda::new(TIMEOUT);
     let program = Path::new(env!("CARGO_BIN_EXE_receiver"));
@@ -410,7 +410,7 @@ async fn the_end_of_its_environment_is_no_error() {
 }
 
 #[tokio::test]
-async fn the_loss_of_its_environment_within_a_delivery_is_an_error() {
+async fn losing_the_runtime_api_during_a_delivery_is_an_error() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
@@ -438,7 +438,7 @@ async fn the_loss_of_its_environment_within_a_delivery_is_an_error() {
 }
 
 #[test]
-fn a_runtime_interface_that_is_not_there_is_an_error() {
+fn an_absent_runtime_api_is_an_error() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -453,7 +453,7 @@ fn a_runtime_interface_that_is_not_there_is_an_error() {
 }
 
 #[tokio::test]
-async fn secrets_are_loaded_from_secrets_manager_and_taken_up_anew() {
+async fn secrets_are_read_from_secrets_manager_and_read_again_after_a_change() {
     let emulators = Emulators::start();
     let function = Function::start(&emulators.environment()).await;
     let with_old = function.answer(&signed(&contact("1"))).await;
@@ -461,7 +461,7 @@ async fn secrets_are_loaded_from_secrets_manager_and_taken_up_anew() {
 
     let both = json!([SIGNING_SECRET, "new-secret"]);
     emulators.secret.rotate(&both.to_string());
-    let body = finished_job("2", "job-1");
+    let body = completed_job("2", "job-1");
     let with_new = request(&body, Some(&signature("new-secret", body.as_bytes())));
     assert_eq!(function.answer(&with_new).await, Answer::accepted());
 }
@@ -480,7 +480,7 @@ fn refused_start(environment: &BTreeMap<&'static str, String>) -> String {
 }
 
 #[test]
-fn without_its_configuration_it_does_not_start_and_names_all_that_is_missing() {
+fn missing_variables_are_all_named_and_prevent_the_start() {
     let said = refused_start(&BTreeMap::new());
     for name in [
         "DELIVERIES_TABLE",
@@ -499,7 +499,7 @@ fn without_its_configuration_it_does_not_start_and_names_all_that_is_missing() {
 }
 
 #[test]
-fn every_mistake_in_its_configuration_is_named_and_no_secret_is() {
+fn every_mistake_in_the_configuration_is_named_without_a_secret() {
     let environment = BTreeMap::from([
         ("DELIVERIES_TABLE", "deliveries"),
         ("JOBS_TABLE", " "),
@@ -553,7 +553,7 @@ fn an_empty_secret_is_a_mistake() {
 }
 
 #[test]
-fn blanks_around_a_secret_are_told_at_the_start_and_nothing_else_is() {
+fn blanks_around_a_secret_are_the_only_warning_at_the_start() {
     let told = |secret: &str| {
         let emulators = Emulators::start();
         let mut environment = environment(&emulators);
@@ -568,7 +568,7 @@ fn blanks_around_a_secret_are_told_at_the_start_and_nothing_else_is() {
 }
 
 #[test]
-fn outside_of_lambda_it_says_how_to_start_it() {
+fn outside_lambda_the_program_says_how_to_start_it() {
     let emulators = Emulators::start();
     let said = refused_start(&environment(&emulators));
     assert!(said.contains("cargo lambda watch"), "{said}");

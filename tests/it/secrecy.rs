@@ -254,7 +254,7 @@ async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_fragment_of_a_payload_a_signature_or_a_secret_is_ever_told() {
+async fn no_output_contains_a_fragment_of_a_payload_a_signature_or_a_secret() {
     let both = json!([SECRET, OTHER_SECRET]).to_string();
     let unusable = format!("[\"{SECRET}\", ");
     let finder = confidential();
@@ -325,7 +325,7 @@ async fn no_fragment_of_a_payload_a_signature_or_a_secret_is_ever_told() {
 }
 
 #[test]
-fn the_finder_finds_what_is_planted_however_it_is_written() {
+fn the_search_finds_planted_fragments_in_every_encoding() {
     let finder = confidential();
     let body = body("id-1", EVENT_TYPES[0]);
     let signed = signature(SECRET, body.as_bytes());
@@ -362,7 +362,7 @@ fn the_finder_finds_what_is_planted_however_it_is_written() {
 /// Constant time is by construction (`Verifier::verify` compares with each secret in constant time
 /// and goes on after a match). What can be seen from outside: every live secret is tried.
 #[tokio::test]
-async fn every_live_secret_is_tried_wherever_it_stands() {
+async fn every_live_secret_is_tried_at_every_position() {
     let secrets: Vec<String> = (0..8).map(|n| format!("wh_sk_live_{n}")).collect();
     let emulators = Emulators::start();
     let mut variables = environment(&emulators);

@@ -66,7 +66,7 @@ const QUEUES: [&str; 4] = [
 ];
 
 #[test]
-fn the_code_spells_the_shared_names_and_limits_the_same() {
+fn names_and_limits_are_equal_in_code_and_template() {
     assert_eq!(deliveries::DELIVERY_ID, names::DELIVERY_KEY);
     assert_eq!(deliveries::EXPIRATION, names::EXPIRATION);
     assert_eq!(jobs::JOB_ID, names::JOB_KEY);
@@ -75,7 +75,7 @@ fn the_code_spells_the_shared_names_and_limits_the_same() {
 }
 
 #[test]
-fn the_code_starts_with_the_variables_of_the_template_and_asks_for_no_other() {
+fn the_function_starts_with_the_variables_of_the_template_alone() {
     let given = deployed();
     let asked = RefCell::new(BTreeSet::new());
     Config::from_env(|name| {
@@ -182,7 +182,7 @@ fn jobs_never_expire_can_be_followed_and_can_be_restored() {
 }
 
 #[test]
-fn both_tables_are_encrypted_and_paid_for_by_request() {
+fn both_tables_are_encrypted_and_billed_by_request() {
     for table in ["DeliveriesTable", "JobsTable"] {
         assert_eq!(properties(table)["SSESpecification"]["SSEEnabled"], true);
         assert_eq!(properties(table)["BillingMode"], "PAY_PER_REQUEST");
@@ -252,7 +252,7 @@ fn both_queues_have_a_dead_letter_queue_of_their_own() {
 }
 
 #[test]
-fn contacts_are_fifo_by_parameter_with_a_name_that_ends_so_and_deduplication_by_delivery_id_only() {
+fn the_contacts_queue_is_fifo_by_parameter_and_deduplicates_by_delivery_id_only() {
     let template = template();
     assert_eq!(
         template["Conditions"]["ContactsAreFifo"],
@@ -328,7 +328,7 @@ fn any_stack_name_makes_fifo_queues_also_when_the_queues_of_its_first_stack_are_
 }
 
 #[test]
-fn what_titanx_will_not_send_again_outlives_the_stack() {
+fn queues_jobs_and_secret_outlive_the_stack() {
     for kept in QUEUES.into_iter().chain(["JobsTable", "WebhookSecret"]) {
         let resource = &template()["Resources"][kept];
         assert_eq!(resource["DeletionPolicy"], "Retain", "{kept}");
@@ -337,14 +337,14 @@ fn what_titanx_will_not_send_again_outlives_the_stack() {
 }
 
 #[test]
-fn the_secret_has_no_first_value_that_would_refuse_what_titanx_signed() {
+fn the_secret_is_created_without_a_value() {
     let secret = properties("WebhookSecret");
     assert_eq!(secret.get("SecretString"), None);
     assert_eq!(secret.get("GenerateSecretString"), None);
 }
 
 #[test]
-fn the_function_may_do_what_it_does_and_nothing_else() {
+fn the_role_allows_the_calls_of_the_function_and_nothing_else() {
     let role = properties("ReceiverRole");
     assert_eq!(function()["Role"], get_att("ReceiverRole.Arn"));
     assert_eq!(function().get("Policies"), None);
@@ -377,7 +377,7 @@ fn the_function_may_do_what_it_does_and_nothing_else() {
 }
 
 #[test]
-fn the_gateway_lets_in_every_path_and_limits_how_much() {
+fn the_gateway_accepts_every_path_and_limits_the_request_rate() {
     // Without a path it is the default route. scripts/template-check looks at what SAM makes of it.
     assert_eq!(
         function()["Events"],
@@ -400,7 +400,7 @@ fn the_gateway_lets_in_every_path_and_limits_how_much() {
 }
 
 #[test]
-fn log_lines_are_kept_for_a_while_and_lambdas_own_only_when_something_is_wrong() {
+fn log_lines_expire_and_lambda_adds_only_warnings() {
     assert_eq!(
         function()["LoggingConfig"],
         json!({
@@ -418,7 +418,7 @@ fn log_lines_are_kept_for_a_while_and_lambdas_own_only_when_something_is_wrong()
 }
 
 #[test]
-fn the_metric_filters_listen_for_the_words_of_the_log_lines() {
+fn the_metric_filters_match_the_log_lines() {
     for (filter, pattern) in names::LOG_PATTERNS {
         let filter = properties(filter);
         assert_eq!(filter["FilterPattern"], pattern);
@@ -459,7 +459,7 @@ fn metrics_of(alarm: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn what_the_gateway_itself_refuses_is_computed_of_its_own_metrics_and_the_functions_lines() {
+fn the_gateways_own_refusals_are_computed_from_its_metrics_and_the_functions_log() {
     let of_the_api = |name| {
         json!({
             "Namespace": "AWS/ApiGateway",
@@ -509,7 +509,7 @@ fn every_alarm_has_an_entry_in_the_operations_page() {
 }
 
 #[test]
-fn everything_that_can_go_wrong_has_an_alarm_that_is_heard() {
+fn every_failure_has_an_alarm_with_an_action() {
     let alarms = resources_of("AWS::CloudWatch::Alarm");
     let names: BTreeSet<&str> = alarms.iter().map(|(name, _)| name.as_str()).collect();
     let expected = [
@@ -544,7 +544,7 @@ fn everything_that_can_go_wrong_has_an_alarm_that_is_heard() {
 }
 
 #[test]
-fn the_duration_alarm_rings_between_the_budget_and_the_timeout() {
+fn the_threshold_of_the_duration_alarm_is_between_budget_and_timeout() {
     let threshold = properties("FunctionDurationAlarm")["Threshold"]
         .as_u64()
         .unwrap();

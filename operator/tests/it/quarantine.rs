@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use titanx_testbed::{
     emulators::{Fault, FaultProxy, Harm, Message, When},
     front_door,
-    titanx::{contact, envelope, finished_job, signed, signed_bytes},
+    titanx::{contact, envelope, completed_job, signed, signed_bytes},
 };
 
 use crate::{System, titanx_api::Form};
@@ -266,7 +266,7 @@ async fn redrives_a_delivery_of_every_reason_byte_for_byte() {
         ("unknown_api_version", "text", version.to_string().into()),
         ("unknown_event_type", "text", unknown_event("new").into()),
         ("stale", "text", old.to_string().into()),
-        ("id_reused", "text", finished_job("reused", "job-b").into()),
+        ("id_reused", "text", completed_job("reused", "job-b").into()),
         ("too_large", "gzip-base64", large_contact("large").into()),
     ];
     let system = System::start(Form::Schema);

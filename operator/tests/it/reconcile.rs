@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use titanx_testbed::{
     emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When},
     front_door,
-    titanx::{envelope, finished_job, signed},
+    titanx::{envelope, completed_job, signed},
 };
 
 use crate::{
@@ -40,7 +40,7 @@ async fn system(contacts: &[Value], delivered: &[Value]) -> System {
     let system = System::start(Form::Schema);
     system.api.put_job(JOB, json!({"id": JOB}), contacts);
     let receiver = front_door::receiver(&front_door::environment(&system.emulators));
-    let mut bodies = vec![finished_job("completed", JOB)];
+    let mut bodies = vec![completed_job("completed", JOB)];
     for (number, contact) in delivered.iter().enumerate() {
         bodies.push(envelope(
             &format!("delivery-{number}"),
@@ -442,7 +442,7 @@ async fn reconciles_a_job_whose_id_is_spelled_in_another_way() {
     let mut delivered = scored(&contacts[0]);
     delivered["jobId"] = other.into();
     for body in [
-        finished_job("completed", job),
+        completed_job("completed", job),
         envelope("delivery-0", "job.contact.scored", &delivered),
     ] {
         let answer = front_door::deliver(&receiver, &signed(&body)).await;

@@ -15,7 +15,7 @@ use super::{Service, client, unique};
 use titanx_testbed::{
     emulators::{Emulators, SIGNING_SECRET},
     front_door::{Answer, deliver, receiver},
-    titanx::{contact, envelope, finished_job, signed},
+    titanx::{contact, envelope, completed_job, signed},
 };
 
 /// A receiver with its own services, and SDK clients to check their state.
@@ -240,12 +240,12 @@ async fn releases_the_claim_if_the_send_fails() {
 #[tokio::test]
 async fn marks_a_job_completed_and_ignores_an_older_event() {
     let world = World::new("contacts").await;
-    let newer = finished_job("delivery-1", "job-1");
+    let newer = completed_job("delivery-1", "job-1");
     assert_eq!(world.deliver(&newer).await, Answer::accepted());
     let completed = world.item("JOBS_TABLE", "job_id", "job-1").await;
     assert_eq!(completed["delivery_id"].as_s().unwrap(), "delivery-1");
 
-    let mut older: Value = serde_json::from_str(&finished_job("delivery-2", "job-1")).unwrap();
+    let mut older: Value = serde_json::from_str(&completed_job("delivery-2", "job-1")).unwrap();
     older["timestamp"] = json!(older["timestamp"].as_i64().unwrap() - 1);
     assert_eq!(world.deliver(&older.to_string()).await, Answer::accepted());
     assert_eq!(world.item("JOBS_TABLE", "job_id", "job-1").await, completed);

@@ -19,7 +19,7 @@ fn every_promise_holds_in_every_state() {
 }
 
 #[test]
-fn every_turn_of_the_protocol_is_taken_somewhere() {
+fn every_branch_of_the_protocol_is_reached() {
     let world = World {
         under_way: 1,
         properties: turns(),
@@ -31,7 +31,7 @@ fn every_turn_of_the_protocol_is_taken_somewhere() {
 /// The window once more, without the bookkeeping by which the promise tells a second message that
 /// is allowed.
 #[test]
-fn without_the_faults_of_the_window_there_is_never_a_second_message() {
+fn without_a_fault_between_send_and_mark_there_is_no_second_message() {
     let at_most_one =
         Property::always("at most one message", |_, state: &State| state.messages < 2);
     let world = World {
@@ -43,7 +43,7 @@ fn without_the_faults_of_the_window_there_is_never_a_second_message() {
 }
 
 #[test]
-fn a_death_alone_can_bring_a_second_message() {
+fn a_kill_alone_can_cause_a_second_message() {
     let faults = Faults {
         deaths: true,
         ..NO_FAULT
@@ -61,7 +61,7 @@ fn a_death_alone_can_bring_a_second_message() {
 }
 
 #[test]
-fn an_unanswered_send_alone_can_bring_a_second_message() {
+fn an_unanswered_send_alone_can_cause_a_second_message() {
     let faults = Faults {
         unanswered_sends: true,
         ..NO_FAULT
@@ -77,7 +77,7 @@ fn an_unanswered_send_alone_can_bring_a_second_message() {
 }
 
 #[test]
-fn an_unwritten_completion_mark_alone_can_bring_a_second_message() {
+fn an_unwritten_completion_mark_alone_can_cause_a_second_message() {
     let faults = Faults {
         unwritten_marks: true,
         ..NO_FAULT

@@ -25,7 +25,7 @@ fn clocks_further_apart_than_the_margin_cost_a_second_message_but_never_an_event
 /// The event is on the queue and the 200 has been posted. If that answer is lost as well, a retry
 /// after the lease finds no completion mark and sends again. Nobody died, and SQS answered.
 #[test]
-fn a_completion_mark_that_could_not_be_written_belongs_to_the_window() {
+fn a_completion_mark_that_could_not_be_written_can_cause_a_second_message() {
     let world = World {
         unwritten_mark_excuses: false,
         ..in_small()

@@ -264,7 +264,7 @@ fn a_limit_of_retention_less_the_retries_lets_nothing_in_twice_and_keeps_no_retr
 
 /// So that nothing above holds merely because nothing happens.
 #[test]
-fn every_turn_is_taken_somewhere() {
+fn every_branch_is_reached() {
     let turn = Property::<Rule>::sometimes;
     let properties = vec![
         turn("a retry is stamped anew on the last day", |_, state| {

@@ -260,7 +260,7 @@ fn contacts_job(payload: &[Member]) -> Option<Option<String>> {
 
 fn completed_job(payload: &[Member]) -> Option<String> {
     for optional in ["jobType", "jobName", "jobStatus", "modifiedAt"] {
-        // Whatever it holds, but only one of it.
+        // Of any type, but only once.
         if payload.iter().filter(|it| it.0 == optional).count() > 1 {
             return None;
         }
@@ -422,7 +422,7 @@ fn signatures(event: &Value) -> impl Iterator<Item = &str> {
         .filter_map(Value::as_str)
 }
 
-/// What the secrets of the environment say of a request: at once, and for certain.
+/// The result of verifying a request with secrets of the environment, which needs no call to AWS.
 fn verified<'a>(secrets: &Secrets, request: &'a Request) -> Option<Verified<'a>> {
     let verification = secrets.verify(request, 0).now_or_never();
     let verification = verification.expect("nothing is waited for");
@@ -476,7 +476,7 @@ pub fn secrets(input: &[u8]) {
     }
 }
 
-/// Without blanks, control characters and what cannot be seen, at both ends.
+/// The text without blanks, control characters and invisible characters at both ends.
 fn bare(mut text: &str) -> &str {
     const UNSEEN: [char; 7] = [
         '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{feff}',
@@ -493,7 +493,7 @@ fn bare(mut text: &str) -> &str {
     }
 }
 
-/// The secret in a text, or why it is none.
+/// The secret in a text, or why there is none.
 fn usable(text: &str) -> Result<String, UnusableSecret> {
     let mut secret = bare(text).to_owned();
     if secret.starts_with('"') {

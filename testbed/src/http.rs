@@ -1,10 +1,9 @@
-//! Just enough HTTP/1.1 for a blocking server on loopback: keep-alive, one write for each answer.
-//!
-//! It takes no time that a measurement would notice, and needs no runtime.
+//! The parts of HTTP/1.1 that a blocking server on the loopback interface needs: keep-alive, and one write
+//! for each response. It needs no async runtime, and adds no measurable time.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-/// A request, read whole.
+/// A complete request.
 pub struct Request {
     pub method: String,
     pub path: String,
@@ -22,7 +21,7 @@ impl Request {
     }
 }
 
-/// An answer, written whole.
+/// A complete response.
 pub struct Response {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
@@ -61,7 +60,7 @@ impl<S: Read + Write> Connection<S> {
         self.stream.get_ref()
     }
 
-    /// The next request, or `None` when the client has gone.
+    /// The next request, or `None` if the client has closed the connection.
     pub fn read(&mut self) -> io::Result<Option<Request>> {
         let Some(head) = self.read_head()? else {
             return Ok(None);
@@ -151,7 +150,7 @@ fn parse_head(head: &[u8]) -> io::Result<Request> {
     })
 }
 
-/// A killed client leaves its connections in the middle; that is no fault of ours.
+/// A killed client closes its connections in the middle of a request, which is not an error here.
 fn is_hang_up(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(

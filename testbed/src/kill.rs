@@ -28,7 +28,7 @@ use crate::{
     promises::{self, Delivery, Destination, Verdict},
     sender::{Attempts, Decision},
     surroundings::Proxies,
-    titanx::{contact, envelope, completed_job, signed},
+    titanx::{completed_job, contact, envelope, signed},
 };
 
 /// The function's timeout. It is short, so that leases end soon.

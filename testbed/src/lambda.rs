@@ -1,5 +1,5 @@
-//! Lambda around the function's own program: invocations that outlive the processes behind them, and
-//! those processes, which can be killed.
+//! Lambda for the function's own program: a queue of invocations, and processes that take them and can
+//! be killed.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -24,35 +24,35 @@ use tokio::{
 
 use crate::runtime_api::{Driver, Event, Peer, Reply, RuntimeApi};
 
-/// What became of an invocation.
+/// The result of an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The function's answer.
     Answered(Value),
-    /// The runtime reported an error instead, as it does for one that the function's code returns.
+    /// The runtime reported an error, for example one that the function's code returned.
     Failed(String),
-    /// The process died on it.
+    /// The process ended before it answered.
     Cut,
-    /// It took longer than the function's timeout, at which Lambda ends the process.
+    /// It took longer than the function's timeout. Lambda then kills the process.
     TimedOut,
 }
 
 /// What happens to an answer that the function posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Posting {
-    /// The connection is closed before the answer is taken.
+    /// The connection is closed before the answer is accepted.
     ResetBefore,
-    /// The answer is taken, and the connection closed instead of saying so.
+    /// The answer is accepted, and the connection is closed without a response.
     ResetAfter,
-    /// The interface answers 500 and takes no answer.
+    /// The Runtime API responds with 500 and does not accept the answer.
     ServerError,
-    /// The answer is not taken, and the function waits; [`Process::stands_at_answer`] tells.
+    /// The answer is not accepted, and the function waits: see [`Process::stands_at_answer`].
     StopBefore,
-    /// The answer is taken, and the function waits to be told so.
+    /// The answer is accepted, and the function waits for the response.
     StopAfter,
 }
 
-/// A deployed function: invocations wait here until a process of it takes them.
+/// A deployed function. Invocations wait until one of its processes takes them.
 pub struct Lambda {
     timeout: Duration,
     queue: Arc<Queue>,
@@ -78,8 +78,8 @@ impl Lambda {
         }
     }
 
-    /// Invokes the function with a gateway's event. Dropped before a process takes it, it never
-    /// happened.
+    /// Invokes the function with a gateway's event. If the future is dropped before a process takes the
+    /// invocation, there is no invocation.
     pub async fn invoke(&self, event: &(impl Display + ?Sized)) -> Outcome {
         let (taken, is_taken) = oneshot::channel();
         let (outcome, ended) = oneshot::channel();
@@ -89,7 +89,7 @@ impl Lambda {
             outcome,
         });
         let _by_a_process = is_taken.await;
-        // From here on the function's timeout runs.
+        // The function's timeout starts here.
         match timeout(self.timeout, ended).await {
             Ok(outcome) => outcome.unwrap_or(Outcome::Cut),
             Err(_) => Outcome::TimedOut,
@@ -149,13 +149,13 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// The next invocation that somebody still waits for, once there is one; `None` as soon as
-    /// nobody is left to take it.
+    /// Waits for the next invocation whose caller still waits. Returns `None` as soon as nobody is left to
+    /// take it.
     fn take(&self, nobody_is_left: impl Fn() -> bool) -> Option<Invocation> {
         let mut waiting = lock(&self.waiting);
         loop {
             if nobody_is_left() {
-                // Whatever this thread was woken for is another's now.
+                // This thread may have been woken for an invocation that it cannot take.
                 self.arrived.notify_one();
                 return None;
             }
@@ -169,14 +169,14 @@ impl Queue {
         }
     }
 
-    /// Lets everybody who waits look again at whether they are left.
+    /// Wakes all waiting threads, which then check whether they may still take an invocation.
     fn wake_all(&self) {
         let _waiting = lock(&self.waiting);
         self.arrived.notify_all();
     }
 }
 
-/// Keeps every line that comes, on a thread that ends with the process.
+/// Collects the lines of an output, on a thread that ends with the process.
 fn keep(
     stream: Option<impl Read + Send + 'static>,
     output: &Arc<Mutex<Vec<String>>>,
@@ -199,23 +199,23 @@ pub struct Process {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// How often a wait looks again.
+/// The interval at which a wait checks its condition.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 impl Process {
-    /// What happens to the next answers, one after the other; later ones pass.
+    /// Sets what happens to the next answers, in order. Later answers are accepted.
     pub fn on_answers(&self, postings: impl IntoIterator<Item = Posting>) {
         lock(&self.driver.state).postings.extend(postings);
     }
 
-    /// Returns once so many answers stand at a stop.
+    /// Waits until this many answers are stopped.
     pub async fn stands_at_answer(&self, answers: usize) {
         while lock(&self.driver.state).standing < answers {
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Lets the answers go on that stand at a stop: to be taken, or to be told that they were.
+    /// Releases the stopped answers: they are accepted, or their responses are sent.
     pub fn release_answers(&self) {
         self.driver.change(|state| {
             state.standing = 0;
@@ -223,37 +223,37 @@ impl Process {
         });
     }
 
-    /// How often it has asked for an invocation.
+    /// The number of times the process has asked for an invocation.
     pub fn asked(&self) -> usize {
         self.driver.asked.load(Ordering::SeqCst)
     }
 
-    /// Returns once it has asked for an invocation so often.
+    /// Waits until the process has asked for an invocation this many times.
     pub async fn has_asked(&self, times: usize) {
         while self.asked() < times {
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Returns once it stands before its snapshot, where SnapStart is on.
+    /// Waits until the process is ready for its snapshot. For this, SnapStart has to be on.
     pub async fn is_ready_for_snapshot(&self) {
         while !lock(&self.driver.state).before_snapshot {
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Restores it from its snapshot.
+    /// Restores the process from its snapshot.
     pub fn restore(&self) {
         self.driver.change(|state| state.restored = true);
     }
 
-    /// Closes every connection to the runtime interface, and refuses new ones.
+    /// Closes all connections to the Runtime API, and refuses new ones.
     pub fn lose_interface(&mut self) {
         self.driver.close();
         self.api.close();
     }
 
-    /// Stops it (`SIGSTOP`), as Lambda freezes an environment, or lets it go on (`SIGCONT`).
+    /// Stops the process (`SIGSTOP`), as Lambda freezes an environment, or continues it (`SIGCONT`).
     pub fn freeze(&self, freeze: bool) {
         let signal = if freeze { "-STOP" } else { "-CONT" };
         let id = self.child.id().to_string();
@@ -261,7 +261,7 @@ impl Process {
         assert!(sent.expect("kill can be run").success());
     }
 
-    /// How it ended by itself, if it does so within `patience`.
+    /// Waits until the process ends by itself. Returns `None` if it still runs after `patience`.
     pub async fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + patience;
         loop {
@@ -276,11 +276,11 @@ impl Process {
         }
     }
 
-    /// Ends it by `SIGKILL`, in the middle of whatever it does.
+    /// Kills the process (`SIGKILL`).
     pub fn kill(&mut self) {
         let _only_if_gone_already = self.child.kill();
         let _status = self.child.wait();
-        // What it had taken is cut.
+        // The invocations that it had taken end without an answer.
         self.driver.change(|state| state.taken = None);
         self.lose_interface();
         for reader in self.readers.drain(..) {
@@ -288,12 +288,12 @@ impl Process {
         }
     }
 
-    /// Takes the lines that it wrote so far to standard output and standard error.
+    /// Takes the lines that the process has written to standard output and standard error.
     pub fn take_output(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.output))
     }
 
-    /// The memory it holds, in KiB, as Linux counts it; `None` once it is gone.
+    /// The resident memory of the process in KiB, or `None` if it has ended.
     pub fn resident_kib(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status
@@ -309,31 +309,30 @@ impl Drop for Process {
     }
 }
 
-/// Hands the function's invocations over to one process, and takes its answers.
+/// Passes the function's invocations to one process, and accepts its answers.
 struct Handover {
     queue: Arc<Queue>,
-    /// How often an invocation was asked for.
+    /// The number of times the process asked for an invocation.
     asked: AtomicUsize,
     state: Mutex<State>,
-    /// Told whenever the state has changed in a way that a connection's thread may wait for.
+    /// Notified after each change of the state that the thread of a connection may wait for.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// The invocations that the process has taken and not ended, by request id; `None` once it
-    /// was killed.
+    /// The invocations in progress, by request id; `None` after the process was killed.
     taken: Option<HashMap<String, oneshot::Sender<Outcome>>>,
     /// What happens to the next answers.
     postings: VecDeque<Posting>,
-    /// How many answers stand at a stop.
+    /// The number of stopped answers.
     standing: usize,
-    /// How often those that stood were released.
+    /// The number of times the stopped answers were released.
     releases: usize,
-    /// Whether the process has started and waits to be restored from its snapshot.
+    /// Whether the process waits to be restored from its snapshot.
     before_snapshot: bool,
     restored: bool,
-    /// Whether the interface is out of reach.
+    /// Whether the Runtime API refuses connections.
     closed: bool,
 }
 
@@ -343,7 +342,7 @@ impl Driver for Handover {
         let nobody_is_left = || lock(&self.state).closed || function.is_gone();
         let invocation = self.queue.take(nobody_is_left)?;
         let request_id = uuid::Uuid::new_v4().to_string();
-        // A killed process takes nothing more: what it is handed is cut at once.
+        // A killed process can take no invocation, so this one ends at once.
         let state = &mut *lock(&self.state);
         let taken = state.taken.as_mut()?;
         taken.insert(request_id.clone(), invocation.outcome);
@@ -354,7 +353,7 @@ impl Driver for Handover {
         })
     }
 
-    /// Takes a result, if nothing else is to happen to it.
+    /// Accepts a result, unless the next answer is to fail or to stop.
     fn posted(&self, id: &str, _: Instant, result: Result<Vec<u8>, String>) -> Reply {
         let outcome = match result {
             Ok(answer) => {
@@ -393,14 +392,14 @@ impl Handover {
         self.changed.notify_all();
     }
 
-    /// Blocks until this is so. Returns `false` if the interface is closed first.
+    /// Blocks until the condition is true. Returns `false` if the Runtime API is closed first.
     fn wait_until(&self, is_so: impl Fn(&State) -> bool) -> bool {
         let waits = |state: &mut State| !state.closed && !is_so(state);
         let state = self.changed.wait_while(lock(&self.state), waits);
         !state.unwrap_or_else(PoisonError::into_inner).closed
     }
 
-    /// Stands at a stop until released. Returns `false` if the interface is closed first.
+    /// Blocks until the stopped answers are released. Returns `false` if the Runtime API is closed first.
     fn stand(&self) -> bool {
         let releases = {
             let state = &mut *lock(&self.state);
@@ -421,7 +420,7 @@ impl Handover {
         }
     }
 
-    /// Lets nobody wait any longer.
+    /// Ends all waiting.
     fn close(&self) {
         self.change(|state| state.closed = true);
         self.queue.wake_all();
@@ -450,7 +449,7 @@ mod tests {
         function
     }
 
-    /// How many invocations a process has taken and not ended.
+    /// The number of invocations in progress in a process.
     fn taken(driver: &Handover) -> usize {
         lock(&driver.state).taken.as_ref().unwrap().len()
     }

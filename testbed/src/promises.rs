@@ -248,7 +248,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::titanx::{contact, envelope, completed_job};
+    use crate::titanx::{completed_job, contact, envelope};
 
     /// The verdict on a contact, a completed job and an event for quarantine, if these messages and this
     /// record are stored. A second message of the contact has one cause.

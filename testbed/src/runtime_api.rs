@@ -1,10 +1,10 @@
-//! The Lambda Runtime API (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>), as one
-//! process of a function sees it.
+//! The Lambda Runtime API (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>) for one
+//! process of a function.
 //!
-//! Which event the function gets, and what happens to what it posts, is up to a [`Driver`]: that of
-//! the benchmark takes times, that of [`lambda`](crate::lambda) withholds answers and kills. Each
-//! connection has a thread of its own, on which the driver is called without a detour through any
-//! other thread or any runtime, so that a driver's times contain nothing but the function's work.
+//! A [`Driver`] decides which event the function gets and what happens to its answers. The benchmark's
+//! driver measures times; the driver of [`lambda`](crate::lambda) holds answers back and kills. Each
+//! connection has a thread that calls the driver directly, so that the measured times contain only the
+//! function's work.
 
 use std::{
     collections::HashMap,
@@ -22,23 +22,23 @@ use crate::http::{Connection, Request, Response};
 
 const PREFIX: &str = "/2018-06-01/runtime/";
 
-/// Decides which events a function gets, and what happens to its answers. Every method is called on
-/// the thread of the connection that the function asked on, and may block it.
+/// Decides which events a function gets, and what happens to its answers. Every method is called on the
+/// thread of the connection, and may block it.
 pub trait Driver: Send + Sync + 'static {
-    /// The function asked for an event at `asked`. Blocks until there is one; without one the
+    /// The function asked for an event at `asked`. Blocks until there is one. If there is none, the
     /// connection is closed.
     fn next(&self, asked: Instant, function: &Peer<'_>) -> Option<Event>;
 
-    /// The event is about to be written. This is called last before that.
+    /// Called immediately before the event is written.
     fn hands_out(&self, _request_id: String) {}
 
-    /// The function posted its result for an event: the response, or what it says of an error. The
-    /// whole of it had been received at `received`.
+    /// The function posted its result for an event, a response or an error. It was received completely at
+    /// `received`.
     fn posted(&self, request_id: &str, received: Instant, result: Result<Vec<u8>, String>)
     -> Reply;
 
-    /// The function has started and waits to be restored from its snapshot. Returns once it is, and
-    /// `false` where no snapshots are taken.
+    /// The function waits to be restored from its snapshot. Returns after the restoration, or `false` if
+    /// there are no snapshots.
     fn restored(&self) -> bool {
         false
     }
@@ -50,14 +50,14 @@ pub struct Event {
     pub body: Arc<[u8]>,
 }
 
-/// What a function is told of what it posted.
+/// The response to a posted result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
     Accepted,
-    /// There is no invocation of this id that waits for a result.
+    /// No invocation with this id waits for a result.
     Unknown,
     ServerError,
-    /// Nothing: the connection is closed.
+    /// No response: the connection is closed.
     Nothing,
 }
 
@@ -79,14 +79,14 @@ impl Peer<'_> {
     }
 }
 
-/// The API for one process of a function. It ends when this is dropped.
+/// The API for one process of a function. It stops when this is dropped.
 pub struct RuntimeApi {
     pub address: SocketAddr,
     connections: Arc<Connections>,
     listening: Option<JoinHandle<()>>,
 }
 
-/// The connections that are open, so that they can be closed from outside.
+/// The open connections, which other threads can close.
 #[derive(Default)]
 struct Connections {
     closed: AtomicBool,
@@ -94,7 +94,7 @@ struct Connections {
 }
 
 impl RuntimeApi {
-    /// Starts it on a free port. `timeout` is the function's, by which each event has its deadline.
+    /// Starts the API on a free port. Each event gets a deadline after `timeout`.
     pub fn start(driver: Arc<impl Driver>, timeout: Duration) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -128,7 +128,7 @@ impl RuntimeApi {
             return;
         };
         self.connections.closed.store(true, Ordering::SeqCst);
-        // Wakes the listening thread, which then sees that it is done.
+        // Wakes the listening thread, which then ends.
         let _ = TcpStream::connect(self.address);
         let _ = listening.join();
         for (_, stream) in self.connections.open().drain() {
@@ -153,7 +153,7 @@ impl Connections {
 fn serve(driver: &impl Driver, timeout: Duration, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let mut connection = Connection::new(stream);
-    // An error here is the function's end.
+    // There is an error if the function has ended.
     while let Ok(Some(request)) = connection.read() {
         if answer(driver, timeout, request, &mut connection).is_err() {
             break;
@@ -179,7 +179,7 @@ fn answer(
             let error = String::from_utf8_lossy(&request.body).into_owned();
             driver.posted(id, received, Err(error))
         }
-        // The function ends after it has said this, which tells enough.
+        // The function ends after this request.
         ["init", "error"] => Reply::Accepted,
         ["restore", "next"] if driver.restored() => {
             return connection.write(&Response::new(200, ""));
@@ -208,7 +208,7 @@ fn give_next(
     connection.write(&response)
 }
 
-/// The answer that hands an event out, with the headers that Lambda sends.
+/// The response with an event, and with the headers that Lambda sends.
 fn invocation(event: &Event, timeout: Duration) -> Response {
     let deadline = (SystemTime::now() + timeout).duration_since(UNIX_EPOCH);
     let deadline_ms = deadline.expect("the clock stands after 1970").as_millis();

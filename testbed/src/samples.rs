@@ -1,11 +1,11 @@
-//! The sample events of `events/`: one file for each gateway and body, and one for each body.
+//! The sample events in `events/`: one file for each gateway and body, and one for each body.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Where they are.
+/// The directory of the samples.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../events")
 }

@@ -1,5 +1,5 @@
-//! What TitanX sends, written from its contract and not with the receiver's own code: bodies, their
-//! signatures, and the events in which a gateway hands them to the function.
+//! What TitanX sends: bodies, their signatures, and the gateway's events with them. It is written from
+//! TitanX's contract and shares no code with the receiver.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,13 +10,13 @@ use sha2::Sha256;
 
 use crate::gateway_events;
 
-/// The secret to sign with; a synthetic one, published in `events/test-secret.txt`.
+/// The synthetic secret that signs everything, published in `events/test-secret.txt`.
 pub const SIGNING_SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
 
 /// A timestamp in the far future, which is never stale, in Unix milliseconds.
 pub const NOT_STALE: i64 = 4_102_444_800_000;
 
-/// The present, in Unix milliseconds.
+/// The current time in Unix milliseconds.
 pub fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.expect("the clock stands after 1970").as_millis();
@@ -101,7 +101,7 @@ pub fn signed_bytes(body: &[u8]) -> Value {
     gateway_events::base64_event(headers(Some(&signature)), body)
 }
 
-/// Printable ASCII at random, without what JSON escapes: gzip saves less of it than Base64 adds.
+/// Random printable ASCII that JSON does not escape. Base64 adds more to it than gzip saves.
 pub fn incompressible(bytes: usize) -> String {
     let mut random = fastrand::Rng::with_seed(1);
     let printable = std::iter::repeat_with(|| random.char('#'..='~'));

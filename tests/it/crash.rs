@@ -1,8 +1,8 @@
-//! The failure matrix: each step of a delivery × each fault × when TitanX comes again.
+//! The failure matrix: each step of a delivery × each fault × each time at which TitanX retries.
 //!
-//! Whatever breaks, at the end the event is durable at least once; more than once only where an
-//! answer of SQS was lost or the function died between a send and its completion mark; and every
-//! answer on the way stands in the table.
+//! In every case the event is durable at least once in the end, and more than once only if a response of
+//! SQS was lost or the function was killed between a send and its completion mark. Every answer is in the
+//! answer table.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -25,16 +25,16 @@ use titanx_testbed::{
     front_door::{Answer, Proxies, REQUEST_ID, deliver_within, environment, receiver},
     promises::{self, Delivery, Destination},
     sender::{Attempts, Decision},
-    titanx::{contact, envelope, completed_job, signed},
+    titanx::{completed_job, contact, envelope, signed},
 };
 
-/// Short invocations, so that leases are over soon.
+/// The function's timeout. It is short, so that leases end soon.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// When a lease taken now is over: the invocation's time and the margin of a second.
+/// More than the duration of a lease, which is the timeout and a margin of one second.
 const LEASE: Duration = Duration::from_millis(4_100);
-/// Longer than the attempts of one step together.
+/// Longer than all attempts of one step together.
 const SLOW: Duration = Duration::from_secs(20);
-/// TitanX would go on for three days.
+/// TitanX's retry window of three days, shortened.
 const MAX_ATTEMPTS: u32 = 12;
 
 /// What is delivered.
@@ -63,7 +63,7 @@ impl Event {
         Delivery::new(destination, id, self.body(id))
     }
 
-    /// The steps of its delivery that call AWS, in order, the secret's first.
+    /// The steps of its delivery that call AWS, in order. Reading the secret is the first.
     fn steps(self) -> &'static [Step] {
         match self {
             Self::Contact => &[Step::Secret, Step::Claim, Step::Send, Step::Complete],
@@ -92,7 +92,7 @@ impl Step {
         }
     }
 
-    /// The n-th call of this step's operation; completing is the second `PutItem` of a delivery.
+    /// The n-th call of this step's operation. The completion mark is the second `PutItem` of a delivery.
     fn call(self, n: usize) -> When {
         match self {
             Self::Secret => When::NthOf(n, "GetSecretValue"),
@@ -104,14 +104,14 @@ impl Step {
     }
 }
 
-/// How long it lasts: one call, which the SDK repeats, or every attempt of the first delivery.
+/// How long a fault lasts: for one call, which the SDK retries, or for all calls of the first delivery.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Lasting {
     OneCall,
     OneDelivery,
 }
 
-/// When TitanX comes again.
+/// When TitanX retries.
 #[derive(Debug, Clone, Copy)]
 enum Retry {
     AtOnce,
@@ -164,7 +164,7 @@ impl Case {
         cases
     }
 
-    /// A stopped call is where the process is killed.
+    /// Whether the process is killed, which happens at a stopped call.
     fn kills(self) -> bool {
         matches!(
             self.fault,
@@ -172,11 +172,11 @@ impl Case {
         )
     }
 
-    /// Promise 3: an answer of SQS was lost after the send took effect, or the function died
-    /// between a send that took effect and its completion mark.
+    /// Whether promise 3 allows a second message: a response of SQS was lost after the send took effect, or
+    /// the function was killed between a send that took effect and its completion mark.
     fn may_duplicate(self) -> bool {
         let after_effect = matches!(self.fault, Fault::After(_));
-        // Held back until the client has given up, a request takes effect all the same.
+        // A delayed request takes effect although the client has timed out.
         let late = matches!(self.fault, Fault::Before(Harm::Delay(_)));
         match self.step {
             Step::Send | Step::Park => after_effect || late,
@@ -197,7 +197,7 @@ impl Case {
     }
 }
 
-/// Delivers `event` once, or is killed at the call that stands still.
+/// Delivers `event` once. Returns `None` if the process is killed at a stopped call.
 async fn attempt(receiver: &Receiver, proxies: &Proxies, event: &Value) -> Option<Answer> {
     tokio::select! {
         answer = deliver_within(receiver, event, TIMEOUT) => Some(answer),
@@ -207,7 +207,7 @@ async fn attempt(receiver: &Receiver, proxies: &Proxies, event: &Value) -> Optio
     }
 }
 
-/// Delivers as TitanX does until it is acknowledged; the fault is over with the first attempt.
+/// Delivers until the event is acknowledged, as TitanX does. The fault ends with the first attempt.
 async fn acknowledged(
     case: Case,
     environment: &BTreeMap<&'static str, String>,
@@ -217,7 +217,7 @@ async fn acknowledged(
     let mut receiver = receiver(environment);
     let mut attempts = Attempts::new(MAX_ATTEMPTS, |made| match case.retry {
         Retry::AtOnce if made == 1 => Duration::ZERO,
-        // Whoever comes at once and in vain comes again later, as TitanX's backoff has it.
+        // After the first retry, TitanX's backoff applies.
         Retry::AtOnce => Duration::from_millis(400),
         Retry::AfterASecond => Duration::from_secs(1),
         Retry::AfterTheLease => LEASE,
@@ -232,7 +232,7 @@ async fn acknowledged(
                     "{case:?}: {answer:?}"
                 );
             }
-            // What was killed is started anew.
+            // A new process replaces the killed one.
             None => receiver = titanx_testbed::front_door::receiver(environment),
         }
         proxies.heal();
@@ -244,7 +244,7 @@ async fn acknowledged(
     }
 }
 
-/// How often the event was done, which is at least once.
+/// How many times the event is durable in the end, which is at least once.
 async fn check(case: Case) -> usize {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
@@ -281,8 +281,8 @@ async fn no_fault_loses_an_event_whenever_titanx_retries() {
     }
     for (case, times) in running.join_all().await {
         if times > 1 && !case.may_duplicate() {
-            // A machine too busy to pass an answer on within a second loses it, as a network does.
-            // Alone, nothing is in the way: what happens twice again is the receiver's doing.
+            // On a busy machine a response may take longer than the attempt timeout, and is then lost. Alone,
+            // this does not happen.
             assert_eq!(check(case).await, 1, "{case:?}");
         }
     }
@@ -325,7 +325,7 @@ async fn a_late_release_never_deletes_what_a_later_holder_completed() {
     let proxies = Proxies::between(&mut environment, &emulators);
     let receiver = receiver(&environment);
     let event = signed(&contact("delivery-1"));
-    // The first holder's send fails, and its release is under way until long after its lease.
+    // The first holder's send fails, and its release arrives long after its lease.
     for call in 1..=3 {
         proxies
             .sqs
@@ -358,7 +358,7 @@ async fn a_service_that_hangs_is_abandoned_in_time_to_answer() {
         proxy.inject(When::Always, Fault::Before(Harm::Delay(SLOW)));
         let event = signed(&contact("delivery-1"));
         let whole = deliver_within(&receiver, &event, Duration::from_secs(8));
-        // Eight seconds are what Lambda gives; it never takes so long.
+        // The function's timeout, which is never reached.
         let answer = tokio::time::timeout(Duration::from_secs(8), whole)
             .await
             .unwrap();
@@ -367,7 +367,7 @@ async fn a_service_that_hangs_is_abandoned_in_time_to_answer() {
     }
 }
 
-/// A way to AWS on which every request panics.
+/// An HTTP connector that panics at every request.
 #[derive(Debug)]
 struct Panicking;
 

@@ -31,7 +31,7 @@ use titanx_testbed::{
     emulators::{Emulators, Fault, Harm, SIGNING_SECRET, When},
     front_door::{Answer, Proxies, deliver, environment, receiver},
     samples,
-    titanx::{contact, envelope, completed_job, request, signature, signed, signed_bytes},
+    titanx::{completed_job, contact, envelope, request, signature, signed, signed_bytes},
 };
 use tokio::runtime::Runtime;
 
@@ -484,7 +484,10 @@ fn costly(bytes: usize) -> Vec<(&'static str, String)> {
             contact("delivery-1").replace("4102444800000", &format!("1e{}", "9".repeat(bytes)))
         }),
         ("a long id", contact(&"d".repeat(bytes))),
-        ("a long job", completed_job("delivery-1", &"j".repeat(bytes))),
+        (
+            "a long job",
+            completed_job("delivery-1", &"j".repeat(bytes)),
+        ),
         ("an escaped job", {
             completed_job("delivery-1", "JOB").replace("JOB", &r"\u006a".repeat(bytes / 6))
         }),

@@ -1,4 +1,4 @@
-//! One in five of the kills of `cargo run --release -p titanx-testbed --bin kill`.
+//! Runs one in five of the kills of `cargo run --release -p titanx-testbed --bin kill`.
 
 use std::path::Path;
 

@@ -18,7 +18,7 @@ use titanx_testbed::{
     emulators::{AttributeValue, Emulators, Fault, Harm, When},
     lambda::{Lambda, Outcome, Posting, Process},
     surroundings::{Proxies, environment},
-    titanx::{contact, completed_job, request, signed},
+    titanx::{completed_job, contact, request, signed},
 };
 
 /// What Lambda gives one invocation.

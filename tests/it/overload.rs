@@ -14,7 +14,7 @@ use titanx_testbed::{
     promises::{self, Delivery, Destination},
     sender::{Attempts, Decision},
     surroundings::{Proxies, environment},
-    titanx::{contact, completed_job, request, signed},
+    titanx::{completed_job, contact, request, signed},
 };
 
 /// The function's timeout. Lambda kills the process of an invocation that takes longer.

@@ -19,7 +19,7 @@ use titanx_testbed::{
         Answer, Proxies, TIMEOUT, deliver, deliver_within, environment, now_ms, receiver,
     },
     titanx::{
-        NOT_STALE, contact, envelope, completed_job, incompressible, request, signature, signed,
+        NOT_STALE, completed_job, contact, envelope, incompressible, request, signature, signed,
         signed_bytes,
     },
 };

@@ -25,7 +25,7 @@ use titanx_testbed::{
     lambda::{Lambda, Outcome, Process},
     samples,
     titanx::{
-        NOT_STALE, contact, envelope, completed_job, incompressible, request, signature, signed,
+        NOT_STALE, completed_job, contact, envelope, incompressible, request, signature, signed,
         signed_bytes,
     },
 };
@@ -108,7 +108,7 @@ const fn sample(name: &'static str, becomes: Becomes, gateway: Gateway) -> Sampl
 
 /// Every file of `events`.
 const SAMPLES: [Sample; 11] = {
-    use Becomes::{Contact, CompletedJob, Quarantined};
+    use Becomes::{CompletedJob, Contact, Quarantined};
     use Gateway::{HttpApi, LoadBalancer, LoadBalancerMultiValue, RestApi};
     [
         sample(
@@ -197,7 +197,11 @@ async fn every_sample_is_answered_in_its_gateways_layout_and_then_as_a_duplicate
             "{name}"
         );
         let jobs = emulators.jobs.len();
-        assert_eq!(jobs, usize::from(becomes == Becomes::CompletedJob), "{name}");
+        assert_eq!(
+            jobs,
+            usize::from(becomes == Becomes::CompletedJob),
+            "{name}"
+        );
         let parked = emulators.quarantine.messages();
         let twice = 2 * usize::from(becomes == Becomes::Quarantined);
         assert_eq!(parked.len(), twice, "{name}");

@@ -1,4 +1,4 @@
-//! A short one of `cargo run --release -p titanx-testbed --bin soak`.
+//! Runs a short soak test. `cargo run --release -p titanx-testbed --bin soak` runs a long one.
 
 use titanx_testbed::soak::{Plan, run};
 

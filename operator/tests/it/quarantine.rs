@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use titanx_testbed::{
     emulators::{Fault, FaultProxy, Harm, Message, When},
     front_door,
-    titanx::{contact, envelope, completed_job, signed, signed_bytes},
+    titanx::{completed_job, contact, envelope, signed, signed_bytes},
 };
 
 use crate::{System, titanx_api::Form};

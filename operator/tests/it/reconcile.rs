@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use titanx_testbed::{
     emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When},
     front_door,
-    titanx::{envelope, completed_job, signed},
+    titanx::{completed_job, envelope, signed},
 };
 
 use crate::{

@@ -15,7 +15,7 @@ use super::{Service, client, unique};
 use titanx_testbed::{
     emulators::{Emulators, SIGNING_SECRET},
     front_door::{Answer, deliver, receiver},
-    titanx::{contact, envelope, completed_job, signed},
+    titanx::{completed_job, contact, envelope, signed},
 };
 
 /// A receiver with its own services, and SDK clients to check their state.

@@ -27,7 +27,7 @@ use titanx_receiver::{
     queue::{Message, Queue, Source},
     receiver::Receiver,
     secrets::Secrets,
-    signature::{KeyForm, Signature, Verifier},
+    signature::{KeyForm, Signature, Verified, Verifier},
 };
 use titanx_testbed::titanx::{SIGNING_SECRET, envelope, request, signature};
 
@@ -82,28 +82,24 @@ fn read_gateway_event(bencher: Bencher, bytes: usize) {
     bencher.bench_local(|| Request::from_event(black_box(&event)));
 }
 
+fn verified(body: &str) -> Verified<'_> {
+    let header = Signature::parse(&signature(SIGNING_SECRET, body.as_bytes())).unwrap();
+    let secrets = Verifier::new([SIGNING_SECRET], &KeyForm::ALL);
+    let verified = secrets.verify(body.as_bytes(), &header, KeyForm::Whole);
+    verified.unwrap().0
+}
+
 #[divan::bench(args = SIZES)]
 fn parse(bencher: Bencher, bytes: usize) {
     let body = body(bytes);
-    let header = Signature::parse(&signature(SIGNING_SECRET, body.as_bytes())).unwrap();
-    let secrets = Verifier::new([SIGNING_SECRET], &KeyForm::ALL);
-    let verified = secrets
-        .verify(body.as_bytes(), &header, KeyForm::Whole)
-        .unwrap()
-        .0;
+    let verified = verified(&body);
     bencher.bench_local(|| Event::parse(black_box(verified), 0).unwrap().timestamp_ms);
 }
 
 #[divan::bench(args = SIZES)]
 fn digest_and_message(bencher: Bencher, bytes: usize) {
     let body = body(bytes);
-    let header = Signature::parse(&signature(SIGNING_SECRET, body.as_bytes())).unwrap();
-    let secrets = Verifier::new([SIGNING_SECRET], &KeyForm::ALL);
-    let verified = secrets
-        .verify(body.as_bytes(), &header, KeyForm::Whole)
-        .unwrap()
-        .0;
-    let event = Event::parse(verified, 0).unwrap();
+    let event = Event::parse(verified(&body), 0).unwrap();
     bencher.bench_local(|| {
         let Kind::ContactScored(contact) = &event.kind else {
             unreachable!("the body is a contact's");
@@ -117,13 +113,7 @@ fn digest_and_message(bencher: Bencher, bytes: usize) {
 #[divan::bench(args = SIZES)]
 fn contact_keys(bencher: Bencher, bytes: usize) {
     let body = body(bytes);
-    let header = Signature::parse(&signature(SIGNING_SECRET, body.as_bytes())).unwrap();
-    let secrets = Verifier::new([SIGNING_SECRET], &KeyForm::ALL);
-    let verified = secrets
-        .verify(body.as_bytes(), &header, KeyForm::Whole)
-        .unwrap()
-        .0;
-    let event = Event::parse(verified, 0).unwrap();
+    let event = Event::parse(verified(&body), 0).unwrap();
     bencher.bench_local(|| {
         let Kind::ContactScored(contact) = &event.kind else {
             unreachable!("the body is a contact's");

@@ -8,15 +8,50 @@ use clap::Args;
 use titanx_receiver::{budget::now_ms, secrets::READ_INTERVAL};
 
 use crate::{
+    http::require_secure,
+    probe::ProbeOptions,
     screen::Screen,
-    secret_store::{KnownSubscription, Ledger, SecretStore, fingerprint},
-    titanx::{EVENT_TYPES, NewSubscription, TitanxClient, without},
+    secret_store::{KnownSubscription, Ledger, SecretSource, SecretStore, fingerprint},
+    stack::StackOptions,
+    titanx::{EVENT_TYPES, NewSubscription, TitanxClient, TitanxOptions, without},
 };
 
 /// Allowance for Secrets Manager's eventual consistency.
 const MARGIN: Duration = Duration::from_secs(5);
 
-// Not a doc comment: clap would use it as the description of every command that flattens this.
+// Not doc comments: clap would use them as the description of every command that flattens these.
+
+// The options that both commands have.
+#[derive(Args)]
+pub(crate) struct ProvisioningOptions {
+    #[command(flatten)]
+    pub(crate) settle: SettleOptions,
+    #[command(flatten)]
+    probe: ProbeOptions,
+    #[command(flatten)]
+    secret: SecretSource,
+    #[command(flatten)]
+    titanx: TitanxOptions,
+    #[command(flatten)]
+    pub(crate) stack: StackOptions,
+}
+
+impl ProvisioningOptions {
+    pub(crate) fn titanx(&self) -> anyhow::Result<TitanxClient> {
+        self.titanx.connect()
+    }
+
+    pub(crate) async fn secret_store(&self) -> anyhow::Result<SecretStore> {
+        self.secret.open(&self.stack).await
+    }
+
+    /// Checks that TitanX may be given this webhook URL: it is encrypted, and the receiver answers.
+    pub(crate) async fn check_url(&self, url: &str, screen: Screen) -> anyhow::Result<()> {
+        require_secure(url)?;
+        self.probe.check(url, screen).await
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SettleOptions {
     /// Seconds to wait after storing an additional secret, before activating its subscription

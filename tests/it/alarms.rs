@@ -6,12 +6,13 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use titanx_receiver::receiver::Receiver;
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::fmt;
 
 use crate::{
     cloudwatch::{evaluate, matches},
-    receiver::{in_progress, stored_secrets},
+    receiver::{in_progress, receiver_with_stored_secrets},
     template::properties,
 };
 use titanx_testbed::{
@@ -19,6 +20,12 @@ use titanx_testbed::{
     front_door::{Answer, Proxies, REQUEST_ID, deliver, environment, now_ms, receiver},
     titanx::{contact, incompressible, request, signature, signed},
 };
+
+/// Delivers a contact, and records what is logged.
+async fn deliver_contact(receiver: &Receiver, log: &Log) -> Answer {
+    let event = signed(&contact("delivery-1"));
+    log.of(Box::pin(deliver(receiver, &event))).await
+}
 
 #[tokio::test]
 async fn a_forged_delivery_is_counted_as_refused() {
@@ -36,9 +43,7 @@ async fn a_forged_delivery_is_counted_as_refused() {
 #[tokio::test]
 async fn a_signature_that_is_not_recognised_yet_is_counted_as_refused() {
     let emulators = Emulators::start();
-    let (environment, _proxies) = stored_secrets(&emulators);
-    let receiver = receiver(&environment);
-    receiver.secrets.load().await.unwrap();
+    let (receiver, _proxies) = receiver_with_stored_secrets(&emulators).await;
     let body = contact("delivery-1");
     let unknown = request(&body, Some(&signature("wrong", body.as_bytes())));
     while deliver(&receiver, &unknown).await == Answer::refused() {}
@@ -60,12 +65,7 @@ async fn a_delivery_in_flight_is_counted_as_the_functions_own_answer() {
         .put(&in_progress("delivery-1", now + 60_000));
     let log = Log::default();
 
-    let answer = log
-        .of(Box::pin(deliver(
-            &receiver,
-            &signed(&contact("delivery-1")),
-        )))
-        .await;
+    let answer = deliver_contact(&receiver, &log).await;
 
     assert_eq!(answer.status, 429);
     log.is_counted_once_by(&["Answered4xxFilter"]);
@@ -99,12 +99,7 @@ async fn a_completion_that_could_not_be_recorded_is_counted_as_failed() {
     let receiver = receiver(&environment);
     let log = Log::default();
 
-    let answer = log
-        .of(Box::pin(deliver(
-            &receiver,
-            &signed(&contact("delivery-1")),
-        )))
-        .await;
+    let answer = deliver_contact(&receiver, &log).await;
 
     assert_eq!(answer, Answer::accepted());
     log.is_counted_once_by(&["CompleteFailedFilter"]);
@@ -116,12 +111,7 @@ async fn a_successful_delivery_matches_no_metric_filter() {
     let receiver = receiver(&environment(&emulators));
     let log = Log::default();
 
-    let answer = log
-        .of(Box::pin(deliver(
-            &receiver,
-            &signed(&contact("delivery-1")),
-        )))
-        .await;
+    let answer = deliver_contact(&receiver, &log).await;
 
     assert_eq!(answer, Answer::accepted());
     assert_eq!(log.lines().len(), 1);
@@ -138,12 +128,7 @@ async fn a_delivery_that_could_not_be_stored_is_not_counted_as_a_4xx() {
     let receiver = receiver(&environment);
     let log = Log::default();
 
-    let answer = log
-        .of(Box::pin(deliver(
-            &receiver,
-            &signed(&contact("delivery-1")),
-        )))
-        .await;
+    let answer = deliver_contact(&receiver, &log).await;
 
     assert_eq!(answer.status, 503);
     log.is_counted_once_by(&[]);

@@ -30,6 +30,8 @@ struct Scene {
     emulators: Emulators,
     proxies: Proxies,
     lambda: Lambda,
+    deliveries: Vec<Delivery>,
+    events: Vec<Value>,
     _process: Process,
 }
 
@@ -41,7 +43,10 @@ impl Scene {
         let proxies = Proxies::between(&mut environment, &emulators);
         let lambda = Lambda::new(TIMEOUT);
         let binary = Path::new(env!("CARGO_BIN_EXE_receiver"));
+        let deliveries = deliveries();
         Self {
+            events: deliveries.iter().map(|it| signed(&it.body)).collect(),
+            deliveries,
             _process: lambda.start(binary, &environment),
             emulators,
             proxies,
@@ -70,8 +75,8 @@ impl Scene {
     }
 
     /// Delivers each event until it is acknowledged, as TitanX does.
-    async fn deliver_until_acknowledged(&self, events: &[Value]) {
-        join_all(events.iter().map(|event| async move {
+    async fn deliver_until_acknowledged(&self) {
+        join_all(self.events.iter().map(|event| async move {
             let mut attempts = Attempts::new(MAX_ATTEMPTS, |_| Duration::from_secs(1));
             loop {
                 let answers = self.deliver(std::slice::from_ref(event)).await;
@@ -85,9 +90,9 @@ impl Scene {
         .await;
     }
 
-    fn assert_all_durable(&self, deliveries: &[Delivery]) {
+    fn assert_all_durable(&self) {
         let causes = |_: &Delivery| vec![("a call was cut off", usize::MAX)];
-        let verdict = promises::judge(&self.emulators, deliveries, causes);
+        let verdict = promises::judge(&self.emulators, &self.deliveries, causes);
         assert_eq!(verdict.violations(), [""; 0]);
         assert_eq!((verdict.contacts, verdict.jobs), (CONTACTS, JOBS));
     }
@@ -106,45 +111,35 @@ fn deliveries() -> Vec<Delivery> {
     contacts.chain(jobs).collect()
 }
 
-fn events(deliveries: &[Delivery]) -> Vec<Value> {
-    deliveries.iter().map(|it| signed(&it.body)).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn throttling_delays_events_and_loses_none() {
     let scene = Scene::prepare();
     for proxy in [&scene.proxies.dynamodb, &scene.proxies.sqs] {
         proxy.inject(When::Share(0.6), Fault::Before(Harm::Throttle));
     }
-    let deliveries = deliveries();
-    let events = events(&deliveries);
-    let answers = scene.deliver(&events).await;
+    let answers = scene.deliver(&scene.events).await;
     assert!(answers.iter().any(|answer| answer.status == 503));
     scene.proxies.heal();
-    scene.deliver_until_acknowledged(&events).await;
-    scene.assert_all_durable(&deliveries);
+    scene.deliver_until_acknowledged().await;
+    scene.assert_all_durable();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_that_hang_delay_no_answer_and_lose_no_event() {
     let scene = Scene::prepare();
-    let deliveries = deliveries();
-    let events = events(&deliveries);
     for proxy in [&scene.proxies.dynamodb, &scene.proxies.sqs] {
         proxy.inject(When::Always, Fault::Before(Harm::Delay(HANGING)));
-        let answers = scene.deliver(&events).await;
+        let answers = scene.deliver(&scene.events).await;
         assert!(answers.iter().any(|answer| answer.status == 503));
         scene.proxies.heal();
     }
-    scene.deliver_until_acknowledged(&events).await;
-    scene.assert_all_durable(&deliveries);
+    scene.deliver_until_acknowledged().await;
+    scene.assert_all_durable();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_forged_requests_keeps_no_signed_event_out_and_makes_no_call() {
     let scene = Scene::prepare();
-    let deliveries = deliveries();
-    let signed = events(&deliveries);
     let body = contact("forged").replace("+1 202", &"x".repeat(100_000));
     let flood = vec![request(&body, Some(&"A".repeat(43))); 400];
     for answer in scene.ask(&flood).await {
@@ -152,10 +147,10 @@ async fn a_flood_of_forged_requests_keeps_no_signed_event_out_and_makes_no_call(
     }
     assert_eq!(scene.proxies.operations(), [""; 0]);
 
-    let (answers, ()) = tokio::join!(scene.ask(&flood), scene.deliver_until_acknowledged(&signed));
+    let (answers, ()) = tokio::join!(scene.ask(&flood), scene.deliver_until_acknowledged());
     for answer in answers {
         assert_eq!(answer, Answer::refused());
     }
-    scene.assert_all_durable(&deliveries);
+    scene.assert_all_durable();
     assert!(scene.emulators.deliveries.get("forged").is_none());
 }

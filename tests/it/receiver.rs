@@ -837,6 +837,14 @@ pub(crate) fn stored_secrets(emulators: &Emulators) -> (BTreeMap<&'static str, S
     (environment, proxies)
 }
 
+/// A receiver that has read its secrets from Secrets Manager, and the proxies that it uses.
+pub(crate) async fn receiver_with_stored_secrets(emulators: &Emulators) -> (Receiver, Proxies) {
+    let (environment, proxies) = stored_secrets(emulators);
+    let receiver = receiver(&environment);
+    receiver.secrets.load().await.unwrap();
+    (receiver, proxies)
+}
+
 /// The signed body of a request.
 async fn verified<'a>(receiver: &Receiver, request: &'a Request) -> Verified<'a> {
     match receiver.secrets.verify(request, now()).await {
@@ -853,9 +861,7 @@ fn signed_with(secret: &str, id: &str) -> Value {
 #[tokio::test]
 async fn a_rotated_secret_is_read_before_anything_is_refused() {
     let emulators = Emulators::start();
-    let (environment, proxies) = stored_secrets(&emulators);
-    let receiver = receiver(&environment);
-    receiver.secrets.load().await.unwrap();
+    let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
     let reads = || proxies.secrets_manager.calls().len();
     assert_eq!(
         deliver(&receiver, &signed(&contact("1"))).await,
@@ -883,9 +889,7 @@ async fn a_rotated_secret_is_read_before_anything_is_refused() {
 #[tokio::test]
 async fn an_event_whose_secret_is_stored_a_moment_later_is_accepted_when_it_comes_again() {
     let emulators = Emulators::start();
-    let (environment, proxies) = stored_secrets(&emulators);
-    let receiver = receiver(&environment);
-    receiver.secrets.load().await.unwrap();
+    let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
     let reads = || proxies.secrets_manager.calls().len();
 
     // A stranger makes the secrets be read. That settles his own request and no later one.
@@ -904,9 +908,7 @@ async fn an_event_whose_secret_is_stored_a_moment_later_is_accepted_when_it_come
 #[tokio::test]
 async fn a_flood_of_forged_requests_costs_five_reads_and_is_answered_429() {
     let emulators = Emulators::start();
-    let (environment, proxies) = stored_secrets(&emulators);
-    let receiver = receiver(&environment);
-    receiver.secrets.load().await.unwrap();
+    let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
     let reads = || proxies.secrets_manager.calls().len() - 1;
     let mut refused = 0;
     for number in 0..10_000 {
@@ -948,9 +950,7 @@ async fn a_flood_of_forged_requests_costs_five_reads_and_is_answered_429() {
 #[tokio::test]
 async fn a_removed_secret_stops_being_accepted_within_an_hour() {
     let emulators = Emulators::start();
-    let (environment, proxies) = stored_secrets(&emulators);
-    let receiver = receiver(&environment);
-    receiver.secrets.load().await.unwrap();
+    let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
     let read_ms = now();
     emulators.secret.rotate("new-secret");
     let request: Request =
@@ -1120,9 +1120,7 @@ async fn a_job_is_completed_whatever_its_free_text_holds() {
 #[tokio::test]
 async fn concurrent_mismatches_share_one_read() {
     let emulators = Emulators::start();
-    let (environment, proxies) = stored_secrets(&emulators);
-    let receiver = receiver(&environment);
-    receiver.secrets.load().await.unwrap();
+    let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
     emulators.secret.rotate("new-secret");
     let events = ["1", "2", "3"].map(|id| signed_with("new-secret", id));
     let [one, two, three] = &events;
@@ -1158,9 +1156,7 @@ async fn without_any_secret_nothing_is_refused_for_good() {
 #[tokio::test]
 async fn a_mismatch_is_not_final_while_the_secrets_cannot_be_read_again() {
     let emulators = Emulators::start();
-    let (environment, proxies) = stored_secrets(&emulators);
-    let receiver = receiver(&environment);
-    receiver.secrets.load().await.unwrap();
+    let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
     emulators.secret.rotate("new-secret");
     proxies
         .secrets_manager

@@ -17,16 +17,13 @@ use titanx_receiver::budget::now_ms;
 
 use crate::{
     commands::CommandStatus,
-    http::require_secure,
-    probe::ProbeOptions,
     provisioning::{
-        SettleOptions, check_still_stored, not_granted_warning, or_all_event_types,
+        ProvisioningOptions, check_still_stored, not_granted_warning, or_all_event_types,
         overwritten_error, save_ledger, store_secret,
     },
     screen::{GOOD, Screen, format_time, styled},
-    secret_store::{KnownSubscription, Ledger, Rotation, SecretSource, SecretStore, fingerprint},
-    stack::StackOptions,
-    titanx::{Error, Subscription, TitanxClient, TitanxOptions},
+    secret_store::{KnownSubscription, Ledger, Rotation, SecretStore, fingerprint},
+    titanx::{Error, Subscription, TitanxClient},
 };
 
 /// Replace the signing secret without losing events
@@ -67,15 +64,7 @@ pub(crate) struct Rotate {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    settle: SettleOptions,
-    #[command(flatten)]
-    probe: ProbeOptions,
-    #[command(flatten)]
-    secret: SecretSource,
-    #[command(flatten)]
-    titanx: TitanxOptions,
-    #[command(flatten)]
-    stack: StackOptions,
+    options: ProvisioningOptions,
 }
 
 const RESUME: &str = "the rotation is not complete; run this command again to resume it";
@@ -104,8 +93,8 @@ impl Rotate {
                  re-run with --yes to accept this"
             );
         }
-        let titanx = self.titanx.connect()?;
-        let store = self.secret.open(&self.stack).await?;
+        let titanx = self.options.titanx()?;
+        let store = self.options.secret_store().await?;
         let mut ledger = store.ledger().await?;
         let (mut rotation, not_granted) = match ledger.rotation.clone() {
             Some(rotation) => {
@@ -114,7 +103,7 @@ impl Rotate {
                     rotation.new.id
                 ));
                 if !rotation.activated {
-                    self.probe.check(&rotation.new.url, screen).await?;
+                    self.options.check_url(&rotation.new.url, screen).await?;
                 }
                 (rotation, Vec::new())
             }
@@ -147,8 +136,7 @@ impl Rotate {
             );
         }
         let url = self.url(ledger).await?;
-        require_secure(&url)?;
-        self.probe.check(&url, screen).await?;
+        self.options.check_url(&url, screen).await?;
         let listed = match titanx.subscriptions().await {
             Ok(listed) => Some(listed),
             Err(Error::NotSupported { .. }) => None,
@@ -193,11 +181,11 @@ impl Rotate {
     }
 
     async fn url(&self, ledger: &Ledger) -> anyhow::Result<String> {
-        match (&self.stack.url, &ledger.subscriptions[..]) {
+        match (&self.options.stack.url, &ledger.subscriptions[..]) {
             (None, [known, more @ ..]) if more.iter().all(|it| it.url == known.url) => {
                 Ok(known.url.clone())
             }
-            _ => self.stack.webhook_url().await,
+            _ => self.options.stack.webhook_url().await,
         }
     }
 
@@ -249,7 +237,10 @@ impl Rotate {
         screen: Screen,
     ) -> anyhow::Result<()> {
         if !rotation.activated {
-            self.settle.wait(rotation.new.stored_ms, screen).await;
+            self.options
+                .settle
+                .wait(rotation.new.stored_ms, screen)
+                .await;
             if !is_in_ledger(store, &rotation.new.id).await? {
                 return Err(overwritten_error(titanx, &rotation.new.id).await);
             }

@@ -11,16 +11,13 @@ use serde::Serialize;
 
 use crate::{
     commands::CommandStatus,
-    http::require_secure,
-    probe::ProbeOptions,
     provisioning::{
-        SettleOptions, check_still_stored, not_granted_warning, or_all_event_types, save_ledger,
-        store_secret,
+        ProvisioningOptions, check_still_stored, not_granted_warning, or_all_event_types,
+        save_ledger, store_secret,
     },
     screen::{GOOD, Screen, styled},
-    secret_store::{KnownSubscription, Ledger, SecretSource, SecretStore, fingerprint},
-    stack::StackOptions,
-    titanx::{EVENT_TYPES, Error, Subscription, TitanxClient, TitanxOptions},
+    secret_store::{KnownSubscription, Ledger, SecretStore, fingerprint},
+    titanx::{EVENT_TYPES, Error, Subscription, TitanxClient},
 };
 
 /// Create a subscription at TitanX and store its signing secret
@@ -50,15 +47,7 @@ pub(crate) struct Subscribe {
     #[arg(long)]
     another: bool,
     #[command(flatten)]
-    settle: SettleOptions,
-    #[command(flatten)]
-    probe: ProbeOptions,
-    #[command(flatten)]
-    secret: SecretSource,
-    #[command(flatten)]
-    titanx: TitanxOptions,
-    #[command(flatten)]
-    stack: StackOptions,
+    options: ProvisioningOptions,
 }
 
 /// The result of the command.
@@ -74,11 +63,10 @@ struct SubscribeResult {
 
 impl Subscribe {
     pub(crate) async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
-        let titanx = self.titanx.connect()?;
-        let url = self.stack.webhook_url().await?;
-        require_secure(&url)?;
-        self.probe.check(&url, screen).await?;
-        let store = self.secret.open(&self.stack).await?;
+        let titanx = self.options.titanx()?;
+        let url = self.options.stack.webhook_url().await?;
+        self.options.check_url(&url, screen).await?;
+        let store = self.options.secret_store().await?;
         let requested = or_all_event_types(&self.events);
         let live = store.secrets().await?;
         let mut ledger = store.ledger().await?;
@@ -104,7 +92,7 @@ impl Subscribe {
             (known, Some(new.subscription))
         };
         if !live.is_empty() {
-            self.settle.wait(known.stored_ms, screen).await;
+            self.options.settle.wait(known.stored_ms, screen).await;
         }
         check_still_stored(&titanx, &store, &known).await?;
         let KnownSubscription { id, .. } = known;

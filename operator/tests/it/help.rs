@@ -5,6 +5,27 @@ use crate::{
     titanx_api::{Form, TitanxApi},
 };
 
+/// Every command; the first is `operator` itself.
+const COMMANDS: [&str; 17] = [
+    "",
+    "subscribe",
+    "rotate",
+    "subscriptions",
+    "pause",
+    "resume",
+    "delete",
+    "jobs",
+    "reconcile",
+    "quarantine",
+    "quarantine list",
+    "quarantine show",
+    "quarantine redrive",
+    "send",
+    "verify-sample",
+    "doctor",
+    "completions",
+];
+
 #[track_caller]
 fn help(command: &str) -> String {
     let help = Operator::default().run(&format!("{command} --help"));
@@ -13,25 +34,7 @@ fn help(command: &str) -> String {
 
 #[test]
 fn help_texts_match_the_reviewed_snapshots() {
-    for command in [
-        "",
-        "subscribe",
-        "rotate",
-        "subscriptions",
-        "pause",
-        "resume",
-        "delete",
-        "jobs",
-        "reconcile",
-        "quarantine",
-        "quarantine list",
-        "quarantine show",
-        "quarantine redrive",
-        "send",
-        "verify-sample",
-        "doctor",
-        "completions",
-    ] {
+    for command in COMMANDS {
         let name = if command.is_empty() {
             "operator"
         } else {
@@ -43,25 +46,7 @@ fn help_texts_match_the_reviewed_snapshots() {
 
 #[test]
 fn every_help_text_has_examples() {
-    for command in [
-        "",
-        "subscribe",
-        "rotate",
-        "subscriptions",
-        "pause",
-        "resume",
-        "delete",
-        "jobs",
-        "reconcile",
-        "quarantine",
-        "quarantine list",
-        "quarantine show",
-        "quarantine redrive",
-        "send",
-        "verify-sample",
-        "doctor",
-        "completions",
-    ] {
+    for command in COMMANDS {
         assert!(help(command).contains("Examples:\n  operator"), "{command}");
     }
 }

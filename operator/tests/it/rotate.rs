@@ -12,9 +12,7 @@ const ROTATE_WITHOUT_GRACE: &str = "rotate --settle 0 --grace 0 --yes";
 fn subscribed(form: Form) -> (System, Subscription) {
     let system = System::start(form);
     system.operator.run("subscribe --settle 0").exits(0);
-    let [subscription] = &system.api.subscriptions()[..] else {
-        panic!()
-    };
+    let subscription = system.api.only_subscription();
     system.emulators.secret.rotate(&subscription.secret);
     let subscription = subscription.clone();
     (system, subscription)

@@ -11,6 +11,15 @@ use crate::{
 const URL: &str = "https://example.com/webhooks/titanx";
 const SUBSCRIBE: &str = "subscribe --settle 0";
 
+/// The operator behind a proxy that fails these calls to Secrets Manager.
+fn behind_failing_writes(system: &System, when: When) -> (Operator, FaultProxy) {
+    let proxy = FaultProxy::start(&system.emulators.secrets_manager_url, 1);
+    proxy.inject(when, Fault::Before(Harm::ServerError));
+    let operator = system.operator.clone();
+    let behind = operator.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", &proxy.url);
+    (behind, proxy)
+}
+
 #[test]
 fn stores_the_secret_in_a_file_with_mode_600_and_does_not_print_it() {
     for form in [Form::Schema, Form::Prose] {
@@ -41,9 +50,7 @@ fn stores_the_secret_in_a_file_with_mode_600_and_does_not_print_it() {
 fn stores_the_secret_in_secrets_manager_beside_the_live_ones() {
     let system = System::start(Form::Schema);
     let run = system.operator.run("--json subscribe --settle 0").exits(0);
-    let [subscription] = &system.api.subscriptions()[..] else {
-        panic!()
-    };
+    let subscription = system.api.only_subscription();
     let result = run.json();
     assert_eq!(result["id"], subscription.id.as_str());
     assert_eq!(result["live_secrets"], 2);
@@ -60,9 +67,7 @@ fn stores_the_secret_before_it_activates_the_subscription() {
     let system = System::start(Form::Schema);
     system.api.fail("POST /webhooks/", Failure::Status(403));
     let run = system.operator.run(SUBSCRIBE).exits(1);
-    let [subscription] = &system.api.subscriptions()[..] else {
-        panic!()
-    };
+    let subscription = system.api.only_subscription();
     assert!(!subscription.active);
     assert!(system.live_secrets().contains(&subscription.secret));
     assert!(run.stderr.contains(&subscription.id), "{}", run.stderr);
@@ -75,9 +80,7 @@ fn activates_the_same_subscription_after_a_failed_activation() {
     system.operator.run(SUBSCRIBE).exits(1);
     system.operator.run(SUBSCRIBE).exits(0);
     system.operator.run(SUBSCRIBE).exits(0);
-    let [subscription] = &system.api.subscriptions()[..] else {
-        panic!()
-    };
+    let subscription = system.api.only_subscription();
     assert!(subscription.active);
     assert_eq!(
         system.live_secrets(),
@@ -88,19 +91,9 @@ fn activates_the_same_subscription_after_a_failed_activation() {
 #[test]
 fn deactivates_and_reports_a_subscription_whose_secret_cannot_be_stored() {
     let system = System::start(Form::Prose);
-    let proxy = FaultProxy::start(&system.emulators.secrets_manager_url, 1);
-    proxy.inject(
-        When::Every("PutSecretValue"),
-        Fault::Before(Harm::ServerError),
-    );
-    let behind = system
-        .operator
-        .clone()
-        .set("AWS_ENDPOINT_URL_SECRETS_MANAGER", &proxy.url);
+    let (behind, proxy) = behind_failing_writes(&system, When::Every("PutSecretValue"));
     let run = behind.run(SUBSCRIBE).exits(1);
-    let [subscription] = &system.api.subscriptions()[..] else {
-        panic!()
-    };
+    let subscription = system.api.only_subscription();
     assert!(!subscription.active);
     assert!(
         run.stderr
@@ -130,19 +123,9 @@ fn deactivates_and_reports_a_subscription_whose_secret_cannot_be_stored() {
 #[test]
 fn reports_a_subscription_that_could_not_be_written_to_the_ledger() {
     let system = System::start(Form::Schema);
-    let proxy = FaultProxy::start(&system.emulators.secrets_manager_url, 1);
-    proxy.inject(
-        When::NthOf(2, "PutSecretValue"),
-        Fault::Before(Harm::ServerError),
-    );
-    let behind = system
-        .operator
-        .clone()
-        .set("AWS_ENDPOINT_URL_SECRETS_MANAGER", &proxy.url);
+    let (behind, _proxy) = behind_failing_writes(&system, When::NthOf(2, "PutSecretValue"));
     let run = behind.run(SUBSCRIBE).exits(1);
-    let [subscription] = &system.api.subscriptions()[..] else {
-        panic!()
-    };
+    let subscription = system.api.only_subscription();
     assert!(!subscription.active);
     assert!(
         run.stderr

@@ -175,6 +175,12 @@ impl TitanxApi {
         });
     }
 
+    /// The only subscription. Panics if there are none or several.
+    pub(crate) fn only_subscription(&self) -> Subscription {
+        let [subscription] = self.subscriptions().try_into().unwrap();
+        subscription
+    }
+
     pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
         self.state().subscriptions.clone()
     }

@@ -1,8 +1,7 @@
-//! What a delivery costs before and beside the network: `cargo bench -p titanx-bench --bench delivery`.
+//! The cost of a delivery without the network: `cargo bench -p titanx-bench --bench delivery`.
 //!
-//! Each part of the pure way by the size of the body, beside the bare HMAC that no receiver can do
-//! without; then whole deliveries, with a connector in place of the network that answers at once.
-//! Allocations are counted too.
+//! Each pure step by the size of the body, compared with the HMAC that every receiver needs. Then whole
+//! deliveries, with a connector that answers immediately instead of the network. Allocations are counted too.
 
 use std::hint::black_box;
 
@@ -36,7 +35,7 @@ static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 /// As long as Lambda's are.
 const REQUEST_ID: &str = "7e3f0001-0000-4000-8000-000000000000";
-/// Bytes of the payload's free text: a sparse contact, a full one, and two that are out of bounds.
+/// Bytes of the payload's free text: a sparse contact, a full one, and two that are unusually large.
 const SIZES: [usize; 4] = [300, 3_000, 30_000, 300_000];
 
 fn main() {
@@ -175,7 +174,7 @@ fn receiver() -> Receiver {
     }
 }
 
-/// Answers every request at once, as the services do when all is well.
+/// Answers every request immediately with success.
 #[derive(Debug, Clone)]
 struct AllIsWell;
 

@@ -18,13 +18,13 @@ use crate::machine::Machine;
 use crate::statistics::{median, micros, percentile};
 use crate::workload::{Request, Workload};
 
-/// Everything that was measured, as it is kept.
+/// All results, as they are stored.
 #[derive(Serialize, Deserialize)]
 pub struct Results {
     pub machine: Machine,
     pub method: Method,
     pub rounds: usize,
-    /// File name of the earlier build, where one was driven.
+    /// File name of the earlier build, if one was measured.
     pub earlier: Option<String>,
     pub sizes: BTreeMap<String, Size>,
     /// Of the receiver and of its earlier build.
@@ -38,17 +38,17 @@ pub struct Results {
     pub scenes: Vec<SceneResults>,
 }
 
-/// Under which conditions functions are started, and how much is asked of them.
+/// The conditions under which functions run, and the number of their deliveries.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scene {
     pub name: String,
     pub transport: Transport,
-    /// How long each AWS call takes beside its own time.
+    /// The latency added to each AWS call.
     pub delay_ms: u64,
     pub share: Share,
     /// Between two deliveries.
     pub idle_ms: u64,
-    /// Whether processors are kept from sleeping, once the first delivery is answered.
+    /// Whether processors are kept awake after the first delivery.
     #[serde(default)]
     pub awake: bool,
     /// Warm deliveries before any is measured.
@@ -77,7 +77,7 @@ pub struct Start {
     pub cold_cpu_ms: f64,
     /// After the new contacts.
     pub rss_mb: f64,
-    /// At the end, bodies of 200 KB among what was received.
+    /// At the end, after bodies of 200 KB too.
     pub peak_rss_mb: f64,
     pub warm: BTreeMap<Workload, Warm>,
 }
@@ -148,7 +148,7 @@ pub fn scenes(quick: bool) -> Vec<Scene> {
         warm_up: scale(200),
         deliveries: deliveries(&[(New, 500), (Duplicate, 200), (Forged, 200)]),
     };
-    // Waiting takes most of the time of these, so they are given less.
+    // These mostly wait, so they get fewer deliveries.
     let slow = |name: &str, transport, delay_ms, share| Scene {
         warm_up: scale(20),
         deliveries: deliveries(&[(New, 50), (Duplicate, 20), (Forged, 20)]),
@@ -180,9 +180,8 @@ pub fn scenes(quick: bool) -> Vec<Scene> {
     ]
 }
 
-/// Runs the comparison up to `rounds`, and hands out what there is after each round. In every other
-/// round the contenders come in the opposite order. A comparison that was cut off goes on after its
-/// last whole round.
+/// Runs the comparison up to `rounds`, and passes on the results after each round. Every second round has the
+/// opposite order of contenders. An interrupted comparison continues after its last complete round.
 pub fn run(
     host: &Host,
     contenders: &[Contender],
@@ -220,7 +219,7 @@ pub fn run(
     Ok(results)
 }
 
-/// What is the same in every round.
+/// The parts of the result that do not depend on the round.
 fn without_rounds(
     host: &Host,
     contenders: &[Contender],
@@ -316,7 +315,7 @@ fn measure(host: &Host, contender: &Contender, scene: &Scene) -> Result<Start> {
     })
 }
 
-/// A contender that is up, in its scene.
+/// A running contender in its scene.
 struct Session<'a> {
     host: &'a Host,
     contender: &'a Contender,
@@ -332,7 +331,7 @@ impl Session<'_> {
         Ok(Warm::of(&took, cpu))
     }
 
-    /// Delivers one after the other, and makes sure that all the work was really done.
+    /// Delivers one after the other, and checks that all the work was done.
     fn deliver(&self, requests: &[Request], workload: Workload) -> Result<Vec<Took>> {
         let mut took = Vec::with_capacity(requests.len());
         for request in requests {

@@ -1,4 +1,4 @@
-//! Who is measured: the receiver, what bounds it from below, and what one would write instead.
+//! The measured programs: the receiver, lower bounds, and common alternatives.
 
 use std::fs::{self, File};
 use std::io::{self, Cursor, Write};
@@ -12,7 +12,7 @@ use zip::write::SimpleFileOptions;
 use crate::endpoints::Transport;
 use crate::workload::Workload;
 
-/// Names of contenders that figures are asked for.
+/// Names of contenders that the reports refer to.
 pub const NOOP: &str = "noop";
 pub const FLOOR: &str = "floor";
 pub const RECEIVER: &str = "receiver";
@@ -31,24 +31,24 @@ pub struct Contender {
     pub directory: PathBuf,
     pub handler: &'static str,
     kind: Kind,
-    /// What one uploads beside what the managed runtime has: files, and directories with all that is in them.
+    /// Files and directories that are uploaded in addition to the managed runtime.
     uploads: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Answers everything 200, makes no call.
+    /// Answers 200 to everything, and makes no call.
     Noop,
     /// Makes the calls over plain HTTP, verifies nothing.
     Floor,
-    /// Does the work.
+    /// Verifies, claims, sends and completes.
     Whole,
 }
 
-/// How large a function is.
+/// The size of a function.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Size {
-    /// Bytes of the executable; none where the function is a script.
+    /// Bytes of the executable; `None` if the function is a script.
     pub binary: Option<u64>,
     /// Bytes of the archive that is uploaded.
     pub zip: u64,
@@ -67,7 +67,7 @@ pub fn earlier(binary: PathBuf) -> Contender {
     native(EARLIER, "receiver (earlier build)", Kind::Whole, binary)
 }
 
-/// Everybody, in the order of the tables.
+/// All contenders, in the order of the tables.
 pub fn all(binary: PathBuf, earlier_binary: Option<PathBuf>) -> Vec<Contender> {
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = bench.join("../target/release");
@@ -112,7 +112,7 @@ fn native(name: &'static str, title: &'static str, kind: Kind, binary: PathBuf) 
     }
 }
 
-/// The managed runtime has the runtime client and boto3; Powertools is the function's to bring.
+/// The managed runtime contains the runtime client and boto3. Powertools is uploaded with the function.
 fn python(
     bench: &Path,
     name: &'static str,
@@ -148,7 +148,7 @@ fn python(
     }
 }
 
-/// Where a virtual environment keeps its packages; its Python's version is in the path.
+/// The package directory of a virtual environment. Its path contains the version of Python.
 fn site_packages(directory: &Path) -> PathBuf {
     let library = directory.join(".venv/lib");
     let version = fs::read_dir(&library)
@@ -157,7 +157,7 @@ fn site_packages(directory: &Path) -> PathBuf {
     version.map_or(library, |entry| entry.path().join("site-packages"))
 }
 
-/// The handler is one minified bundle with the parts of the SDK that it uses, as one deploys it for a fast start.
+/// The handler is a minified bundle with the parts of the SDK that it uses, as is usual for a fast start.
 fn node(bench: &Path, name: &'static str, title: &'static str, handler: &'static str) -> Contender {
     let peers = bench.join("peers/node");
     let directory = peers.join("bundle");
@@ -187,13 +187,13 @@ impl Contender {
         }
     }
 
-    /// Whether it can be given this workload at all.
+    /// Whether the contender can handle this workload.
     pub fn takes(&self, workload: Workload) -> bool {
         use Workload::{Duplicate, Large, New};
         self.kind != Kind::Floor || matches!(workload, New | Duplicate | Large)
     }
 
-    /// The status that it is to answer.
+    /// The expected status.
     pub fn status(&self, workload: Workload) -> u16 {
         if self.kind == Kind::Noop {
             200
@@ -202,7 +202,7 @@ impl Contender {
         }
     }
 
-    /// The AWS calls that it is to make.
+    /// The expected number of AWS calls.
     pub fn calls(&self, workload: Workload) -> u64 {
         if self.kind == Kind::Noop {
             0
@@ -211,7 +211,7 @@ impl Contender {
         }
     }
 
-    /// Measures what one would upload.
+    /// Measures the size of the upload.
     pub fn size(&self) -> Result<Size> {
         let binary = match self.command.as_slice() {
             [binary] => Some(
@@ -228,7 +228,7 @@ impl Contender {
     }
 }
 
-/// The archive of the receiver as `cargo lambda build --release --arm64` leaves it, where that was run.
+/// The archive that `cargo lambda build --release --arm64` made of the receiver, if it was run.
 pub fn arm64_zip() -> Result<Option<u64>> {
     const ARM64: [u8; 2] = [183, 0];
     let function =

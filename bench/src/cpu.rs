@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// Lambda gives one whole virtual CPU at this much memory, and less in proportion below it.
 const MEGABYTES_OF_ONE_CPU: f64 = 1769.0;
-/// The period over which Lambda gives out the share, as seen from inside.
+/// The period of Lambda's CPU quota, as observed inside a function.
 const PERIOD: Duration = Duration::from_millis(20);
 
 /// Names the groups; the number of the run's process follows.
@@ -28,10 +28,10 @@ pub fn used(process: Pid) -> Result<Duration> {
     Ok(clock_gettime(clock)?.into())
 }
 
-/// Keeps every processor from sleeping, with work that gives way to any other.
+/// Keeps every processor awake, with work at the lowest priority.
 ///
-/// A virtual processor with nothing to do is put to sleep, and waking it is charged to whoever is
-/// woken: a function that waits for an answer pays it at each, by a sum that is the machine's own.
+/// An idle virtual processor goes to sleep, and its wake-up time is charged to the process that is woken. A
+/// function that waits for an answer pays this at each call, and the amount depends on the machine.
 pub struct Awake(Vec<Child>);
 
 impl Awake {
@@ -55,12 +55,12 @@ impl Drop for Awake {
     }
 }
 
-/// How much CPU a function has.
+/// The CPU quota of a function.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Share {
     Full,
-    /// What Lambda gives a function with so much memory.
+    /// The quota that Lambda gives a function with this much memory.
     Megabytes(u32),
 }
 

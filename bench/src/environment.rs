@@ -46,7 +46,7 @@ impl Drop for Host {
 
 /// A function that has started and waits for its first event.
 pub struct Environment {
-    /// From before the process was made until it asked for work.
+    /// From before the process was created until it asked for an event.
     pub init: Duration,
     invocations: Invocations,
     child: Child,
@@ -182,14 +182,14 @@ impl Environment {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// Ends the process by `SIGTERM` and waits until it is gone, so that whoever watches it can write what was seen.
+    /// Ends the process with `SIGTERM` and waits until it has ended, so that a tool that observes it can write its results.
     pub fn terminate(mut self) -> Result<()> {
         nix::sys::signal::kill(self.process(), nix::sys::signal::Signal::SIGTERM)?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// A failure says what the function last said.
+    /// Adds the function's last output to an error.
     fn with_log<T>(&self, result: Result<T>) -> Result<T> {
         result.with_context(|| {
             let log = fs::read_to_string(&self.log).unwrap_or_default();

@@ -6,7 +6,7 @@ use crate::compare::{Results, Scene, SceneResults, Start, Warm};
 use crate::statistics::median;
 use crate::workload::Workload;
 
-/// What a start is asked for; not a number where it was not measured.
+/// A figure of a start; NaN if it was not measured.
 pub type Figure = fn(&Start) -> f64;
 
 pub fn init(start: &Start) -> f64 {
@@ -93,7 +93,7 @@ impl SceneResults {
         known_median(self.starts.get(contender)?.iter().map(figure))
     }
 
-    /// The median over the rounds of what two contenders' starts in the same round come to.
+    /// The median over the rounds of a function of two contenders' starts in the same round.
     pub fn paired(
         &self,
         one: &str,

@@ -1,4 +1,4 @@
-//! Measures the receiver against the floor, a no-op function and what one would write instead.
+//! Measures the receiver and compares it with lower bounds and common alternatives.
 
 mod allocations;
 mod compare;

@@ -1,4 +1,4 @@
-//! What was promised, and what was measured.
+//! The targets, and the measured figures.
 
 use crate::compare::{Results, SceneResults};
 use crate::contenders::{EARLIER, FLOOR, NODE, NOOP, PYTHON, RECEIVER};

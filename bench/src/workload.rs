@@ -1,4 +1,4 @@
-//! What TitanX might send: gateway events around signed bodies, each with its own delivery id.
+//! The workloads: gateway events with signed bodies, each with its own delivery id.
 
 use std::sync::Arc;
 

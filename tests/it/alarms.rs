@@ -1,5 +1,5 @@
-//! The lines that the metric filters of `template.yaml` count are logged when what they are named after happens, and the alarms on what the
-//! gateway itself refuses ring for that alone.
+//! Each metric filter of `template.yaml` counts the log lines of its situation, and the alarms for requests that the gateway itself refuses
+//! are raised by those alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -89,7 +89,7 @@ async fn a_completion_that_could_not_be_recorded_is_counted_as_failed() {
     let emulators = Emulators::start();
     let mut environment = environment(&emulators);
     let proxies = Proxies::between(&mut environment, &emulators);
-    // The first is the claim; then every attempt to complete.
+    // The first PutItem is the claim, the others are the attempts to complete.
     for attempt in 2..=4 {
         let fault = Fault::Before(Harm::ServerError);
         proxies
@@ -142,7 +142,7 @@ const DEFAULT_LIMITS: Limits = Limits {
 
 #[test]
 fn a_request_refused_by_the_gateway_alone_raises_the_alarm() {
-    // Also beside requests that the function refused, and before the function ever logged a line.
+    // The function may also have refused requests, or may not have logged a line yet.
     for (all, own) in [(1.0, None), (1.0, Some(0.0)), (8.0, Some(7.0))] {
         assert_eq!(
             DEFAULT_LIMITS.ringing(100.0, Some(all), own),
@@ -161,7 +161,7 @@ fn an_answer_of_the_function_does_not_raise_the_gateways_alarm() {
         // A flood of forged requests, some of whose log lines count in the next period.
         (400.0, Some(400.0), Some(385.0)),
         (100_000.0, Some(100_000.0), Some(96_000.0)),
-        // The next period, in which they count.
+        // The next period, in which those lines count.
         (400.0, Some(400.0), Some(415.0)),
     ] {
         let ringing = DEFAULT_LIMITS.ringing(requests, all, own);
@@ -190,8 +190,8 @@ fn refusals_that_may_be_throttling_raise_the_throttling_alarm() {
     assert_eq!(slow.ringing(300.0, Some(1.0), Some(0.0)), refused);
 }
 
-/// The gateway's tokens after periods with the most requests that are taken for too few to throttle, in the worst order: all of a period's at
-/// its end, all of the next one's at its beginning.
+/// Periods with the most requests for which the refusal alarm is raised, in the worst order: all requests of a period at its end, all of the
+/// next one at its beginning.
 #[test]
 fn below_the_threshold_of_the_refusal_alarm_the_gateway_cannot_throttle() {
     for (rate, burst) in [(500, 1000), (1, 1000), (1, 1), (7, 5000), (10_000, 5000)] {
@@ -220,7 +220,7 @@ struct Limits {
 }
 
 impl Limits {
-    /// Which of the two alarms ring after a period with these sums: all requests, all answers 4xx, and those that the function logged.
+    /// The alarms that are raised after a period with these sums: all requests, all answers 4xx, and the answers 4xx that the function logged.
     fn ringing(&self, requests: f64, all: Option<f64>, own: Option<f64>) -> BTreeSet<&'static str> {
         let known = [
             ("requests", Some(requests)),
@@ -237,7 +237,7 @@ impl Limits {
                 .unwrap()
                 .replace("${ThrottlingRateLimit}", &self.rate.to_string())
                 .replace("${ThrottlingBurstLimit}", &self.burst.to_string());
-            // Missing data do not ring.
+            // Missing data raise no alarm.
             evaluate(&expression, &sums)
                 .is_some_and(|it| it >= alarm["Threshold"].as_f64().unwrap())
         };
@@ -310,7 +310,7 @@ const FILTERS: [&str; 4] = [
     "Answered4xxFilter",
 ];
 
-/// What was logged during a delivery, as the function writes it.
+/// Records the log lines of a delivery in the function's own format.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -330,7 +330,7 @@ impl Log {
             .collect()
     }
 
-    /// The lines without what the function's own format leaves out.
+    /// The log lines as JSON.
     pub(crate) fn told(&self) -> Vec<Value> {
         let mut lines = self.lines();
         for line in &mut lines {
@@ -340,7 +340,7 @@ impl Log {
         lines
     }
 
-    /// How many of the lines a filter counts.
+    /// The number of lines that a filter counts.
     fn counted_by(&self, filter: &str) -> usize {
         let filter = properties(filter);
         let pattern = filter["FilterPattern"].as_str().unwrap();
@@ -348,7 +348,7 @@ impl Log {
         lines.iter().filter(|line| matches(pattern, line)).count()
     }
 
-    /// Each of these filters counts one line, and no other filter counts any.
+    /// Asserts that each of these filters counts one line, and that no other filter counts any.
     fn is_counted_once_by(&self, expected: &[&str]) {
         for filter in FILTERS {
             let times = usize::from(expected.contains(&filter));

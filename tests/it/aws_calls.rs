@@ -1,8 +1,8 @@
-//! The function's calls to AWS beside the same calls through the SDK's ordinary clients: what both
-//! put on the wire, and how both react to what comes back.
+//! The function's calls to AWS, compared with the same calls of the SDK's clients: the requests on the wire,
+//! and the reactions to responses.
 //!
-//! A scripted server stands in for the service. The function's calls and the ordinary client's get
-//! the same script, and what was seen of both is compared with each other and with the table here.
+//! A scripted server replaces the service. The function's calls and the client's calls get the same script.
+//! Their requests and results are compared with each other and with the expectations here.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -35,8 +35,8 @@ use sha2::{Digest, Sha256};
 use titanx_receiver::aws::{Aws, AwsConfig, CallError, Endpoints, HttpPool, Identity, connector};
 use titanx_receiver::budget::{ATTEMPT_TIMEOUT, ATTEMPTS};
 
-/// What the ordinary clients send besides: they tell AWS about the caller and its attempts. On Lambda
-/// they would add `x-amzn-trace-id`, by which AWS detects a recursion.
+/// The additional headers of the SDK's clients, which tell AWS about the caller and its attempts. On Lambda
+/// the clients would also send `x-amzn-trace-id`, by which AWS detects a recursion.
 const LEFT_OUT: [&str; 4] = [
     "amz-sdk-invocation-id",
     "amz-sdk-request",
@@ -48,7 +48,7 @@ const REGION: &str = "eu-central-1";
 const KEY_ID: &str = "AKIDEXAMPLE";
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// What a service does with one request.
+/// The reaction of the service to one request.
 #[derive(Debug, Clone)]
 enum Reaction {
     Answer {
@@ -56,13 +56,13 @@ enum Reaction {
         headers: Vec<(&'static str, String)>,
         body: &'static str,
     },
-    /// Half of the body that the head announces, then the end of the connection.
+    /// Sends the head and half of the body, then closes the connection.
     Cut,
-    /// The head alone; the connection stays open.
+    /// Sends the head only. The connection stays open.
     Head,
-    /// Not a byte; the connection stays open.
+    /// Sends nothing. The connection stays open.
     Silence,
-    /// The end of the connection instead of an answer.
+    /// Closes the connection without a response.
     Close,
 }
 
@@ -83,7 +83,7 @@ impl Reaction {
     }
 }
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Debug, Clone)]
 struct Request {
     line: String,
@@ -93,7 +93,7 @@ struct Request {
     connection: usize,
 }
 
-/// A service that does what its script says, and then goes on with the last line of it.
+/// A service that follows its script, and then repeats the last step.
 struct Server {
     url: String,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -208,7 +208,7 @@ enum Call {
 const CALLS: [Call; 5] = [Call::Put, Call::Update, Call::Delete, Call::Send, Call::Get];
 
 impl Call {
-    /// The body of an answer that says that the call was done.
+    /// The body of a successful response.
     fn done(self) -> &'static str {
         match self {
             Self::Put | Self::Update | Self::Delete => "{}",
@@ -277,7 +277,7 @@ fn credentials() -> Credentials {
     Credentials::from_keys(KEY_ID, SECRET_KEY, Some("session token".to_owned()))
 }
 
-/// The function's own way to a service, with one token bucket for as long as it is kept.
+/// The function's calls, with one retry token bucket.
 struct Ours(Aws);
 
 impl Ours {
@@ -317,7 +317,7 @@ impl Ours {
     }
 }
 
-/// The SDK's clients, given the function's limits on time and attempts.
+/// The SDK's clients, with the function's timeouts and number of attempts.
 struct Ordinary {
     dynamodb: aws_sdk_dynamodb::Client,
     sqs: aws_sdk_sqs::Client,
@@ -345,7 +345,7 @@ impl Ordinary {
                         .endpoint_url(url)
                         .http_client(shared.clone())
                         .retry_config(retries.clone())
-                        // A bucket of its own: the default one is shared by the whole process.
+                        // A separate token bucket: the default one is shared by the whole process.
                         .retry_partition(RetryPartition::custom(url.to_owned()).build())
                         .timeout_config(timeouts.clone())
                         .build(),
@@ -422,7 +422,7 @@ impl Ordinary {
     }
 }
 
-/// Makes the same call both ways against the same script: what came of it, and what was asked.
+/// Makes the same call in both ways with the same script. Returns the results and the requests.
 async fn both(call: Call, script: &[Reaction]) -> [(Result<(), String>, Vec<Request>); 2] {
     let server = Server::start(script.to_vec());
     let ours = Ours::at(&server.url).call(call).await;
@@ -467,7 +467,7 @@ async fn requests_equal_those_of_the_sdk_clients_except_for_the_omitted_headers(
     }
 }
 
-/// What AWS documents as the value of `Authorization`, worked out anew from the request:
+/// The value of `Authorization` as AWS documents it, computed from the request:
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 #[expect(
     clippy::disallowed_methods,
@@ -487,7 +487,7 @@ fn authorization(request: &Request, service: &str) -> String {
         .unwrap()
         .1;
     let signed = named.split_once(',').unwrap().0;
-    // What may change on the way, or is of the connection, is not signed; everything else is.
+    // Headers that may change on the way, or that belong to the connection, are not signed. All others are.
     for name in [
         "content-type",
         "host",
@@ -519,7 +519,7 @@ fn authorization(request: &Request, service: &str) -> String {
     )
 }
 
-/// Checks that both ways make so many attempts, and that this comes of it.
+/// Asserts that both ways make this many attempts, with this result.
 async fn react(call: Call, script: &[Reaction], attempts: usize, outcome: Result<(), &str>) {
     for ((came_of_it, requests), way) in both(call, script)
         .await
@@ -578,7 +578,7 @@ async fn errors_that_the_services_model_names_retryable_are_retried() {
 async fn server_errors_are_retried_but_not_implemented_is_final() {
     for call in CALLS {
         let done = answer(200, call.done());
-        // A status alone says little: 429 without a code counts for none of the SDK's errors.
+        // The SDK does not regard a 429 without an error code as an error that it knows.
         react(call, &[answer(429, "")], 1, Err("no code")).await;
         for status in [500, 502, 503, 504] {
             react(call, &[answer(status, "{}"), done.clone()], 2, Ok(())).await;
@@ -722,7 +722,7 @@ async fn a_service_that_always_fails_soon_gets_no_more_retries() {
 #[tokio::test]
 async fn after_an_attempt_that_timed_out_the_next_takes_a_new_connection() {
     const POOLED: usize = 8;
-    // Eight calls at once leave eight connections in the pool; then all of them are dead.
+    // Eight concurrent calls leave eight connections in the pool. Then all of them are closed.
     let mut script = vec![answer(200, "{}"); POOLED];
     script.extend([Reaction::Silence, answer(200, "{}")]);
     let server = Server::start(script);

@@ -1,5 +1,5 @@
-//! What the function's own program takes from its environment besides its configuration: proxies,
-//! and credentials from the container's endpoint.
+//! The environment of the function's program besides its configuration: proxies, and credentials from the
+//! container's endpoint.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use titanx_testbed::{
     titanx::{contact, request, signature, signed},
 };
 
-/// A forward proxy that knows some hosts, and what it was asked: first heads and whatever followed.
+/// A forward proxy for some hosts. It records the data that it forwards.
 struct ForwardProxy {
     url: String,
     connections: Arc<AtomicUsize>,
@@ -30,7 +30,7 @@ struct ForwardProxy {
 }
 
 impl ForwardProxy {
-    /// A proxy that reaches each of `hosts` at the address of the URL beside it.
+    /// Starts a proxy that forwards requests for each of `hosts` to its URL.
     fn start(hosts: BTreeMap<&'static str, String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -51,7 +51,7 @@ impl ForwardProxy {
         }
     }
 
-    /// How many connections were opened to it.
+    /// The number of connections to the proxy.
     fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -61,8 +61,7 @@ impl ForwardProxy {
     }
 }
 
-/// Passes a connection on to the host that its first request names. Any host that is not known is
-/// answered 502, as a proxy does.
+/// Forwards a connection to the host in its first request. For an unknown host the response is 502.
 fn relay(
     mut client: TcpStream,
     hosts: &BTreeMap<&'static str, String>,
@@ -140,7 +139,7 @@ async fn calls_go_through_the_configured_proxy_except_for_the_hosts_in_no_proxy(
         "{heads:?}"
     );
 
-    // No proxy for any host: then these are not to be found.
+    // No proxy is used for any host, so these hosts are not found.
     environment.insert("NO_PROXY", "*".to_owned());
     assert_eq!(deliver(&environment).await.status, 503);
     assert_eq!(emulators.contacts.len(), 1);
@@ -160,7 +159,7 @@ async fn https_goes_through_a_tunnel_of_the_proxy() {
     assert!(!heads.is_empty());
 }
 
-/// A credentials endpoint as a container has it: what it was asked, and with which token.
+/// A container's credentials endpoint, and its requests with their tokens.
 fn container_endpoint(answer: Value) -> (Server, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::<Mutex<Vec<String>>>::default();
     let seen = Arc::clone(&asked);
@@ -197,7 +196,7 @@ async fn container_credentials_sign_the_calls_if_there_are_no_others() {
         "AWS_ENDPOINT_URL_DYNAMODB",
         "http://dynamodb.test".to_owned(),
     );
-    // Neither SQS nor the credentials are asked for through it.
+    // Calls to SQS and to the credentials endpoint do not use the proxy.
     environment.insert("HTTP_PROXY", proxy.url.clone());
     environment.insert("NO_PROXY", "127.0.0.1".to_owned());
 
@@ -205,11 +204,11 @@ async fn container_credentials_sign_the_calls_if_there_are_no_others() {
     let heads = proxy.heads();
     let is_signed = |head: &String| head.contains("Credential=AKIDCONTAINER/");
     assert!(heads.iter().any(is_signed), "{heads:?}");
-    // They are kept until they expire.
+    // Credentials are cached until they expire.
     assert_eq!(*asked.lock().unwrap(), ["GET /credentials let-me-in"]);
 }
 
-/// A service whose every answer is that the session of the caller's credentials has expired.
+/// A service that answers every call with `ExpiredTokenException`.
 fn expired_session() -> Server {
     Server::start("expired-session", |_| async {
         let error = json!({"__type": "com.amazon.coral.service#ExpiredTokenException"});
@@ -255,7 +254,7 @@ async fn a_restored_snapshot_has_fresh_secrets_and_connections() {
     let proxy = FaultProxy::start(&emulators.secrets_manager_url, 1);
     environment.insert("AWS_ENDPOINT_URL_SECRETS_MANAGER", proxy.url.clone());
     environment.insert("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start".to_owned());
-    // A way to DynamoDB on which connections are counted.
+    // A proxy to DynamoDB that counts connections.
     let dynamodb = emulators.dynamodb_url.clone();
     let way = ForwardProxy::start(BTreeMap::from([("dynamodb.test", dynamodb)]));
     environment.insert(
@@ -283,7 +282,7 @@ async fn a_restored_snapshot_has_fresh_secrets_and_connections() {
         panic!("it is answered");
     };
     assert_eq!(read(&response), Answer::accepted());
-    // What was known before the snapshot is forgotten.
+    // Secrets that were read before the snapshot are not used.
     let Outcome::Answered(response) = lambda.invoke(&signed(&body)).await else {
         panic!("it is answered");
     };

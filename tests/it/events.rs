@@ -1,4 +1,4 @@
-//! The sample events: each is signed, is read the same by AWS's own types, and is answered.
+//! The sample events: each is signed, parsed as by AWS's own types, and answered.
 
 use std::{fs, path::PathBuf};
 
@@ -15,7 +15,7 @@ use titanx_testbed::{
     titanx::signature,
 };
 
-/// A sample: its name, the gateway's event, and the body in it.
+/// A sample: its name, the gateway's event, and the body of the event.
 struct Sample {
     name: String,
     event: String,

@@ -1,7 +1,7 @@
-//! Hostile input: whatever comes from outside, nothing panics, nothing unsigned reaches AWS, every
-//! answer stands in the table, and what an input costs grows no faster than the input.
+//! Hostile input: for any input nothing panics, nothing unsigned reaches AWS, every answer is in the answer
+//! table, and the cost grows no faster than the input.
 //!
-//! The checks themselves are the testbed's; the fuzz targets of `fuzz/` run the same ones.
+//! The checks are the testbed's. The fuzz targets in `fuzz/` run the same checks.
 
 use std::{
     fs::{self, File},
@@ -37,11 +37,11 @@ use tokio::runtime::Runtime;
 
 const MIB: usize = 1024 * 1024;
 
-/// Runs `check` on this many inputs that `strategy` makes up, and names the smallest that fails.
+/// Runs `check` on this many inputs of `strategy`, and reports the smallest that fails.
 fn for_all<S: Strategy>(cases: u32, strategy: &S, check: impl Fn(S::Value)) {
     let config = Config {
         cases,
-        // What is found is kept as a seed of the fuzz targets, or as a test with a name.
+        // An input that fails becomes a seed of the fuzz targets, or a test with a name.
         failure_persistence: None,
         ..Config::default()
     };
@@ -52,7 +52,7 @@ fn for_all<S: Strategy>(cases: u32, strategy: &S, check: impl Fn(S::Value)) {
     checked.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// Text of what is awkward in JSON, in headers and on queues.
+/// Text with characters that are difficult in JSON, in headers and in messages.
 fn awkward() -> impl Strategy<Value = String> {
     const PARTS: &[&str] = &[
         "",
@@ -80,7 +80,7 @@ fn awkward() -> impl Strategy<Value = String> {
     ]
 }
 
-/// The text of a JSON value, of what a `Value` cannot hold too.
+/// The text of a JSON value, also of one that a `Value` cannot represent.
 fn json_text() -> impl Strategy<Value = String> {
     const NUMBERS: &[&str] = &[
         "0",
@@ -155,7 +155,7 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Member names stand as they are, escapes and all.
+/// Member names are not escaped: they may contain escapes.
 fn object(members: &[(String, String)]) -> String {
     let members: Vec<_> = members
         .iter()
@@ -164,7 +164,7 @@ fn object(members: &[(String, String)]) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-/// An envelope whose members are right, wrong, missing, doubled and in any order.
+/// An envelope whose members are valid, invalid, missing or duplicated, in any order.
 fn near_envelope() -> impl Strategy<Value = String> {
     const PAYLOADS: &[&str] = &[
         r#"{"jobId":"job-1","jobStatus":"Finalized"}"#,
@@ -201,7 +201,7 @@ fn near_envelope() -> impl Strategy<Value = String> {
         .prop_map(|members| object(&members))
 }
 
-/// `text` with bytes changed, put in or cut off.
+/// `text` with bytes changed, inserted or removed.
 fn damaged(text: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
     let edits = vec((any::<Index>(), any::<u8>(), 0..4_u8), 0..3);
     (text, edits).prop_map(|(text, edits)| {
@@ -263,7 +263,7 @@ fn any_signed_bytes_are_an_event_or_a_reason() {
     });
 }
 
-/// A gateway's event, right or nearly so.
+/// A gateway's event that is valid or almost valid.
 fn near_event() -> impl Strategy<Value = Value> {
     let spelling = vec(any::<bool>(), 18).prop_map(|upper| {
         let name = "x-titanx-signature".chars().zip(upper);
@@ -334,7 +334,7 @@ fn any_text_is_parsed_as_secrets_or_is_an_error() {
     for_all(512, &lines, |input| checks::secrets(input.as_bytes()));
 }
 
-/// The inputs of a fuzz target by name: its seeds, and those by which fuzzing reached something new.
+/// The inputs of a fuzz target by name: its seeds, and the inputs that reached new code.
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let seeds = fs::read_dir(fuzz.join("seeds").join(target)).unwrap();
@@ -355,7 +355,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
         (format!("{}: {name}", archive.display()), content)
     });
     let kept: Vec<_> = kept.collect();
-    // Fewer would mean an archive cut short: the smallest one has held 86 from the start.
+    // Fewer would mean a truncated archive: the smallest has had 86 from the start.
     assert!(kept.len() >= 80, "inputs of {target} are missing");
     inputs.extend(kept);
     inputs
@@ -442,7 +442,7 @@ fn timestamps_at_the_ends_of_the_range_overflow_nothing() {
     }
 }
 
-/// Bodies that are costly if anything is, of about this many bytes, each by name.
+/// Bodies of about this many bytes that are expensive to parse, by name.
 fn costly(bytes: usize) -> Vec<(&'static str, String)> {
     let contact_of = |payload: &str| {
         envelope("delivery-1", "job.contact.scored", &json!({})).replace("{}", payload)
@@ -512,7 +512,7 @@ fn bodies_of_one_and_six_mebibytes_are_an_event_or_a_reason() {
     }
 }
 
-/// What allocating one body's handling takes: the most at once, and all together.
+/// The memory that handling one body allocates: at most at once, and in total.
 fn memory_of_a_body(body: &[u8]) -> (u64, u64) {
     let header = sign(SIGNING_SECRET, body);
     let secrets = Verifier::new([SIGNING_SECRET], &KeyForm::ALL);
@@ -530,14 +530,14 @@ fn the_memory_that_a_body_takes_is_linear_in_its_length() {
         for (name, body) in costly(bytes) {
             let (most, all) = memory_of_a_body(body.as_bytes());
             let length = body.len() as u64;
-            // A text with escapes is gathered in a buffer that grows by doubling, and then kept.
+            // A text with escapes is collected in a buffer that doubles as it grows, and is then copied.
             assert!(most <= 4 * length + 4096, "{name}: {most} for {length}");
             assert!(all <= 6 * length + 8192, "{name}: {all} for {length}");
         }
     }
 }
 
-/// Events that are costly if anything is, of about this many bytes, each by name.
+/// Events of about this many bytes that are expensive to parse, by name.
 fn costly_events(bytes: usize) -> Vec<(&'static str, String)> {
     let header = r#""x-titanx-signature":"s","#;
     let repeated = header.repeat(bytes / header.len());
@@ -617,7 +617,7 @@ fn the_memory_that_secrets_take_is_linear_in_their_length() {
     }
 }
 
-/// The front door is asked by the thousand, so its runtime is made once.
+/// There are thousands of deliveries, so the runtime is created once.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 #[test]
@@ -627,7 +627,7 @@ fn an_unsigned_request_makes_no_call_to_aws() {
     let proxies = Proxies::between(&mut environment, &emulators);
     let receiver = receiver(&environment);
     let unsigned = near_event().prop_map(|event| {
-        // Signed with another secret where it was signed.
+        // A signature with another secret replaces a valid one.
         let body = event["body"].as_str().unwrap().as_bytes();
         let (right, wrong) = (signature(SIGNING_SECRET, body), signature("other", body));
         serde_json::from_str(&event.to_string().replace(&right, &wrong)).unwrap()
@@ -639,7 +639,7 @@ fn an_unsigned_request_makes_no_call_to_aws() {
         assert_eq!(answer, Answer::refused(), "{event}");
     });
     assert_eq!(proxies.operations(), Vec::<String>::new());
-    // The counter counts.
+    // The call counter works.
     RUNTIME.block_on(deliver(&receiver, &signed("nonsense")));
     assert_eq!(proxies.operations(), ["SendMessage"]);
 }
@@ -704,7 +704,7 @@ fn bodies_of_one_and_six_mebibytes_are_answered() {
         assert_eq!(refused, Answer::refused(), "{name}");
         let answer = RUNTIME.block_on(deliver(&receiver, &signed(&body)));
         assert!(answer.is_in_the_table(), "{name}: {answer:?}");
-        // With its attributes none fits into a message as it is, but every one as gzip.
+        // With attributes, none fits into a message uncompressed, but each fits as gzip.
         assert_eq!(answer, Answer::quarantined(), "{name}");
     }
     let in_base64 = signed_bytes(&vec![0xff; 6 * MIB]);

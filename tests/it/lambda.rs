@@ -1,8 +1,8 @@
-//! What Lambda's runtime interface sees of an invocation: the answer first, then nothing until the
-//! completion mark is written; and the end of the process when the interface is out of reach.
+//! The order of an invocation at the Lambda Runtime API: the answer is posted, then the completion mark is
+//! written, then the next event is asked for. Also the end of the process if the API is unreachable.
 //!
-//! The interface is this project's own, since AWS's emulator hands an answer over only when the next
-//! event is asked for.
+//! The Runtime API is the testbed's, because AWS's emulator passes an answer on only when the next event is
+//! asked for.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -21,16 +21,16 @@ use titanx_testbed::{
     titanx::{completed_job, contact, request, signed},
 };
 
-/// What Lambda gives one invocation.
+/// The function's timeout.
 const TIMEOUT: Duration = Duration::from_secs(8);
-/// Long enough for anything to happen that nothing holds back.
+/// Longer than anything takes that is not stopped.
 const A_WHILE: Duration = Duration::from_millis(300);
-/// Nothing that is to happen at once takes so long, on a busy machine either.
+/// Longer than anything immediate takes, on a busy machine too.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 const BINARY: &str = env!("CARGO_BIN_EXE_receiver");
 
-/// The function under a runtime interface, and AWS behind proxies.
+/// The function's program with a Runtime API, and the AWS services behind fault proxies.
 struct Scene {
     emulators: Emulators,
     proxies: Proxies,
@@ -40,7 +40,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A process that is offered so many invocations at once, and waits for them.
+    /// Starts a process for this many concurrent invocations, and waits until it asks for them.
     async fn prepare(at_once: usize) -> Self {
         Self::prepare_within(TIMEOUT, at_once).await
     }
@@ -71,7 +71,7 @@ impl Scene {
         }
     }
 
-    /// Lets a first delivery be answered, and its completion mark stand still on its way.
+    /// Delivers a first event. It is answered, and its completion mark is stopped at the proxy.
     async fn answered_and_not_marked(&self, event: &Value) {
         let mark = When::NthOf(2, "PutItem");
         let stop = Fault::Before(Harm::Stop);
@@ -92,13 +92,13 @@ impl Scene {
         calls.map(|call| call.operation).collect()
     }
 
-    /// How often a completion mark was asked for, whether or not it was written.
+    /// The number of attempts to write a completion mark.
     fn marks_asked_for(&self, claims: usize) -> usize {
         let puts = self.operations();
         puts.iter().filter(|it| *it == "PutItem").count() - claims
     }
 
-    /// Every line of the process, which has ended or is ended now.
+    /// All log lines of the process, which is killed if it still runs.
     fn lines(&mut self) -> Vec<Value> {
         self.process.kill();
         let lines = self.process.take_output().into_iter();
@@ -107,17 +107,17 @@ impl Scene {
             .collect()
     }
 
-    /// The process has ended by itself, at the end of its environment.
+    /// Asserts that the process ended by itself without an error.
     async fn has_ended_with_its_environment(&mut self) {
         let status = self.process.ended(AT_ONCE).await;
         let status = status.expect("the process ends by itself");
         assert_eq!(status.code(), Some(0));
-        // Nothing is wrong, so nothing is said of it.
+        // There is no error, so there is no log line about one.
         let lines = self.lines();
         assert!(lines.iter().all(|it| it["level"] != "ERROR"), "{lines:?}");
     }
 
-    /// The process has ended by itself, with one line that says why.
+    /// Asserts that the process ended by itself with an error and one log line about it.
     async fn has_ended(&mut self, because: &str) -> Vec<Value> {
         let status = self.process.ended(AT_ONCE).await;
         let status = status.expect("the process ends by itself");
@@ -160,7 +160,7 @@ async fn the_answer_is_posted_before_the_mark_and_the_next_event_asked_for_after
             }
         };
         let watch = async {
-            // The answers are being posted: the contacts are on the queue, and that is all.
+            // The answers are being posted. The contacts are on the queue, and no completion mark is written.
             let posting = scene.process.stands_at_answer(at_once);
             timeout(AT_ONCE, posting).await.expect("answers are posted");
             sleep(A_WHILE).await;
@@ -170,7 +170,7 @@ async fn the_answer_is_posted_before_the_mark_and_the_next_event_asked_for_after
         };
         join!(answers, watch);
 
-        // Their senders have their answers, while every mark stands still on its way.
+        // The senders have their answers, while every completion mark is stopped.
         let dynamodb = &scene.proxies.dynamodb;
         timeout(AT_ONCE, dynamodb.stopped()).await.expect("a mark");
         sleep(A_WHILE).await;
@@ -277,7 +277,7 @@ async fn an_answer_that_cannot_be_posted_is_followed_by_the_mark_and_the_end_of_
             assert_eq!(lines[0]["delivery_id"], "delivery-1");
             assert!(scene.is_completed("delivery-1"), "{at_once} {posting:?}");
 
-            // A fresh process goes on; nothing is done twice.
+            // A new process continues, and no event is durable twice.
             let binary = Path::new(BINARY);
             scene.process = scene.lambda.start(binary, &scene.environment);
             assert_eq!(scene.answer(&event).await, Answer::duplicate());
@@ -303,7 +303,7 @@ async fn a_runtime_api_lost_while_an_answer_is_posted_ends_the_process_after_the
             scene.has_ended("an answer could not be posted").await;
             assert!(scene.is_completed("delivery-1"));
         } else {
-            // The workers that wait for an event learn of it as soon.
+            // The workers that wait for an event notice it at the same time.
             scene.has_ended("").await;
         }
     }
@@ -321,7 +321,7 @@ async fn a_refused_answer_is_followed_by_the_mark_and_the_next_event() {
     assert!(scene.is_completed("delivery-1"));
     assert_eq!(scene.answer(&event).await, Answer::duplicate());
     scene.process.has_asked(3).await;
-    // It is told by the runtime alone, once.
+    // Only the runtime logs it, once.
     let lines = scene.lines();
     let refused = "Lambda Runtime API returned non-200 response";
     let told = lines.iter().filter(|line| line["message"] == refused);
@@ -356,10 +356,10 @@ async fn a_kill_between_answer_and_mark_duplicates_nothing_unless_titanx_retries
         let mut scene = Scene::prepare_within(invocation, 1).await;
         let event = signed(&contact("delivery-1"));
         if told {
-            // It waits for the mark, with its answer posted.
+            // Its answer is posted, and it waits for the completion mark.
             scene.answered_and_not_marked(&event).await;
         } else {
-            // Its answer was taken, and nobody has told it yet.
+            // Its answer was accepted, and it waits for the response.
             scene.process.on_answers([Posting::StopAfter]);
             assert_eq!(scene.answer(&event).await, Answer::accepted());
             scene.process.stands_at_answer(1).await;
@@ -369,7 +369,7 @@ async fn a_kill_between_answer_and_mark_duplicates_nothing_unless_titanx_retries
         assert!(!scene.is_completed("delivery-1"));
         assert_eq!(scene.emulators.contacts.len(), 1);
 
-        // TitanX has its 200. Whoever comes all the same waits for the lease and sends once more.
+        // TitanX has got a 200. If it retries all the same, the lease has to end, and the event is sent again.
         let binary = Path::new(BINARY);
         scene.process = scene.lambda.start(binary, &scene.environment);
         assert_eq!(scene.answer(&event).await.status, 429);
@@ -392,7 +392,7 @@ async fn a_frozen_process_that_continues_late_writes_its_mark_and_undoes_nothing
     scene.process.freeze(true);
     scene.proxies.heal();
 
-    // Meanwhile another process takes the delivery over and completes it.
+    // Another process takes over the delivery and completes it.
     sleep(invocation + Duration::from_millis(1_200)).await;
     let binary = Path::new(BINARY);
     let other = scene.lambda.start(binary, &scene.environment);

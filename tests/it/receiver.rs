@@ -1,4 +1,4 @@
-//! Every row of the table of answers, and what each leaves behind.
+//! Every row of the answer table, and the state that each leaves.
 
 use std::{
     collections::BTreeMap,
@@ -419,7 +419,7 @@ async fn an_expired_record_counts_as_deleted() {
     assert_eq!(answer, Answer::accepted());
 }
 
-/// TitanX retries for three days: with the least retention, which is the default, no retry is stale.
+/// TitanX retries for three days. With the minimum retention, which is the default, no retry is stale.
 #[tokio::test]
 async fn an_event_is_stale_three_days_before_its_record_expires_and_no_sooner() {
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -521,7 +521,7 @@ async fn an_event_that_no_message_can_hold_even_as_gzip_is_too_large_and_claims_
     .len();
     let limit = 1024 * 1024 - attributes;
 
-    // In quarantine it has fewer attributes.
+    // A message in quarantine has fewer attributes.
     let too_large = deliver(&receiver, &sized(limit + 1)).await;
     assert_eq!(too_large, Answer::quarantined());
     assert_eq!(emulators.quarantine.len(), 1);
@@ -675,7 +675,7 @@ async fn a_send_that_hangs_is_abandoned_in_time_to_release_the_claim() {
     let receiver = receiver(&environment);
     let hangs = Fault::Before(Harm::Delay(Duration::from_mins(1)));
     proxies.sqs.inject(When::Always, hangs);
-    // What is kept back to release is short of a second, which a busy machine may be too slow for.
+    // The time reserved for the release is less than a second, which may be too short on a busy machine.
     for attempt in 1..=5 {
         let id = format!("delivery-{attempt}");
         let event = signed(&contact(&id));
@@ -712,7 +712,7 @@ async fn releasing_a_lost_claim_succeeds_and_an_unreachable_table_is_an_error() 
     assert!(receiver.intake.deliveries.release(&lease).await.is_err());
     proxies.heal();
 
-    // Somebody else's now, and then our own, but completed.
+    // The claim is now another invocation's. Then it is ours again, but completed.
     let ours = emulators.deliveries.get("delivery-1").unwrap();
     emulators
         .deliveries
@@ -809,7 +809,7 @@ async fn nothing_is_dispatched_under_a_lease_that_may_end_first() {
     }
 }
 
-/// Where nobody answers, so that to connect is given up too: it must not hold up the start.
+/// No service answers, so connecting times out: this must not delay the start.
 #[tokio::test]
 async fn dynamodb_and_sqs_are_connected_before_the_first_delivery() {
     let emulators = Emulators::start();
@@ -885,14 +885,14 @@ async fn a_rotated_secret_is_read_before_anything_is_refused() {
     assert_eq!(reads(), 2);
 }
 
-/// A mismatch is a doubt until the secrets were read after the request came.
+/// After a mismatch, an answer is final only if the secrets were read after the request came.
 #[tokio::test]
 async fn an_event_whose_secret_is_stored_a_moment_later_is_accepted_when_it_comes_again() {
     let emulators = Emulators::start();
     let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
     let reads = || proxies.secrets_manager.calls().len();
 
-    // A stranger makes the secrets be read. That settles his own request and no later one.
+    // A forged request causes a read of the secrets. That read decides about this request and no later one.
     let forged = signed_with("wrong", "1");
     assert_eq!(deliver(&receiver, &forged).await, Answer::refused());
     assert_eq!(reads(), 2);
@@ -930,7 +930,7 @@ async fn a_flood_of_forged_requests_costs_five_reads_and_is_answered_429() {
     }
     assert_eq!((refused, reads()), (5, 5));
 
-    // The owner of a secret that was stored meanwhile is told to come again too, and is not lost.
+    // An event signed with a secret that was stored meanwhile is answered 429 too, so it is not lost.
     let both = json!([SIGNING_SECRET, "new-secret"]).to_string();
     emulators.secret.rotate(&both);
     let event = signed_with("new-secret", "delivery-1");
@@ -969,7 +969,7 @@ async fn a_removed_secret_stops_being_accepted_within_an_hour() {
     assert!(matches!(verification, Verification::Invalid));
 }
 
-/// Keys that the three rules give, made without the code under test.
+/// The keys of the three forms, computed without the code under test.
 #[tokio::test]
 async fn a_key_of_each_form_is_accepted_logged_once_and_can_be_pinned() {
     let secret = "wh_sk_c2l4dGVlbiBieXRlcyBvaw==";
@@ -1024,7 +1024,7 @@ async fn a_contact_too_large_for_its_queue_is_kept_in_quarantine() {
         let notes = "Sample text. ".repeat(bytes / 13);
         envelope(id, "job.contact.scored", &json!({"notes": notes}))
     };
-    // More than SQS takes, and then more than this queue takes.
+    // More than the limit of SQS, and then more than the limit of this queue.
     let body = large("delivery-1", 1_200_000);
     let answer = deliver(&receiver, &signed(&body)).await;
     assert_eq!(answer, Answer::quarantined());
@@ -1047,7 +1047,7 @@ async fn a_contact_too_large_for_its_queue_is_kept_in_quarantine() {
     assert_eq!(second.attribute("encoding"), Some("text"));
     assert_eq!(second.body, smaller);
 
-    // And if quarantine takes no more either.
+    // The quarantine queue has the same limit.
     emulators.quarantine.set_maximum_message_size(262_144);
     let answer = deliver(&receiver, &signed(&large("delivery-3", 300_000))).await;
     assert_eq!(answer, Answer::quarantined());
@@ -1055,7 +1055,7 @@ async fn a_contact_too_large_for_its_queue_is_kept_in_quarantine() {
     assert_eq!(parked[2].attribute("encoding"), Some("gzip-base64"));
 }
 
-/// By the `gzip` and `base64` of the system.
+/// Decodes with the system's `gzip` and `base64`.
 fn gunzip(text: &str) -> String {
     let command = "base64 -d | gzip -dc";
     let mut unpack = Command::new("sh")
@@ -1073,7 +1073,7 @@ fn gunzip(text: &str) -> String {
     String::from_utf8(unpack.wait_with_output().unwrap().stdout).unwrap()
 }
 
-/// Only its id is needed to mark a job completed.
+/// Only its id is required to mark a job completed.
 #[tokio::test]
 async fn a_job_is_completed_whatever_its_free_text_holds() {
     let emulators = Emulators::start();
@@ -1108,7 +1108,7 @@ async fn a_job_is_completed_whatever_its_free_text_holds() {
         assert_eq!(text(&record, "name").as_deref(), recorded, "{name:.40}");
         assert_eq!(text(&record, "type").as_deref(), Some("scoring"));
     }
-    // Nor does a name in a contact keep it from its queue.
+    // The same text in a contact does not keep it from its queue.
     let body = format!(
         r#"{{"payload": {{"jobId": "job-1", "Note \ud83d": "\udcde"}}, "eventType": "job.contact.scored",
             "timestamp": {NOT_STALE}, "apiVersion": "v2", "id": "delivery-9"}}"#

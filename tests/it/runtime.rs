@@ -1,8 +1,8 @@
-//! The function's own program behind a Lambda runtime interface: every sample event, hostile ones,
-//! several at once, a rotation of its secrets, and mistakes in its configuration.
+//! The function's program with a Lambda Runtime API: all sample events, hostile events, concurrent
+//! invocations, a rotation of its secrets, and mistakes in its configuration.
 //!
-//! The interface is this project's own, and the program the one that was built for the tests; where
-//! `LAMBDA_RIE` names AWS's emulator it is that one, with the release build in it
+//! By default the Runtime API is the testbed's, with the program that was built for the tests. If
+//! `LAMBDA_RIE` names AWS's emulator, the tests use that one with the release build
 //! (`scripts/runtime-check`).
 
 use std::{
@@ -31,7 +31,7 @@ use titanx_testbed::{
 };
 use tokio::{task::JoinHandle, time::sleep};
 
-/// The function, started. It ends when this is dropped.
+/// The running function. It stops when this is dropped.
 enum Function {
     Ours(Box<(Lambda, Process)>),
     Aws(Box<RuntimeInterface>),
@@ -48,7 +48,7 @@ impl Function {
         Self::Ours(Box::new((lambda, process)))
     }
 
-    /// What a gateway gets back.
+    /// Invokes the function, and returns its response.
     async fn response(&self, event: &(impl Display + ?Sized)) -> Value {
         match self {
             Self::Aws(interface) => interface.invoke(event).await,
@@ -75,7 +75,7 @@ fn program() -> PathBuf {
     }
 }
 
-/// What becomes of a sample, and how its gateway wants the answer.
+/// A sample, with its expected result and its gateway.
 struct Sample {
     name: &'static str,
     becomes: Becomes,
@@ -134,7 +134,7 @@ impl Sample {
         fs::read_to_string(format!("events/{}.json", self.name)).unwrap()
     }
 
-    /// The body as a message holds it: as it was signed, but for two characters that SQS refuses.
+    /// The body as it is sent to SQS: as signed, except for the two characters that SQS refuses.
     fn message(&self) -> String {
         let (_gateway, body) = self.name.split_once('.').unwrap();
         let body = fs::read_to_string(format!("events/bodies/{body}.json")).unwrap();
@@ -142,7 +142,7 @@ impl Sample {
             .replace('\u{FFFF}', r"\uffff")
     }
 
-    /// The bodies of the first answer and of the second.
+    /// The bodies of the first and of the second answer.
     fn answers(&self) -> [&'static str; 2] {
         match self.becomes {
             Becomes::Contact | Becomes::CompletedJob => [
@@ -153,7 +153,7 @@ impl Sample {
         }
     }
 
-    /// The whole of what the function answers.
+    /// The complete response of the function.
     fn response(&self, status: u16, description: &str, body: &str) -> Value {
         let mut response = json!({"statusCode": status, "body": body, "isBase64Encoded": false});
         let (headers, json) = match self.gateway {
@@ -271,7 +271,7 @@ async fn nothing_unsigned_gets_in_whatever_it_looks_like() {
     }
     assert_eq!(proxies.operations(), [""; 0]);
 
-    // And none of it was more than the process can bear.
+    // The process still runs.
     let answer = function.answer(&signed(&body)).await;
     assert_eq!(answer, Answer::accepted());
 }
@@ -375,8 +375,8 @@ async fn concurrent_invocations_are_handled_concurrently() {
         tokio::spawn(async move { function.answer(&event).await })
     });
 
-    // All four are claimed and none is sent. One after the other they would never be so: each
-    // gives its claim back before it fails.
+    // All four are claimed and none is sent. This happens only if they run concurrently, since each releases
+    // its claim before it fails.
     while emulators.deliveries.len() < deliveries.len() {
         let ended = deliveries.iter().all(JoinHandle::is_finished);
         assert!(!ended, "they were handled one after the other");
@@ -470,7 +470,7 @@ async fn secrets_are_read_from_secrets_manager_and_read_again_after_a_change() {
     assert_eq!(function.answer(&with_new).await, Answer::accepted());
 }
 
-/// What is said of a start with this environment; there must have been none.
+/// The error of a start with this environment, which has to fail.
 fn refused_start(environment: &BTreeMap<&'static str, String>) -> String {
     let output = Command::new(program())
         .env_clear()
@@ -562,7 +562,7 @@ fn blanks_around_a_secret_are_the_only_warning_at_the_start() {
         let emulators = Emulators::start();
         let mut environment = environment(&emulators);
         environment.insert("TITANX_WEBHOOK_SECRET", secret.to_owned());
-        // Without a runtime interface it stops once it has read its configuration.
+        // Without a Runtime API, the program stops after it has read its configuration.
         refused_start(&environment).contains("around a webhook secret were ignored")
     };
     assert!(told("secret\n"));

@@ -1,7 +1,7 @@
-//! What a curious reader finds in the logs, the answers and the errors: nothing.
+//! Logs, answers and errors contain no confidential data.
 //!
-//! The function's own program runs through every kind of event and fault. Every line that it writes
-//! and every answer that it gives is searched for fragments of what it was told in confidence.
+//! The function's program handles every kind of event and fault. Every line and every answer is searched for
+//! fragments of payloads, signatures and secrets.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,12 +24,12 @@ use titanx_testbed::{
 const FRAGMENT: usize = 6;
 const TIMEOUT: Duration = Duration::from_secs(3);
 const SLOW: Duration = Duration::from_secs(20);
-/// What TitanX signs with here, and another live secret: of no word that a log may well say.
+/// The secret that signs here, and another live secret. They contain no word that a log may contain.
 const SECRET: &str = "wh_sk_Hn5TzQ9wBvXk2LrYd8MfJp6C";
 const OTHER_SECRET: &str = "whsec_Zq8vKyXw3LmPtRb7NhJcGdFs";
 const GUESS: &str = "Gx7-stranger-wYq2";
 
-/// Values that stand nowhere else, so that to find one is to have found a leak.
+/// Values that occur nowhere else, so that every occurrence is a leak.
 const PERSONAL: [&str; 10] = [
     "Quorvexia",
     "Zylthandrow-Öbrenkjöld",
@@ -67,17 +67,17 @@ fn body(id: &str, event_type: &str) -> String {
     envelope(id, event_type, &payload())
 }
 
-/// Finds fragments of confidential texts, whichever way they are written.
+/// Finds fragments of confidential texts in several encodings.
 #[derive(Default)]
 struct Finder {
-    /// Each fragment, and what it is one of.
+    /// Each fragment, with the name of its text.
     fragments: HashMap<String, String>,
-    /// How long fragments are, in bytes.
+    /// The length of fragments in bytes.
     lengths: BTreeSet<usize>,
 }
 
 impl Finder {
-    /// From now on finds `text`, as it is, and its bytes in Base64, hex and as Rust prints them.
+    /// Adds `text`: as it is, in Base64, in hexadecimal, and in Rust's debug format.
     fn keep_secret(&mut self, text: &str) {
         let hex: Vec<_> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
         let decimal: Vec<_> = text.bytes().map(|byte| byte.to_string()).collect();
@@ -90,7 +90,7 @@ impl Finder {
         self.add(text, &decimal, ", ");
         for skipped in 0..3 {
             let encoded = STANDARD.encode(text.as_bytes().get(skipped..).unwrap_or_default());
-            // The end depends on what follows the text.
+            // The last characters depend on what follows the text.
             let encoded: Vec<_> = encoded.chars().map(String::from).collect();
             let certain = encoded.len().saturating_sub(4);
             self.add(text, &encoded[..certain], "");
@@ -105,7 +105,7 @@ impl Finder {
         }
     }
 
-    /// What of it stands in `text`, if anything does.
+    /// The fragment that `text` contains, if there is one.
     fn find(&self, text: &str) -> Option<String> {
         let text = without_request_ids(&text.to_lowercase());
         let starts = text.char_indices().map(|(start, _)| start);
@@ -139,7 +139,7 @@ fn without_request_ids(text: &str) -> String {
     words.collect()
 }
 
-/// Everything that the function is told in confidence over [`disclosures`].
+/// Everything confidential that the function gets during [`disclosures`].
 fn confidential() -> Finder {
     let mut finder = Finder::default();
     for value in PERSONAL {
@@ -160,7 +160,7 @@ fn confidential() -> Finder {
 const EVENT_TYPES: [&str; 3] = ["job.contact.scored", "job.completed", "job.started"];
 const IDS: [&str; 4] = ["id-1", "id-2", "id-3", ""];
 
-/// Everything that is sent: each event signed, forged, unsigned, cut off, doubled, and not text.
+/// All requests: each event signed, forged, unsigned, truncated, repeated, and with bytes that are no text.
 fn requests() -> Vec<Value> {
     let mut requests = Vec::new();
     for event_type in EVENT_TYPES {
@@ -193,7 +193,7 @@ fn requests() -> Vec<Value> {
     let mut lying = request(&body("id-1", EVENT_TYPES[0]), None);
     lying["isBase64Encoded"] = true.into();
     requests.push(lying);
-    // A payload that a queue takes only as gzip, and one that none takes.
+    // A payload that fits a message only as gzip, and one that fits none.
     for name in [
         "Quorvexia".repeat(150_000),
         format!("Quorvexia{}", incompressible(1_100_000)),
@@ -205,12 +205,12 @@ fn requests() -> Vec<Value> {
     requests
 }
 
-/// More than the reads of the secret that strangers can cause.
+/// More than the number of reads that forged requests can cause.
 const GUESSES: usize = 6;
-/// Requests that the process takes at once.
+/// The number of concurrent requests.
 const AT_ONCE: usize = 64;
 
-/// Everything that one process says while this fault lasts.
+/// All output of one process with this fault.
 async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>, Vec<Answer>) {
     let emulators = Emulators::start();
     let mut environment = emulators.environment();
@@ -238,13 +238,13 @@ async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>
             other => said.push(format!("{other:?}")),
         }
     }
-    // One after the other, until the reads of the secret are used up.
+    // One after the other, until no read of the secrets is left.
     let guess = body("id-1", EVENT_TYPES[0]);
     let guess = request(&guess, Some(&signature(GUESS, guess.as_bytes())));
     for _ in 0..GUESSES {
         said.push(format!("{:?}", lambda.invoke(&guess).await));
     }
-    // The line of a delivery follows its answer; a worker that has written it asks for another.
+    // A delivery is logged after its answer. Then the worker asks for the next event.
     let written = process.has_asked(AT_ONCE + requests.len() + GUESSES);
     let written = tokio::time::timeout(4 * TIMEOUT, written).await;
     written.expect("every delivery comes to its end");
@@ -306,7 +306,7 @@ async fn no_output_contains_a_fragment_of_a_payload_a_signature_or_a_secret() {
         }
         outcomes.extend(said);
     }
-    // It was asked for everything that it can answer.
+    // Every answer of the table has occurred.
     for status in [200, 401, 413, 429, 503] {
         assert!(statuses.contains_key(&status), "{status} in {statuses:?}");
     }
@@ -359,8 +359,8 @@ fn the_search_finds_planted_fragments_in_every_encoding() {
     }
 }
 
-/// Constant time is by construction (`Verifier::verify` compares with each secret in constant time
-/// and goes on after a match). What can be seen from outside: every live secret is tried.
+/// `Verifier::verify` is constant-time by construction: it compares with every secret in constant time, and
+/// does not stop at a match. This test can only show that every live secret is tried.
 #[tokio::test]
 async fn every_live_secret_is_tried_at_every_position() {
     let secrets: Vec<String> = (0..8).map(|n| format!("wh_sk_live_{n}")).collect();

@@ -1,4 +1,4 @@
-//! What `template.yaml` deploys is what the code expects: names, keys, limits, permissions and the words that alarms listen for.
+//! `template.yaml` deploys what the code expects: names, keys, limits, permissions, and the patterns of the metric filters.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,9 +8,9 @@ use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 use titanx_receiver::{budget, config::Config, deliveries, jobs, queue};
 
-/// Every name that template and code share, spelt out by hand.
+/// Every name that template and code share, repeated here by hand.
 mod names {
-    /// The variables that the function reads, each with the resource or parameter it stands for.
+    /// The variables that the function reads, each with its resource or parameter.
     pub(super) const VARIABLES: [(&str, &str); 7] = [
         ("DELIVERIES_TABLE", "DeliveriesTable"),
         ("JOBS_TABLE", "JobsTable"),
@@ -25,7 +25,7 @@ mod names {
     pub(super) const EXPIRATION: &str = "expiration";
     /// The key of the jobs table.
     pub(super) const JOB_KEY: &str = "job_id";
-    /// What the log lines say of what the alarms listen for: filter, pattern.
+    /// The metric filters with their patterns.
     pub(super) const LOG_PATTERNS: [(&str, &str); 4] = [
         (
             "RefusedFilter",
@@ -43,18 +43,18 @@ mod names {
     ];
     /// The function's binary.
     pub(super) const BINARY: &str = "receiver";
-    /// Where TitanX posts to.
+    /// The path of the webhook URL.
     pub(super) const PATH: &str = "/webhooks/titanx";
 }
 
-/// Seconds that TitanX waits for an answer, and that the function gives itself.
+/// Seconds that TitanX waits for an answer, and the function's budget.
 const TITANX_DEADLINE: u64 = 10;
 const BUDGET: u64 = 6;
 /// Days for which TitanX retries.
 const TITANX_RETRIES: u64 = 3;
-/// Days before the end of the retention from which on an event is stale.
+/// An event is stale this many days before the end of the retention.
 const STALE_BEFORE_THE_END: u64 = 3;
-/// The most that SQS takes in one message, in bytes, and the longest it keeps one, in seconds.
+/// The maximum size of a message of SQS in bytes, and its maximum retention in seconds.
 const SQS_LARGEST_MESSAGE: u64 = 1024 * 1024;
 const SQS_LONGEST_RETENTION: u64 = 14 * 24 * 60 * 60;
 
@@ -90,7 +90,7 @@ fn the_function_starts_with_the_variables_of_the_template_alone() {
         .filter(|name| !name.starts_with("AWS_"))
         .collect();
     let mut expected = BTreeSet::from(names::VARIABLES.map(|(variable, _)| variable.to_owned()));
-    // The other way to the secret; exactly one of the two may be set.
+    // The other variable for the secret. Exactly one of the two may be set.
     expected.insert("TITANX_WEBHOOK_SECRET".to_owned());
     assert_eq!(ours, expected);
 }
@@ -108,7 +108,7 @@ fn deployed() -> BTreeMap<&'static str, &'static str> {
         ),
         ("DELIVERY_RETENTION_DAYS", "7"),
         ("SIGNING_KEY_FORM", "any"),
-        // Lambda's own.
+        // Variables that Lambda sets.
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "key"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
@@ -199,7 +199,7 @@ fn the_function_outlasts_its_budget_and_ends_before_titanx_gives_up() {
 fn a_delivery_is_remembered_for_longer_than_titanx_retries() {
     let retention = &template()["Parameters"]["DeliveryRetentionDays"];
     assert_eq!(retention["Type"], "Number");
-    // A day more than TitanX retries, so that nothing it retries is ever stale.
+    // One day more than TitanX retries, so that no retry is stale.
     let least = TITANX_RETRIES + 1 + STALE_BEFORE_THE_END;
     assert_eq!(retention["MinValue"].as_u64(), Some(least));
     assert_eq!(retention["Default"].as_u64(), Some(7));
@@ -262,7 +262,7 @@ fn the_contacts_queue_is_fifo_by_parameter_and_deduplicates_by_delivery_id_only(
         template["Parameters"]["ContactsQueueType"]["Default"],
         "standard"
     );
-    // SQS refuses a FIFO queue whose dead letters go to a standard one.
+    // SQS refuses a FIFO queue with a standard dead-letter queue.
     for queue in ["ContactsQueue", "ContactsDeadLetterQueue"].map(properties) {
         assert_eq!(if_fifo(&queue["FifoQueue"]), &json!(true));
         assert_eq!(if_fifo(&queue["ContentBasedDeduplication"]), &json!(false));
@@ -279,7 +279,7 @@ fn any_stack_name_makes_fifo_queues_also_when_the_queues_of_its_first_stack_are_
         |uuid| format!("arn:aws:cloudformation:us-east-1:123456789012:stack/{longest}/{uuid}");
     let stacks = [
         stack_id("51af3dc0-da77-11e4-872e-1234567abcdb"),
-        // Of the same name and created at almost the same time.
+        // With the same name, and created at almost the same time.
         stack_id("51af3dc0-da77-11e4-872e-1234567abcdc"),
         stack_id("51af3dc1-da77-11e4-872e-1234567abcdb"),
     ];
@@ -290,12 +290,12 @@ fn any_stack_name_makes_fifo_queues_also_when_the_queues_of_its_first_stack_are_
             let stem = name.strip_suffix(".fifo").unwrap();
             let is_allowed = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
             assert!(stem.chars().all(is_allowed), "{name}");
-            // The suffix counts.
+            // The limit includes the suffix.
             assert!(name.len() <= 80, "{name} has {}", name.len());
             assert!(taken.insert(name), "a name that is taken: {taken:?}");
         }
     }
-    // CloudFormation invents every other name, short enough and new, but the log group's, which is deleted with its stack.
+    // CloudFormation generates all other names, except that of the log group, which is deleted with its stack.
     let resources = template()["Resources"].clone();
     let is_named = |resource: &Value| {
         const NAMES: [&str; 7] = [
@@ -378,7 +378,7 @@ fn the_role_allows_the_calls_of_the_function_and_nothing_else() {
 
 #[test]
 fn the_gateway_accepts_every_path_and_limits_the_request_rate() {
-    // Without a path it is the default route. scripts/template-check looks at what SAM makes of it.
+    // Without a path it is the default route. scripts/template-check checks the result of SAM's transform.
     assert_eq!(
         function()["Events"],
         json!({ "Delivery": {
@@ -447,7 +447,7 @@ fn every_filtered_metric_has_an_alarm() {
     }
 }
 
-/// The metrics that an alarm watches: its own, or those of its expression.
+/// The metrics of an alarm: its own, or those of its expression.
 fn metrics_of(alarm: &Value) -> Vec<Value> {
     let Some(metrics) = alarm.get("Metrics") else {
         return vec![alarm.clone()];
@@ -534,7 +534,7 @@ fn every_failure_has_an_alarm_with_an_action() {
             json!([{ "Ref": "AlarmTopic" }]),
             "{name}"
         );
-        // CloudWatch's limit is in characters and is found out only on deployment.
+        // CloudWatch's limit is in characters, and applies only at deployment.
         let description = alarm["AlarmDescription"].as_str().unwrap();
         assert!(
             (80..=1024).contains(&description.chars().count()),
@@ -583,7 +583,7 @@ fn a_panic_unwinds_in_what_cargo_lambda_builds() {
     assert_eq!(panic.as_str(), Some("unwind"));
 }
 
-/// The template, its short forms (`!Ref x`) written out (`{"Ref": "x"}`).
+/// The template, with short forms (`!Ref x`) expanded (`{"Ref": "x"}`).
 fn template() -> Value {
     let text = read("template.yaml");
     let documents = Yaml::load_from_str(&text).unwrap();
@@ -646,7 +646,7 @@ fn get_att(attribute: &str) -> Value {
     json!({ "Fn::GetAtt": attribute })
 }
 
-/// What a property is on a FIFO queue; on a standard one it must not be there at all.
+/// The value of a property of a FIFO queue. A standard queue must not have the property.
 fn if_fifo(property: &Value) -> &Value {
     let [condition, fifo, standard] = property["Fn::If"].as_array().unwrap().as_slice() else {
         panic!("not a choice: {property}");
@@ -656,7 +656,7 @@ fn if_fifo(property: &Value) -> &Value {
     fifo
 }
 
-/// The text of a `Fn::Sub` in a stack of this name and id. It knows the functions that names are made of.
+/// The text of a `Fn::Sub` in a stack with this name and id. It supports the functions that names use.
 fn resolved(value: &Value, stack_name: &str, stack_id: &str) -> String {
     let resolve = |value: &Value| resolved(value, stack_name, stack_id);
     if let Some(text) = value.as_str() {
@@ -683,7 +683,7 @@ fn resolved(value: &Value, stack_name: &str, stack_id: &str) -> String {
     }
 }
 
-/// Each action that a statement allows, with each resource it allows it on.
+/// Each action that a statement allows, with each resource for which it does.
 fn grants(statement: &Value) -> Vec<String> {
     assert_eq!(statement["Effect"], "Allow");
     let resources = match &statement["Resource"] {

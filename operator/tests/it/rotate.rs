@@ -14,7 +14,6 @@ fn subscribed(form: Form) -> (System, Subscription) {
     system.operator.run("subscribe --settle 0").exits(0);
     let subscription = system.api.only_subscription();
     system.emulators.secret.rotate(&subscription.secret);
-    let subscription = subscription.clone();
     (system, subscription)
 }
 

@@ -9,6 +9,8 @@ use titanx_receiver::{
     receiver::{FollowUp, Receiver},
 };
 
+use crate::emulators::Emulators;
+
 pub use super::{
     answer::{Answer, read},
     surroundings::{Proxies, environment},
@@ -22,6 +24,13 @@ pub const TIMEOUT: Duration = Duration::from_secs(8);
 pub fn receiver(environment: &BTreeMap<&'static str, String>) -> Receiver {
     let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
     config.build().unwrap().0
+}
+
+/// Builds a receiver whose calls to AWS go through fault proxies. It has the secret in a variable.
+pub fn receiver_behind_proxies(emulators: &Emulators) -> (Receiver, Proxies) {
+    let mut environment = environment(emulators);
+    let proxies = Proxies::between(&mut environment, emulators);
+    (receiver(&environment), proxies)
 }
 
 /// The Lambda request id of every invocation.

@@ -22,7 +22,9 @@ use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 use crate::alarms::Log;
 use titanx_testbed::{
     emulators::{Emulators, Fault, FaultProxy, Harm, When},
-    front_door::{Answer, Proxies, REQUEST_ID, deliver_within, environment, receiver},
+    front_door::{
+        Answer, Proxies, REQUEST_ID, deliver_within, environment, receiver, receiver_behind_proxies,
+    },
     promises::{self, Delivery, Destination},
     sender::{Attempts, Decision},
     titanx::{completed_job, contact, envelope, signed},
@@ -299,9 +301,7 @@ async fn a_release_that_fails_leaves_a_claim_that_ends_with_its_lease() {
         Fault::After(Harm::Delay(SLOW)),
     ] {
         let emulators = Emulators::start();
-        let mut environment = environment(&emulators);
-        let proxies = Proxies::between(&mut environment, &emulators);
-        let receiver = receiver(&environment);
+        let (receiver, proxies) = receiver_behind_proxies(&emulators);
         let event = signed(&contact("delivery-1"));
         proxies
             .sqs
@@ -321,9 +321,7 @@ async fn a_release_that_fails_leaves_a_claim_that_ends_with_its_lease() {
 #[tokio::test]
 async fn a_late_release_never_deletes_what_a_later_holder_completed() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     let event = signed(&contact("delivery-1"));
     // The first holder's send fails, and its release arrives long after its lease.
     for call in 1..=3 {
@@ -350,9 +348,7 @@ async fn a_late_release_never_deletes_what_a_later_holder_completed() {
 #[tokio::test]
 async fn a_service_that_hangs_is_abandoned_in_time_to_answer() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     for proxy in [&proxies.dynamodb, &proxies.sqs] {
         proxies.heal();
         proxy.inject(When::Always, Fault::Before(Harm::Delay(SLOW)));

@@ -29,7 +29,7 @@ use titanx_receiver::{
 use titanx_testbed::{
     checks,
     emulators::{Emulators, Fault, Harm, SIGNING_SECRET, When},
-    front_door::{Answer, Proxies, deliver, environment, receiver},
+    front_door::{Answer, deliver, environment, receiver, receiver_behind_proxies},
     samples,
     titanx::{completed_job, contact, envelope, request, signature, signed, signed_bytes},
 };
@@ -623,9 +623,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 #[test]
 fn an_unsigned_request_makes_no_call_to_aws() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     let unsigned = near_event().prop_map(|event| {
         // A signature with another secret replaces a valid one.
         let body = event["body"].as_str().unwrap().as_bytes();
@@ -675,9 +673,7 @@ fn a_signed_request_is_stored_once_and_acknowledged() {
 #[test]
 fn with_every_third_call_failing_every_answer_is_in_the_table() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     for proxy in [&proxies.dynamodb, &proxies.sqs] {
         proxy.inject(When::Share(0.1), Fault::Before(Harm::Reset));
         proxy.inject(When::Share(0.1), Fault::After(Harm::Reset));

@@ -17,6 +17,7 @@ use titanx_testbed::{
     emulators::{AttributeValue, Emulators, Fault, Harm, Item, SIGNING_SECRET, When},
     front_door::{
         Answer, Proxies, TIMEOUT, deliver, deliver_within, environment, now_ms, receiver,
+        receiver_behind_proxies,
     },
     titanx::{
         NOT_STALE, completed_job, contact, envelope, incompressible, request, signature, signed,
@@ -225,9 +226,7 @@ async fn a_completed_delivery_is_a_duplicate_even_with_another_timestamp() {
 #[tokio::test]
 async fn unsigned_requests_make_no_call_to_aws_and_get_the_same_answer() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     let body = contact("delivery-1");
     let good = signature(SIGNING_SECRET, body.as_bytes());
 
@@ -266,9 +265,7 @@ async fn unsigned_requests_make_no_call_to_aws_and_get_the_same_answer() {
 #[tokio::test]
 async fn a_new_contact_takes_three_calls_a_duplicate_one_and_quarantine_one() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
 
     let new = signed(&contact("delivery-1"));
     deliver(&receiver, &new).await;
@@ -473,9 +470,7 @@ async fn a_record_of_unknown_form_is_answered_503_and_left_unchanged() {
 #[tokio::test]
 async fn the_lease_lasts_as_long_as_the_invocation_and_names_its_owner() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     proxies.sqs.inject(When::Always, Fault::Before(Harm::Stop));
     let event = signed(&contact("delivery-1"));
 
@@ -574,9 +569,7 @@ async fn with_too_little_time_left_nothing_is_begun() {
 #[tokio::test]
 async fn a_failed_completion_mark_is_still_an_acknowledgement() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     for attempt in 2..=4 {
         let complete = When::NthOf(attempt, "PutItem");
         proxies
@@ -593,9 +586,7 @@ async fn a_failed_completion_mark_is_still_an_acknowledgement() {
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_recognised_as_our_own() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     let claim = When::NthOf(1, "PutItem");
     proxies.dynamodb.inject(claim, Fault::After(Harm::Reset));
     let answer = deliver(&receiver, &signed(&contact("delivery-1"))).await;
@@ -606,9 +597,7 @@ async fn a_claim_whose_answer_was_lost_is_recognised_as_our_own() {
 #[tokio::test]
 async fn a_failed_send_releases_the_claim_for_the_next_attempt() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     let event = signed(&contact("delivery-1"));
     proxies
         .sqs
@@ -624,9 +613,7 @@ async fn a_failed_send_releases_the_claim_for_the_next_attempt() {
 #[tokio::test]
 async fn nothing_is_acknowledged_that_could_not_be_stored() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     let fails = Fault::Before(Harm::ServerError);
     proxies.sqs.inject(When::Always, fails);
     proxies.dynamodb.inject(When::Every("UpdateItem"), fails);
@@ -653,9 +640,7 @@ async fn nothing_is_acknowledged_that_could_not_be_stored() {
 #[tokio::test]
 async fn without_a_claim_nothing_is_begun() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     let claim = When::Every("PutItem");
     proxies
         .dynamodb
@@ -670,9 +655,7 @@ async fn without_a_claim_nothing_is_begun() {
 #[tokio::test]
 async fn a_send_that_hangs_is_abandoned_in_time_to_release_the_claim() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     let hangs = Fault::Before(Harm::Delay(Duration::from_mins(1)));
     proxies.sqs.inject(When::Always, hangs);
     // The time reserved for the release is less than a second, which may be too short on a busy machine.
@@ -691,9 +674,7 @@ async fn a_send_that_hangs_is_abandoned_in_time_to_release_the_claim() {
 #[tokio::test]
 async fn releasing_a_lost_claim_succeeds_and_an_unreachable_table_is_an_error() {
     let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let receiver = receiver(&environment);
+    let (receiver, proxies) = receiver_behind_proxies(&emulators);
     let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
     let body = verified(&receiver, &request).await;
     let event = Event::parse(body, 0).unwrap();

@@ -6,12 +6,16 @@
 //! Processes of the function are killed at any time, or killed or frozen between an answer and its
 //! completion mark. TitanX's times are shortened: `PATIENCE` is its limit of ten seconds.
 //!
+//! People make mistakes meanwhile ([`mistakes`]).
+//!
 //! The queues and the jobs table alone show whether every event is durable. The proxies show why a
 //! message is there twice: a response of SQS was lost, the process was killed, or the delivery was
 //! acknowledged, its completion mark could not be written, and TitanX delivered it again.
 
+mod mistakes;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     path::PathBuf,
     sync::{
@@ -30,13 +34,14 @@ use tokio::{
 
 use crate::{
     answer::{Answer, read},
-    emulators::{Emulators, Fault, FaultProxy, Harm, SIGNING_SECRET, Served, When},
+    emulators::{Emulators, Fault, FaultProxy, Harm, Served, When},
     lambda::{Lambda, Outcome, Posting, Process},
     promises::{self, Cause, Delivery, Destination},
     sender::{Attempts, Decision, backoff},
     surroundings::Proxies,
     titanx::{envelope, request, signature},
 };
+use mistakes::Subscription;
 
 /// TitanX's limit of ten seconds for an answer, shortened.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -69,6 +74,8 @@ pub struct Plan {
     /// The share of all calls to AWS that get a fault.
     pub faults: f64,
     pub kills: usize,
+    /// How long each mistake of a person lasts until it is repaired. Zero: none is made.
+    pub mistakes: Duration,
     /// The number of concurrent invocations in each of the two processes.
     pub concurrency: usize,
     pub seed: u64,
@@ -177,8 +184,10 @@ struct Pages {
     /// When a contact was acknowledged, other than as a duplicate.
     accepted: Vec<(String, Instant)>,
     resident_kib: Vec<u64>,
-    /// The number of faults of processes, by kind.
-    process_faults: BTreeMap<String, usize>,
+    /// The number of faults of processes and of mistakes of people, by kind.
+    disturbances: BTreeMap<String, usize>,
+    /// The events that were refused for good while the stored secret was wrong, by number.
+    refused: BTreeSet<usize>,
 }
 
 impl Books {
@@ -188,6 +197,15 @@ impl Books {
 
     fn wrong(&self, what: String) {
         self.pages().wrong.push(what);
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Counts a fault of a process or a mistake of a person.
+    fn made(&self, disturbance: String) {
+        *self.pages().disturbances.entry(disturbance).or_default() += 1;
     }
 
     /// Records a call that the proxy in front of SQS reports.
@@ -255,7 +273,8 @@ pub struct Report {
     forged: usize,
     kills: usize,
     outages: usize,
-    process_faults: BTreeMap<String, usize>,
+    disturbances: BTreeMap<String, usize>,
+    refused: usize,
     unmarked: usize,
     calls: usize,
     broken: BTreeMap<String, usize>,
@@ -299,9 +318,10 @@ impl fmt::Display for Report {
         }
         writeln!(f, "outages               {}", self.outages)?;
         writeln!(f, "processes disturbed   {}", self.kills)?;
-        for (fault, times) in &self.process_faults {
+        for (fault, times) in &self.disturbances {
             writeln!(f, "  {fault:<40} {times}")?;
         }
+        writeln!(f, "refused by wrong secrets {}", self.refused)?;
         writeln!(f, "accepted, never marked {}", self.unmarked)?;
         writeln!(f, "answers")?;
         for (answer, times) in &self.answers {
@@ -338,6 +358,7 @@ struct Soak {
     lambda: Lambda,
     books: Arc<Books>,
     slots: Semaphore,
+    subscription: Subscription,
 }
 
 /// Runs a soak of the function's program.
@@ -354,6 +375,7 @@ pub async fn run(plan: Plan) -> Report {
         lambda: Lambda::new(TIMEOUT),
         books: Arc::clone(&books),
         slots: Semaphore::new(2 * plan.concurrency),
+        subscription: Subscription::default(),
         plan: plan.clone(),
     });
 
@@ -367,7 +389,11 @@ pub async fn run(plan: Plan) -> Report {
     around.spawn(outages(Arc::clone(&proxies), Arc::clone(&books)));
     around.spawn(forge(Arc::clone(&soak)));
     around.spawn(tell(Arc::clone(&soak)));
-    deliver_all(&soak).await;
+    tokio::join!(
+        deliver_all(&soak),
+        mistakes::make_all(&plan, &soak.subscription, &emulators.secret, &books)
+    );
+    soak.deliver_refused().await;
     books.done.store(true, Ordering::Relaxed);
     around.join_all().await;
     proxies_heal(&proxies).await;
@@ -489,11 +515,7 @@ async fn kill(soak: Arc<Soak>, environment: BTreeMap<&'static str, String>) {
                 process = soak.lambda.start(binary, &environment);
             }
             soak.books.kills.fetch_add(1, Ordering::Relaxed);
-            let mut pages = soak.books.pages();
-            *pages
-                .process_faults
-                .entry(format!("{fault:?}"))
-                .or_default() += 1;
+            soak.books.made(format!("{fault:?}"));
         }
     }
 }
@@ -574,38 +596,35 @@ enum Repeat {
 
 impl Soak {
     async fn deliver(&self, number: usize, repeats: Repeat) {
-        let body = self.plan.body(number);
-        let event = request(&body, Some(&signature(SIGNING_SECRET, body.as_bytes())));
         match repeats {
-            Repeat::Never => self.deliver_once(number, &event).await,
+            Repeat::Never => self.deliver_once(number).await,
             Repeat::Beside => {
-                tokio::join!(
-                    self.deliver_once(number, &event),
-                    self.deliver_once(number, &event)
-                );
+                tokio::join!(self.deliver_once(number), self.deliver_once(number));
             }
             Repeat::AtOnce => {
-                self.deliver_once(number, &event).await;
-                self.deliver_once(number, &event).await;
+                self.deliver_once(number).await;
+                self.deliver_once(number).await;
             }
             Repeat::Afterwards => {
-                self.deliver_once(number, &event).await;
+                self.deliver_once(number).await;
                 sleep(FIRST_BACKOFF * u32::try_from(number % 60).expect("small")).await;
-                self.deliver_once(number, &event).await;
+                self.deliver_once(number).await;
             }
         }
         self.books.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Delivers an event, and retries until it is acknowledged or dropped.
-    async fn deliver_once(&self, number: usize, event: &Value) {
+    async fn deliver_once(&self, number: usize) {
         let id = Plan::delivery_id(number);
+        let body = self.plan.body(number);
         let pause = backoff(FIRST_BACKOFF, MAX_BACKOFF);
         let pause = move |made| pause(made).mul_f64(0.5 + fastrand::f64());
         let mut attempts = Attempts::new(MAX_ATTEMPTS, pause);
         loop {
             self.books.attempts.fetch_add(1, Ordering::Relaxed);
-            let (outcome, answer) = self.ask(event).await;
+            let may_be_refused = self.subscription.is_unstored();
+            let (outcome, answer) = self.ask(&self.subscription.request(&body)).await;
             if let Some(answer) = &answer {
                 self.books.answered(&id, self.plan.kind(number), answer);
             }
@@ -615,12 +634,24 @@ impl Soak {
             match attempts.after(answer.as_ref()).await {
                 Decision::Retries => {}
                 Decision::Acknowledged => return,
+                Decision::Drops if may_be_refused && answer == Some(Answer::refused()) => {
+                    self.books.pages().refused.insert(number);
+                    return;
+                }
                 decision @ (Decision::Drops | Decision::GivesUp) => {
                     return self
                         .books
                         .wrong(format!("{id}: {decision:?} after {answer:?}"));
                 }
             }
+        }
+    }
+
+    /// Delivers again what was refused for good while the stored secret was wrong.
+    async fn deliver_refused(&self) {
+        let refused = self.books.pages().refused.clone();
+        for number in refused {
+            self.deliver_once(number).await;
         }
     }
 
@@ -671,7 +702,8 @@ fn close(soak: &Soak, emulators: &Emulators, proxies: &Proxies, began: Instant) 
         forged: books.forged.load(Ordering::Relaxed),
         kills: books.kills.load(Ordering::Relaxed),
         outages: books.outages.load(Ordering::Relaxed),
-        process_faults: pages.process_faults,
+        disturbances: pages.disturbances,
+        refused: pages.refused.len(),
         unmarked,
         calls: calls.len(),
         broken,

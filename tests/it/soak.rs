@@ -1,5 +1,7 @@
 //! Runs a short soak test. `cargo run --release -p titanx-testbed --bin soak` runs a long one.
 
+use std::time::Duration;
+
 use titanx_testbed::soak::{Plan, run};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -9,6 +11,7 @@ async fn a_short_soak_loses_nothing_and_explains_every_second_message() {
         jobs: 10,
         faults: 0.2,
         kills: 3,
+        mistakes: Duration::from_secs(2),
         concurrency: 6,
         seed: 1,
         binary: env!("CARGO_BIN_EXE_receiver").into(),

@@ -7,13 +7,12 @@ use std::{
     env,
     process::ExitCode,
     str::FromStr,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use titanx_testbed::{release, soak};
 
-const USAGE: &str =
-    "options: --deliveries N, --jobs N, --faults SHARE, --kills N, --concurrency N, --seed N";
+const USAGE: &str = "options: --deliveries N, --jobs N, --faults SHARE, --kills N, --mistakes SECONDS, --concurrency N, --seed N";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -34,6 +33,7 @@ fn plan(mut options: Vec<String>) -> Option<soak::Plan> {
         jobs: take(&mut options, "--jobs", 100)?,
         faults: take(&mut options, "--faults", 0.2)?,
         kills: take(&mut options, "--kills", 20)?,
+        mistakes: Duration::from_secs(take(&mut options, "--mistakes", 60)?),
         concurrency: take(&mut options, "--concurrency", 24)?,
         seed: take(&mut options, "--seed", now.as_secs())?,
         binary: release::receiver(),

@@ -29,7 +29,7 @@ pub mod titanx;
 pub mod checks;
 
 #[cfg(feature = "emulators")]
-pub mod background;
+mod background;
 #[cfg(feature = "emulators")]
 pub mod emulators;
 #[cfg(feature = "emulators")]

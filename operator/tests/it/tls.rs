@@ -6,8 +6,11 @@ use std::{fs, net::SocketAddr, sync::Arc};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tempfile::TempDir;
-use titanx_testbed::background::Background;
-use tokio::{io::copy_bidirectional, net::TcpStream};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{System, titanx_api::Form};
@@ -35,12 +38,15 @@ fn authority() -> (String, ServerConfig) {
 
 /// Accepts TLS on a free port and forwards what it carries to the origin of `url`. Returns `url` with
 /// its origin replaced.
-fn terminate_tls(background: &Background, server: &ServerConfig, url: &str) -> String {
+fn terminate_tls(background: &Runtime, server: &ServerConfig, url: &str) -> String {
     let rest = url.strip_prefix("http://").unwrap();
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let upstream: SocketAddr = authority.parse().unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(server.clone()));
-    let (listener, origin) = background.listen();
+    let listener = background
+        .block_on(TcpListener::bind("127.0.0.1:0"))
+        .unwrap();
+    let origin = format!("https://{}", listener.local_addr().unwrap());
     background.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
@@ -54,13 +60,13 @@ fn terminate_tls(background: &Background, server: &ServerConfig, url: &str) -> S
             });
         }
     });
-    format!("{}{path}", origin.replace("http://", "https://"))
+    origin + path
 }
 
 #[test]
 fn every_call_trusts_the_certificates_in_aws_ca_bundle_and_no_others() {
     let system = System::start(Form::Schema);
-    let background = Background::start("tls");
+    let background = Runtime::new().unwrap();
     let (bundle, server) = authority();
     let (stranger, _) = authority();
     let folder = TempDir::new().unwrap();

@@ -558,7 +558,7 @@ fn the_threshold_of_the_duration_alarm_is_between_budget_and_timeout() {
 #[test]
 fn sam_and_cargo_lambda_deploy_the_same_function() {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
-    let deploy = &manifest["package"]["metadata"]["lambda"]["deploy"];
+    let deploy = &manifest["workspace"]["metadata"]["lambda"]["deploy"];
     let built = &template()["Resources"]["ReceiverFunction"]["Metadata"];
     assert_eq!(built["BuildMethod"], "rust-cargolambda");
     assert_eq!(built["BuildProperties"]["Binary"], names::BINARY);

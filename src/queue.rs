@@ -1,6 +1,14 @@
 //! The two queues and their messages: scored contacts, and what is signed but not understood.
 
-use std::{borrow::Cow, collections::HashMap, io::Write};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use aws_sdk_sqs::{
     operation::send_message::{SendMessageError, SendMessageInput},
@@ -10,6 +18,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::error::operation::BuildError;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest, Sha256};
 
 use crate::{
     aws::{CallError, Sqs},
@@ -24,6 +33,8 @@ pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 pub struct Queue {
     sqs: Sqs,
     url: String,
+    /// Whether a standard queue has refused a group: not every partition of AWS may have fair queues.
+    refused_group: Arc<AtomicBool>,
 }
 
 /// Where a contact on the queue came from.
@@ -49,8 +60,16 @@ impl Source {
 pub struct Message<'a> {
     body: Cow<'a, str>,
     attributes: Vec<Attribute<'a>>,
-    deduplication_id: Option<&'a str>,
-    group_id: Option<&'a str>,
+    fifo: Option<FifoIds<'a>>,
+    /// The group of the message on a standard queue, among whose groups SQS is fair.
+    fair_group: Option<Cow<'a, str>>,
+}
+
+/// What only a FIFO queue takes, or needs.
+#[derive(Debug)]
+struct FifoIds<'a> {
+    deduplication_id: &'a str,
+    group_id: &'a str,
 }
 
 #[derive(Debug)]
@@ -92,8 +111,11 @@ impl<'a> Message<'a> {
         Self {
             body: with_refused_characters_escaped(event.body),
             attributes,
-            deduplication_id: Some(id),
-            group_id: job_id.filter(|job_id| is_queue_token(job_id)).or(Some(id)),
+            fifo: Some(FifoIds {
+                deduplication_id: id,
+                group_id: job_id.filter(|it| is_queue_token(it)).unwrap_or(id),
+            }),
+            fair_group: job_id.and_then(fair_group),
         }
         .checked()
     }
@@ -148,8 +170,8 @@ impl<'a> Message<'a> {
         Self {
             body,
             attributes,
-            deduplication_id: None,
-            group_id: None,
+            fifo: None,
+            fair_group: None,
         }
         .checked()
     }
@@ -171,7 +193,11 @@ impl Queue {
     /// The queue at `url`. It is a FIFO queue if the URL ends in `.fifo`.
     #[must_use]
     pub fn new(sqs: Sqs, url: String) -> Self {
-        Self { sqs, url }
+        Self {
+            sqs,
+            url,
+            refused_group: Arc::default(),
+        }
     }
 
     /// Puts `message` on the queue; it is durable when this returns.
@@ -181,7 +207,15 @@ impl Queue {
     /// [`QueueError`] when SQS refuses, fails or does not answer. The message may be on the queue all
     /// the same.
     pub async fn send(&self, message: Message<'_>) -> Result<(), QueueError> {
-        let is_fifo = is_fifo(&self.url);
+        let ids = if is_fifo(&self.url) {
+            let ids = message.fifo;
+            ids.map(|ids| (Some(ids.deduplication_id), Cow::Borrowed(ids.group_id)))
+        } else {
+            let takes_groups = !self.refused_group.load(Ordering::Relaxed);
+            let group = message.fair_group.filter(|_| takes_groups);
+            group.map(|group| (None, group))
+        };
+        let (deduplication_id, group_id) = ids.unzip();
         let mut attributes = HashMap::with_capacity(message.attributes.len());
         for Attribute {
             name,
@@ -199,14 +233,20 @@ impl Queue {
             .queue_url(&self.url)
             .message_body(message.body)
             .set_message_attributes(Some(attributes))
-            .set_message_deduplication_id(owned(message.deduplication_id.filter(|_| is_fifo)))
-            .set_message_group_id(owned(message.group_id.filter(|_| is_fifo)))
+            .set_message_deduplication_id(deduplication_id.flatten().map(ToOwned::to_owned))
+            .set_message_group_id(group_id.map(Cow::into_owned))
             .build()?;
         match self.sqs.send_message.call(send).await {
             // SQS has a message once it has given it an id.
             Ok(answer) => answer.message_id.map(|_| ()).ok_or(QueueError::NoMessageId),
             Err(error) if is_too_long(&error) => Err(QueueError::TooLarge(TooLarge)),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                // The next attempt then does without.
+                let refused_group = is_about_group(&error) && !is_fifo(&self.url);
+                self.refused_group
+                    .fetch_or(refused_group, Ordering::Relaxed);
+                Err(error.into())
+            }
         }
     }
 }
@@ -237,8 +277,22 @@ fn is_too_long(error: &CallError<SendMessageError>) -> bool {
     })
 }
 
-fn owned(text: Option<&str>) -> Option<String> {
-    text.map(ToOwned::to_owned)
+/// Whether SQS refused the message's group. Only the text of the error tells.
+fn is_about_group(error: &CallError<SendMessageError>) -> bool {
+    error.service_error().is_some_and(|error| {
+        let message = error.message().unwrap_or_default();
+        message.contains("MessageGroupId")
+    })
+}
+
+/// The group of a job's contacts on a standard queue: the job's id, or a digest of it if SQS would refuse
+/// the id as a group's, so that every job is a group of its own. A message of no group is one by itself.
+fn fair_group(job_id: &str) -> Option<Cow<'_, str>> {
+    match job_id {
+        "" => None,
+        _ if is_queue_token(job_id) => Some(job_id.into()),
+        _ => Some(BASE64_STANDARD.encode(Sha256::digest(job_id)).into()),
+    }
 }
 
 fn text<'a>(name: &'static str, value: &'a str) -> Attribute<'a> {
@@ -320,14 +374,15 @@ mod tests {
             panic!("not a contact");
         };
         let message = Message::contact(&event, contact.job_id.as_deref(), Source::Webhook).unwrap();
-        assert_eq!(message.deduplication_id, Some("delivery-1"));
+        let fifo = message.fifo.unwrap();
+        assert_eq!(fifo.deduplication_id, "delivery-1");
         let attributes = message.attributes.iter();
         (
             message.body.to_string(),
             attributes
                 .map(|it| (it.name, it.value.to_string()))
                 .collect(),
-            message.group_id.unwrap().to_owned(),
+            fifo.group_id.to_owned(),
         )
     }
 

@@ -31,9 +31,15 @@ use aws_smithy_types::{
 };
 use aws_types::region::Region;
 use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use titanx_receiver::aws::{Aws, AwsConfig, CallError, Endpoints, HttpPool, Identity, connector};
 use titanx_receiver::budget::{ATTEMPT_TIMEOUT, ATTEMPTS};
+use titanx_testbed::{
+    emulators::Emulators,
+    front_door::{deliver, environment, receiver},
+    titanx::{envelope, signed},
+};
 
 /// The additional headers of the SDK's clients, which tell AWS about the caller and its attempts. On Lambda
 /// the clients would also send `x-amzn-trace-id`, by which AWS detects a recursion.
@@ -784,4 +790,49 @@ async fn only_an_expired_session_is_recognised_as_one() {
             assert_eq!(ours.0.session_expired(), expired, "{code} {call:?}");
         }
     }
+}
+
+/// What the function sends for a contact of this job, to a standard queue at a service with this script:
+/// each request's `MessageGroupId` and answer.
+async fn contacts_sent(script: &[Reaction], job: &str) -> Vec<(Option<String>, u64)> {
+    let emulators = Emulators::start();
+    let sqs = Server::start(script.to_vec());
+    let mut environment = environment(&emulators);
+    environment.insert("AWS_ENDPOINT_URL_SQS", sqs.url.clone());
+    let receiver = receiver(&environment);
+    let mut sent = Vec::new();
+    for number in 0..script.len() {
+        let payload = serde_json::json!({ "jobId": job, "phone": "+1 202-555-0101" });
+        let body = envelope(&number.to_string(), "job.contact.scored", &payload);
+        let answer = deliver(&receiver, &signed(&body)).await;
+        let requests = sqs.requests();
+        assert_eq!(requests.len(), number + 1);
+        let request: Value = serde_json::from_str(&requests[number].body).unwrap();
+        assert_eq!(request.get("MessageDeduplicationId"), None);
+        let group = request.get("MessageGroupId");
+        let group = group.map(|it| it.as_str().unwrap().to_owned());
+        sent.push((group, answer.status));
+    }
+    sent
+}
+
+#[tokio::test]
+async fn a_standard_queue_gets_the_job_as_message_group() {
+    let taken = answer(200, Call::Send.done());
+    let sent = contacts_sent(&[taken.clone(), taken], "job-1").await;
+    let group = Some("job-1".to_owned());
+    assert_eq!(sent, [(group.clone(), 200), (group, 200)]);
+}
+
+/// As SQS answered before it had fair queues.
+#[tokio::test]
+async fn a_queue_that_refuses_groups_costs_one_retry_and_no_delivery() {
+    let refused = answer(
+        400,
+        r#"{"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "Value job-1 for parameter MessageGroupId is invalid. Reason: The request include parameter that is not valid for this queue type."}"#,
+    );
+    let taken = answer(200, Call::Send.done());
+    let sent = contacts_sent(&[refused, taken.clone(), taken], "job-1").await;
+    let group = Some("job-1".to_owned());
+    assert_eq!(sent, [(group, 503), (None, 200), (None, 200)]);
 }

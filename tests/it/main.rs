@@ -6,6 +6,7 @@ mod cloudwatch;
 mod crash;
 mod environment;
 mod events;
+mod fair_queues;
 mod hostile;
 mod house;
 mod kill;

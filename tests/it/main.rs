@@ -17,4 +17,5 @@ mod receiver;
 mod runtime;
 mod secrecy;
 mod soak;
+mod stored_records;
 mod template;

@@ -184,13 +184,33 @@ impl Stack<'_> {
         self.resource(None, "ReceiverFunction", "--stack").await
     }
 
-    /// The configuration of the function, as it is deployed.
+    /// The configuration of the version of the function that gets the deliveries.
     pub(crate) async fn function_configuration(&self) -> anyhow::Result<FunctionConfiguration> {
+        // A stack of an earlier template has no alias.
+        let alias = self.values().await?.get("ReceiverAlias").cloned();
+        self.configuration_of(alias).await
+    }
+
+    /// The configuration that was deployed last, whether or not it gets deliveries.
+    pub(crate) async fn latest_configuration(&self) -> anyhow::Result<FunctionConfiguration> {
+        self.configuration_of(None).await
+    }
+
+    async fn configuration_of(
+        &self,
+        alias: Option<String>,
+    ) -> anyhow::Result<FunctionConfiguration> {
         let name = self.function().await?;
         let client = aws_sdk_lambda::Client::new(&self.sdk);
         let get = client.get_function_configuration().function_name(&name);
-        let got = get.send().await;
+        let got = get.set_qualifier(alias).send().await;
         got.with_context(|| format!("cannot read the function {name}"))
+    }
+
+    /// The customer-managed KMS key of the stack, if it has one.
+    pub(crate) async fn key_arn(&self) -> anyhow::Result<Option<String>> {
+        let arn = self.values().await?.get("KmsKeyArn").cloned();
+        Ok(arn.filter(|it| !it.is_empty()))
     }
 
     /// The function's environment variables, as they are deployed.

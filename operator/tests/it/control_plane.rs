@@ -18,8 +18,10 @@ use titanx_testbed::server::{self, Server};
 pub(crate) struct StackState {
     pub(crate) outputs: BTreeMap<String, String>,
     pub(crate) parameters: BTreeMap<String, String>,
-    /// The response of Lambda's `GetFunctionConfiguration`.
+    /// The response of Lambda's `GetFunctionConfiguration` for the alias `live`.
     pub(crate) function: Value,
+    /// Its response without a qualifier: what was deployed last.
+    pub(crate) latest: Value,
     /// Actions that the function's role does not allow.
     pub(crate) denied: Vec<String>,
     /// Alarms as `DescribeAlarms` returns them.
@@ -56,10 +58,16 @@ impl ControlPlane {
 
 fn answer(state: &Mutex<StackState>, request: &Request<Bytes>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
+    let is_live = request.uri().query() == Some("Qualifier=live");
     let body = String::from_utf8_lossy(request.body());
     let state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let (content_type, answer) = if path.contains("/functions/") {
-        ("application/json", state.function.to_string().into_bytes())
+        let function = if is_live {
+            &state.function
+        } else {
+            &state.latest
+        };
+        ("application/json", function.to_string().into_bytes())
     } else if path.contains("DescribeAlarms") {
         ("application/cbor", cbor(&state.alarms(&body)))
     } else if body.contains("Action=DescribeStacks") {

@@ -27,6 +27,7 @@ fn state(system: &System) -> StackState {
         outputs: [
             ("WebhookUrl".to_owned(), system.gateway.url.clone()),
             ("ReceiverFunction".to_owned(), "receiver".to_owned()),
+            ("ReceiverAlias".to_owned(), "live".to_owned()),
             output("WebhookSecretArn", "TITANX_WEBHOOK_SECRET_ARN"),
             output("DeliveriesTable", "DELIVERIES_TABLE"),
             output("JobsTable", "JOBS_TABLE"),
@@ -41,6 +42,16 @@ fn state(system: &System) -> StackState {
             "Timeout": 8,
             "MemorySize": 128,
             "Environment": {"Variables": variables},
+            "Version": "3",
+            "CodeSha256": "the code of version 3",
+        }),
+        // Not what gets the deliveries: a function that could not start.
+        latest: json!({
+            "FunctionName": "receiver",
+            "Timeout": 1,
+            "MemorySize": 1,
+            "Version": "$LATEST",
+            "CodeSha256": "the code of version 3",
         }),
         denied: Vec::new(),
         alarms: vec![json!({
@@ -426,4 +437,38 @@ fn does_not_blame_permissions_for_an_unreachable_webhook() {
     assert_eq!(clock["verdict"], "unknown");
     let advice = clock["advice"].as_str().unwrap();
     assert!(advice.contains("can reach the webhook URL"), "{advice}");
+}
+
+#[test]
+fn says_if_the_deliveries_go_to_other_code_than_was_deployed_last() {
+    let test = DoctorTest::new();
+    let notes = || {
+        let found = test.run_doctor().json();
+        let found = found.as_array().unwrap().iter();
+        found
+            .filter(|it| it["subject"] == "function" && it["verdict"] == "note")
+            .map(|it| it["found"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(notes(), [""; 0]);
+    test.control
+        .update(|it| it.latest["CodeSha256"] = "newer code".into());
+    let expected = "the deliveries go to version 3, which has other code than was deployed last";
+    assert_eq!(notes(), [expected]);
+}
+
+#[test]
+fn a_key_of_ones_own_must_be_allowed_to_the_function() {
+    let test = DoctorTest::new();
+    let key = "arn:aws:kms:us-east-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    test.control.update(|it| {
+        it.denied = vec!["kms:GenerateDataKey".to_owned()];
+    });
+    // Without a key, nothing is asked about one.
+    assert_eq!(test.problems("permissions"), [""; 0]);
+    test.control.update(|it| {
+        it.parameters.insert("KmsKeyArn".to_owned(), key.to_owned());
+    });
+    let expected = format!("kms:GenerateDataKey on {key}: denied");
+    assert_eq!(test.problems("permissions"), [expected]);
 }

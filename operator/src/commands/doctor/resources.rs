@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use anyhow::{Context, anyhow};
 use aws_sdk_cloudwatch::types::StateValue;
 use aws_sdk_dynamodb::types::{KeyType, StreamSpecification, TimeToLiveStatus};
-use aws_sdk_iam::types::PolicyEvaluationDecisionType;
+use aws_sdk_iam::types::{
+    ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType as Decision,
+};
+use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput as FunctionConfiguration;
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use serde_json::Value;
 use titanx_receiver::{
@@ -71,7 +74,28 @@ pub(super) async fn function(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> 
             "deploy the template again: the function cannot start with this environment",
         ),
     ];
-    Ok(checks.into_iter().chain(form).collect())
+    let stale = stale_alias(stack, &function).await?;
+    Ok(checks.into_iter().chain(form).chain(stale).collect())
+}
+
+/// A note if the code that was deployed last is not the code that gets the deliveries.
+async fn stale_alias(
+    stack: &Stack<'_>,
+    live: &FunctionConfiguration,
+) -> anyhow::Result<Option<Finding>> {
+    let latest = stack.latest_configuration().await?;
+    let is_stale = latest.code_sha256() != live.code_sha256();
+    Ok(is_stale.then(|| {
+        Finding::note(
+            "function",
+            format!(
+                "the deliveries go to version {}, which has other code than was deployed last",
+                live.version().unwrap_or("unknown")
+            ),
+            "if no deployment is in progress and none was rolled back, move the alias: deploy the \
+             template again, or use `cargo lambda deploy --alias live`",
+        )
+    }))
 }
 
 /// The forms of keys that the deployed function accepts; all of them if that cannot be read, which is
@@ -113,7 +137,20 @@ pub(super) async fn permissions(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding
     let client = aws_sdk_iam::Client::new(&stack.sdk);
     let mut findings = Vec::new();
     for (action, resource) in needed {
-        findings.push(permission(&client, role, action, &resource).await?);
+        findings.push(permission(&client, role, action, &resource, None).await?);
+    }
+    if let Some(key) = stack.key_arn().await? {
+        // A service of AWS uses the key for the function, which may not do so itself.
+        let region = stack.sdk.region().map_or("us-east-1", |it| it.as_ref());
+        let service = ContextEntry::builder()
+            .context_key_name("kms:ViaService")
+            .context_key_type(ContextKeyTypeEnum::String)
+            .context_key_values(format!("sqs.{region}.amazonaws.com"))
+            .build();
+        for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
+            let service = Some(service.clone());
+            findings.push(permission(&client, role, action, &key, service).await?);
+        }
     }
     Ok(findings)
 }
@@ -123,19 +160,21 @@ async fn permission(
     role: &str,
     action: &str,
     resource: &str,
+    context: Option<ContextEntry>,
 ) -> anyhow::Result<Finding> {
     let simulated = client
         .simulate_principal_policy()
         .policy_source_arn(role)
         .action_names(action)
         .resource_arns(resource)
+        .set_context_entries(context.map(|entry| vec![entry]))
         .send()
         .await
         .with_context(|| format!("cannot simulate the policies of {role}"))?;
     let allowed = simulated
         .evaluation_results()
         .iter()
-        .all(|it| *it.eval_decision() == PolicyEvaluationDecisionType::Allowed);
+        .all(|it| *it.eval_decision() == Decision::Allowed);
     Ok(Finding::check(
         allowed && !simulated.evaluation_results().is_empty(),
         "permissions",

@@ -4,6 +4,7 @@ mod alarms;
 mod aws_calls;
 mod cloudwatch;
 mod crash;
+mod entrances;
 mod environment;
 mod events;
 mod fair_queues;

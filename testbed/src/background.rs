@@ -9,10 +9,10 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// A Tokio runtime with its own thread. Its servers run even while the test's runtime is blocked, and
 /// are not affected if the test pauses its clock. Dropping it closes all sockets.
-pub struct Background(Option<Runtime>);
+pub(crate) struct Background(Option<Runtime>);
 
 impl Background {
-    pub fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name(name)
@@ -23,7 +23,7 @@ impl Background {
     }
 
     /// Listens on a free port of the loopback interface. Returns the listener and its URL.
-    pub fn listen(&self) -> (TcpListener, String) {
+    pub(crate) fn listen(&self) -> (TcpListener, String) {
         self.listen_on(0).expect("a loopback port is free")
     }
 
@@ -38,7 +38,7 @@ impl Background {
         Ok((listener, format!("http://{address}")))
     }
 
-    pub fn spawn(&self, server: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, server: impl Future<Output = ()> + Send + 'static) {
         self.handle().spawn(server);
     }
 

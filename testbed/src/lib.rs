@@ -8,7 +8,7 @@
 //! | [`runtime_api`], [`lambda`] | Lambda, which runs the function's program |
 //! | [`interface`] | the same with AWS's own emulator |
 //! | [`front_door`], [`gateway`] | Lambda and API Gateway, for a receiver in the same process |
-//! | [`server`], [`background`] | an HTTP server for emulated services; the thread that runs servers |
+//! | [`server`] | an HTTP server for emulated services |
 //! | [`http`] | the HTTP of the Runtime API |
 //!
 //! [`promises`] checks whether every event is durable, and how often. [`kill`] and [`soak`] run the

@@ -107,7 +107,7 @@ const fn sample(name: &'static str, becomes: Becomes, gateway: Gateway) -> Sampl
 }
 
 /// Every file of `events`.
-const SAMPLES: [Sample; 11] = {
+const SAMPLES: [Sample; 12] = {
     use Becomes::{CompletedJob, Contact, Quarantined};
     use Gateway::{HttpApi, LoadBalancer, LoadBalancerMultiValue, RestApi};
     [
@@ -117,6 +117,7 @@ const SAMPLES: [Sample; 11] = {
             LoadBalancerMultiValue,
         ),
         sample("alb.contact-full", Contact, LoadBalancer),
+        sample("apigw-v1-base64.contact-non-ascii", Contact, RestApi),
         sample("apigw-v1.contact-full", Contact, RestApi),
         sample("apigw-v2-base64.contact-full", Contact, HttpApi),
         sample("apigw-v2.contact-full", Contact, HttpApi),

@@ -6,11 +6,10 @@
 //! | module | contents |
 //! |---|---|
 //! | [`stack`] | options that select the CloudFormation stack, and clients for its resources |
-//! | [`titanx`] | client for TitanX's API |
+//! | [`titanx`] | options that select TitanX's API |
 //! | [`secret_store`] | the stored signing secrets and the ledger of subscriptions |
 //! | [`provisioning`] | steps that `subscribe` and `rotate` share |
 //! | [`delivery_records`] | scan of the deliveries table |
-//! | [`http`] | HTTP client |
 //! | [`screen`] | output to the terminal |
 
 #![expect(
@@ -24,7 +23,6 @@ mod screen;
 
 mod commands;
 mod delivery_records;
-mod http;
 mod job_id;
 mod plain_error;
 mod probe;

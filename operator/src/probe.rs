@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
+use titanx_client::http::{HttpClient, HttpResponse};
 
 use crate::{
-    http::{HttpClient, HttpResponse},
     plain_error::PlainError,
     screen::{Screen, escape_control},
 };

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use titanx_client::{EVENT_TYPES, NewSubscription, TitanxClient, http::require_secure, without};
 use titanx_receiver::{budget::now_ms, secrets::READ_INTERVAL};
 
 use crate::{
-    http::require_secure,
     probe::ProbeOptions,
     screen::Screen,
     secret_store::{KnownSubscription, Ledger, SecretSource, SecretStore, fingerprint},
     stack::StackOptions,
-    titanx::{EVENT_TYPES, NewSubscription, TitanxClient, TitanxOptions, without},
+    titanx::TitanxOptions,
 };
 
 /// Allowance for Secrets Manager's eventual consistency.

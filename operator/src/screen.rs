@@ -13,12 +13,10 @@ use anyhow::anyhow;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use titanx_client::http::NO_RESPONSE;
 
 pub(crate) use crate::plain_error::escape_control;
-use crate::{
-    http::NO_RESPONSE,
-    plain_error::{PlainError, hint},
-};
+use crate::plain_error::{PlainError, hint};
 
 /// The output of a command.
 #[derive(Debug, Clone, Copy)]

@@ -11,6 +11,7 @@ use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurat
 use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use aws_types::service_config::ServiceConfigKey;
 use clap::Args;
+use titanx_client::http::{Roots, connector};
 use titanx_receiver::{
     aws::{Aws, AwsConfig, Endpoints, HttpPool, Identity},
     deliveries::Deliveries,
@@ -19,8 +20,6 @@ use titanx_receiver::{
     queue::Queue,
 };
 use tokio::sync::OnceCell;
-
-use crate::http::{Roots, connector};
 
 const DEFAULT_RETENTION_DAYS: &str = "7";
 /// TitanX retries for three days, and an event is stale three days before its id is forgotten. The

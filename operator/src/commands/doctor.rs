@@ -8,11 +8,11 @@ use anyhow::Context;
 use aws_smithy_types::{DateTime, date_time::Format};
 use clap::Args;
 use serde::Serialize;
+use titanx_client::http::HttpClient;
 use titanx_receiver::budget::now_ms;
 
 use crate::{
     commands::CommandStatus,
-    http::HttpClient,
     plain_error::{PlainError, hint},
     screen::{BAD, GOOD, NOTICE, Screen, styled},
     secret_store::SecretSource,

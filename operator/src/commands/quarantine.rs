@@ -11,6 +11,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::{Args, Subcommand};
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
+use titanx_client::http::{HttpClient, require_secure};
 use titanx_receiver::{
     event::Reason,
     signature::{SIGNATURE_HEADER, sign},
@@ -18,7 +19,6 @@ use titanx_receiver::{
 
 use crate::{
     commands::CommandStatus,
-    http::{HttpClient, require_secure},
     plain_error::PlainError,
     screen::{BAD, GOOD, NOTICE, Screen, format_time, styled, table},
     secret_store::SecretSource,

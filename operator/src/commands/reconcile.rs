@@ -16,6 +16,7 @@ use anyhow::{Context, bail};
 use aws_smithy_types::{DateTime, date_time::Format};
 use clap::Args;
 use serde::Serialize;
+use titanx_client::{Completeness, PagedList, PagingParameters, TitanxClient, string_member};
 use titanx_receiver::{budget::now_ms, contact::KEY_KINDS};
 
 use self::{backfill::BackfillResult, checkpoint::Checkpoint, matching::MatchResult};
@@ -26,9 +27,7 @@ use crate::{
     job_id::JobId,
     screen::{BAD, GOOD, NOTICE, Screen, format_time, styled},
     stack::{Stack, StackOptions},
-    titanx::{
-        Completeness, PagedList, PagingParameters, TitanxClient, TitanxOptions, string_member,
-    },
+    titanx::TitanxOptions,
 };
 
 /// Find the missing contacts of jobs, and backfill them

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
+use titanx_client::{Error, Subscription, TitanxClient};
 use titanx_receiver::budget::now_ms;
 
 use crate::{
@@ -23,7 +24,6 @@ use crate::{
     },
     screen::{GOOD, Screen, format_time, styled},
     secret_store::{KnownSubscription, Ledger, Rotation, SecretStore, fingerprint},
-    titanx::{Error, Subscription, TitanxClient},
 };
 
 /// Replace the signing secret without losing events

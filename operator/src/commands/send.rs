@@ -7,6 +7,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::{Value, json};
+use titanx_client::http::{HttpClient, require_secure};
 use titanx_receiver::{
     budget::now_ms,
     event::{API_VERSION, CONTACT_SCORED, JOB_COMPLETED},
@@ -16,7 +17,6 @@ use uuid::Uuid;
 
 use crate::{
     commands::CommandStatus,
-    http::{HttpClient, require_secure},
     plain_error::PlainError,
     screen::{BAD, GOOD, Screen, check_written, escape_control, styled},
     secret_store::SecretSource,

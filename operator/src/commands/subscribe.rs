@@ -8,6 +8,7 @@
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
+use titanx_client::{EVENT_TYPES, Error, Subscription, TitanxClient};
 
 use crate::{
     commands::CommandStatus,
@@ -17,7 +18,6 @@ use crate::{
     },
     screen::{GOOD, Screen, styled},
     secret_store::{KnownSubscription, Ledger, SecretStore, fingerprint},
-    titanx::{EVENT_TYPES, Error, Subscription, TitanxClient},
 };
 
 /// Create a subscription at TitanX and store its signing secret

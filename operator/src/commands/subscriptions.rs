@@ -2,13 +2,14 @@
 
 use clap::Args;
 use serde::Serialize;
+use titanx_client::Subscription;
 
 use crate::{
     commands::CommandStatus,
     plain_error::PlainError,
     screen::{GOOD, NOTICE, Screen, styled, table},
     stack::StackOptions,
-    titanx::{Subscription, TitanxOptions},
+    titanx::TitanxOptions,
 };
 
 /// List the webhook subscriptions at TitanX

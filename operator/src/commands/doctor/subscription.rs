@@ -1,11 +1,9 @@
 //! Asks TitanX whether its events reach this stack.
 
+use titanx_client::{EVENT_TYPES, Error, Subscription, http::origin, without};
+
 use super::Finding;
-use crate::{
-    http::origin,
-    stack::Stack,
-    titanx::{EVENT_TYPES, Error, Subscription, TitanxOptions, without},
-};
+use crate::{stack::Stack, titanx::TitanxOptions};
 
 const SUBJECT: &str = "subscription";
 

@@ -11,15 +11,15 @@ use crate::http::{HttpResponse, origin};
 
 /// The query parameters of a page request. TitanX does not document them, so each can be set.
 #[derive(Debug, Clone)]
-pub(crate) struct PagingParameters {
+pub struct PagingParameters {
     /// The query parameter for the page number, which starts at 1.
-    pub(crate) page_parameter: String,
+    pub page_parameter: String,
     /// The query parameter for the cursor.
-    pub(crate) cursor_parameter: String,
+    pub cursor_parameter: String,
     /// The query parameter for the page size, and the page size.
-    pub(crate) size: Option<(String, u32)>,
+    pub size: Option<(String, u32)>,
     /// The maximum number of pages to read.
-    pub(crate) max_pages: u32,
+    pub max_pages: u32,
 }
 
 impl Default for PagingParameters {
@@ -36,7 +36,7 @@ impl Default for PagingParameters {
 /// Whether the whole list was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Completeness {
+pub enum Completeness {
     /// TitanX's responses state it: by a total, or by the end of the links or cursors.
     Proven,
     /// The responses had no paging metadata, or it contradicts the items.
@@ -45,13 +45,13 @@ pub(crate) enum Completeness {
 
 /// The part of a list that has been read so far. Serialize it to resume later.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct PagedList {
+pub struct PagedList {
     /// The items, byte for byte.
-    pub(crate) items: Vec<Box<RawValue>>,
+    pub items: Vec<Box<RawValue>>,
     /// The number of pages read.
-    pub(crate) pages: u32,
+    pub pages: u32,
     /// The number of items in the whole list, if TitanX states it.
-    pub(crate) total: Option<u64>,
+    pub total: Option<u64>,
     path: String,
     next: NextPage,
     /// Digest of the last page.
@@ -67,7 +67,7 @@ enum NextPage {
 }
 
 impl PagedList {
-    pub(super) fn new(path: &str) -> Self {
+    pub(crate) fn new(path: &str) -> Self {
         Self {
             items: Vec::new(),
             pages: 0,
@@ -80,13 +80,13 @@ impl PagedList {
 
     /// Whether there is no further page to read.
     #[must_use]
-    pub(crate) fn is_at_end(&self) -> bool {
+    pub fn is_at_end(&self) -> bool {
         matches!(self.next, NextPage::End(_))
     }
 
     /// Whether the whole list was read.
     #[must_use]
-    pub(crate) fn completeness(&self) -> Completeness {
+    pub fn completeness(&self) -> Completeness {
         match self.next {
             NextPage::End(completeness) => completeness,
             _ => Completeness::NotProven,
@@ -160,7 +160,7 @@ impl TitanxClient {
     /// # Errors
     ///
     /// Any response other than a 2xx with a list. The list is then unchanged.
-    pub(crate) async fn read_page(
+    pub async fn read_page(
         &self,
         list: &mut PagedList,
         paging: &PagingParameters,
@@ -362,7 +362,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Percent-encodes `text` for the path or query of a URL.
-pub(super) fn percent_encode(text: &str) -> String {
+pub(crate) fn percent_encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {

@@ -1,4 +1,4 @@
-//! An HTTP client with the same TLS implementation as the AWS clients.
+//! An HTTP client with the same TLS implementation as the AWS clients, and the connector of both.
 
 use std::{fs, time::Duration};
 
@@ -27,26 +27,26 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An HTTP client.
 #[derive(Debug, Clone)]
-pub(crate) struct HttpClient(SharedHttpConnector);
+pub struct HttpClient(SharedHttpConnector);
 
 /// An HTTP response.
 #[derive(Debug)]
-pub(crate) struct HttpResponse {
+pub struct HttpResponse {
     /// The status code.
-    pub(crate) status: u16,
+    pub status: u16,
     /// The headers.
-    pub(crate) headers: Headers,
+    pub headers: Headers,
     /// The body.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 /// How the text of a [`NoResponse`] begins.
-pub(crate) const NO_RESPONSE: &str = "no response from ";
+pub const NO_RESPONSE: &str = "no response from ";
 
 /// There was no response. It is unknown whether the request took effect.
 #[derive(Debug, thiserror::Error)]
 #[error("{NO_RESPONSE}{origin}")]
-pub(crate) struct NoResponse {
+pub struct NoResponse {
     origin: String,
     source: BoxError,
 }
@@ -54,7 +54,7 @@ pub(crate) struct NoResponse {
 /// A URL to which no secret may be sent.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not an https:// URL: secrets are sent only over TLS, or to this machine")]
-pub(crate) struct InsecureUrl(String);
+pub struct InsecureUrl(String);
 
 impl HttpClient {
     /// A client that trusts the system's certificates, and those in `AWS_CA_BUNDLE`: whoever stands
@@ -63,7 +63,7 @@ impl HttpClient {
     /// # Errors
     ///
     /// [`CaBundleError`]
-    pub(crate) fn new() -> Result<Self, CaBundleError> {
+    pub fn new() -> Result<Self, CaBundleError> {
         Ok(Self(connector(Roots::CaBundleAndSystem)?))
     }
 
@@ -72,7 +72,7 @@ impl HttpClient {
     /// # Errors
     ///
     /// [`NoResponse`] if the connection fails or the request times out.
-    pub(crate) async fn call(
+    pub async fn call(
         &self,
         method: &str,
         url: &str,
@@ -117,7 +117,7 @@ impl HttpClient {
 
 /// The certificates that a connection trusts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Roots {
+pub enum Roots {
     /// Those in `AWS_CA_BUNDLE`, as in the AWS CLI. Without the variable, the system's.
     CaBundleOrSystem,
     /// The system's, and those in `AWS_CA_BUNDLE`.
@@ -126,12 +126,16 @@ pub(crate) enum Roots {
 
 /// The file that `AWS_CA_BUNDLE` names cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CaBundleError {
+pub enum CaBundleError {
+    /// It cannot be read.
     #[error("cannot read {path}, which AWS_CA_BUNDLE names")]
     Read {
+        /// The path of the file.
         path: String,
+        /// Why it cannot be read.
         source: std::io::Error,
     },
+    /// It contains no certificate. With the path of the file.
     #[error("{0}, which AWS_CA_BUNDLE names, contains no PEM certificate")]
     NoCertificate(String),
 }
@@ -159,7 +163,7 @@ fn ca_bundle() -> Result<Option<Vec<u8>>, CaBundleError> {
 /// # Errors
 ///
 /// [`CaBundleError`]
-pub(crate) fn connector(roots: Roots) -> Result<SharedHttpConnector, CaBundleError> {
+pub fn connector(roots: Roots) -> Result<SharedHttpConnector, CaBundleError> {
     let roots = match ca_bundle()? {
         None => TrustStore::default(),
         Some(pem) => TrustStore::empty()
@@ -189,7 +193,7 @@ pub(crate) fn connector(roots: Roots) -> Result<SharedHttpConnector, CaBundleErr
 /// # Errors
 ///
 /// [`InsecureUrl`] otherwise.
-pub(crate) fn require_secure(url: &str) -> Result<(), InsecureUrl> {
+pub fn require_secure(url: &str) -> Result<(), InsecureUrl> {
     const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
     let uri: Uri = url.parse().unwrap_or_default();
     match (uri.scheme_str(), uri.host()) {
@@ -201,7 +205,7 @@ pub(crate) fn require_secure(url: &str) -> Result<(), InsecureUrl> {
 
 /// The scheme, host and port of `url`.
 #[must_use]
-pub(crate) fn origin(url: &str) -> &str {
+pub fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |scheme| scheme + 3);
     let end = url[host..].find(['/', '?', '#']);
     end.map_or(url, |end| &url[..host + end])

@@ -9,7 +9,7 @@
 //! | [`titanx`] | options that select TitanX's API |
 //! | [`secret_store`] | the stored signing secrets and the ledger of subscriptions |
 //! | [`provisioning`] | steps that `subscribe` and `rotate` share |
-//! | [`delivery_records`] | scan of the deliveries table |
+//! | [`delivery_records`] | scan of the deliveries table with a progress bar |
 //! | [`screen`] | output to the terminal |
 
 #![expect(
@@ -23,7 +23,6 @@ mod screen;
 
 mod commands;
 mod delivery_records;
-mod job_id;
 mod plain_error;
 mod probe;
 mod provisioning;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use futures_util::{StreamExt, stream};
-use indicatif::ProgressBar;
+use futures_util::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 use titanx_receiver::{
     budget::{Budget, now_ms},
@@ -15,8 +14,7 @@ use titanx_receiver::{
     queue::Source,
 };
 
-use super::matching::MissingContact;
-use crate::{job_id::JobId, plain_error::PlainError, screen::Screen};
+use crate::{job_id::JobId, matching::MissingContact};
 
 /// Contacts that are sent concurrently.
 const CONCURRENCY: usize = 8;
@@ -26,50 +24,58 @@ const MAX_ATTEMPTS: u32 = 3;
 
 /// The result of backfilling one contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BackfillResult {
+pub enum BackfillResult {
     /// This run queued the contact.
     Queued,
     /// Another backfill had queued the contact.
     AlreadyQueued,
-    Failed,
 }
 
-/// Backfills the missing contacts of a job.
-pub(super) async fn run(
-    intake: &Intake,
-    job: &JobId,
-    missing: &[MissingContact<'_>],
-    bar: &ProgressBar,
-    screen: Screen,
-) -> Vec<BackfillResult> {
-    let each = missing.iter().map(async |missing| {
-        let result = backfill_contact(intake, job, missing).await;
-        bar.inc(1);
-        result.unwrap_or_else(|error| {
-            screen.warn(format!(
-                "the contact with delivery id {} could not be queued: {error}",
-                delivery_id(job, missing)
-            ));
-            BackfillResult::Failed
+/// A contact could not be queued. It may have been queued all the same; a later backfill finds out.
+#[derive(Debug, thiserror::Error)]
+#[error("the contact with delivery id {delivery_id} could not be queued")]
+pub struct BackfillError {
+    /// The delivery id of the backfilled contact.
+    pub delivery_id: String,
+    source: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    /// With the name of the reason.
+    #[error("TitanX's value is not a contact ({0})")]
+    NotAContact(&'static str),
+    #[error(transparent)]
+    Intake(#[from] Error),
+}
+
+/// Backfills the missing contacts of a job, several at once, and yields each result in the order in
+/// which they are known.
+pub fn backfill<'a>(
+    intake: &'a Intake,
+    job: &'a JobId,
+    missing: &'a [MissingContact<'a>],
+) -> impl Stream<Item = Result<BackfillResult, BackfillError>> + 'a {
+    let each = missing.iter().map(async move |missing| {
+        let delivery_id = delivery_id(job, missing);
+        let result = backfill_contact(intake, job, missing, &delivery_id).await;
+        result.map_err(|source| BackfillError {
+            delivery_id,
+            source,
         })
     });
-    stream::iter(each)
-        .buffer_unordered(CONCURRENCY)
-        .collect()
-        .await
+    stream::iter(each).buffer_unordered(CONCURRENCY)
 }
 
 async fn backfill_contact(
     intake: &Intake,
     job: &JobId,
     missing: &MissingContact<'_>,
-) -> Result<BackfillResult, String> {
-    let envelope = envelope(job, missing);
+    delivery_id: &str,
+) -> Result<BackfillResult, Cause> {
+    let envelope = envelope(missing, delivery_id);
     let event = Event::backfilled(&envelope, job.as_str());
-    let event = event.map_err(|it| {
-        let reason = it.reason.as_str();
-        format!("TitanX's value is not a contact ({reason})")
-    })?;
+    let event = event.map_err(|it| Cause::NotAContact(it.reason.as_str()))?;
     for _ in 1..MAX_ATTEMPTS {
         match accept(intake, &event).await {
             // The holder may have failed. When its lease ends, the next attempt can claim.
@@ -78,11 +84,10 @@ async fn backfill_contact(
                 tokio::time::sleep(Duration::from_millis(left) + Duration::from_secs(1)).await;
             }
             Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_secs(1)).await,
-            result => return result.map_err(|error| describe(&error)),
+            result => return Ok(result?),
         }
     }
-    let result = accept(intake, &event).await;
-    result.map_err(|error| describe(&error))
+    Ok(accept(intake, &event).await?)
 }
 
 /// Accepts one contact and writes its completion mark, so that the next run finds the record.
@@ -103,17 +108,12 @@ fn budget() -> Budget {
     Budget::begin(u64::try_from(now_ms()).unwrap_or(0) + INVOCATION_MS)
 }
 
-fn describe(error: &Error) -> String {
-    PlainError(error).to_string()
-}
-
 /// The envelope of the contact as TitanX would have sent it, but with a backfill's delivery id.
-fn envelope(job: &JobId, missing: &MissingContact<'_>) -> String {
+fn envelope(missing: &MissingContact<'_>, delivery_id: &str) -> String {
     format!(
-        r#"{{"payload":{},"eventType":"{CONTACT_SCORED}","timestamp":{},"apiVersion":"{API_VERSION}","id":"{}"}}"#,
+        r#"{{"payload":{},"eventType":"{CONTACT_SCORED}","timestamp":{},"apiVersion":"{API_VERSION}","id":"{delivery_id}"}}"#,
         missing.contact.get(),
         now_ms(),
-        delivery_id(job, missing)
     )
 }
 

@@ -4,68 +4,69 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::Context;
 use aws_sdk_dynamodb::{
-    Client,
-    types::{AttributeValue, TableDescription},
+    Client, error::SdkError, operation::scan::ScanError as ScanServiceError, types::AttributeValue,
 };
 use futures_util::future::try_join_all;
-use indicatif::ProgressBar;
 use titanx_receiver::deliveries::{CONTACT_KEYS, JOB_ID, STATUS};
 
-use crate::{job_id::JobId, screen::Screen, stack::Stack};
+use crate::job_id::JobId;
 
 /// Segments of the table that are scanned in parallel.
 const SEGMENTS: i32 = 4;
 
 /// The record of a completed delivery of a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DeliveryRecord {
+pub struct DeliveryRecord {
     /// The job id, if the contact had one.
-    pub(crate) job_id: Option<JobId>,
+    pub job_id: Option<JobId>,
     /// The keys that identify the contact.
-    pub(crate) keys: HashSet<String>,
+    pub keys: HashSet<String>,
 }
 
-/// Reads the records of all contacts whose job is in `jobs`, and of those without a job id.
-pub(crate) async fn scan(
-    stack: &Stack<'_>,
+/// The deliveries table could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ScanError(Box<SdkError<ScanServiceError>>);
+
+/// Reads the records of all contacts whose job is in `jobs`, and of those without a job id. Calls
+/// `scanned` with the number of records of each page that was read.
+///
+/// # Errors
+///
+/// [`ScanError`] if DynamoDB refuses, fails or does not answer, after the client's retries.
+pub async fn scan(
+    client: &Client,
+    table: &str,
     jobs: &[JobId],
-    screen: Screen,
-) -> anyhow::Result<Vec<DeliveryRecord>> {
-    let client = stack.dynamodb();
-    let table = stack.deliveries_table().await?;
-    let described = client.describe_table().table_name(&table).send().await;
-    let described = described.with_context(|| format!("cannot describe the table {table}"))?;
-    let count = described.table().and_then(TableDescription::item_count);
-    let bar = screen.progress("reading deliveries", count.unwrap_or(0).unsigned_abs());
+    scanned: impl Fn(u64),
+) -> Result<Vec<DeliveryRecord>, ScanError> {
     let scan = TableScan {
         client,
         table,
         jobs,
-        bar,
+        scanned,
     };
     let segments = try_join_all((0..SEGMENTS).map(|segment| scan.segment(segment))).await?;
-    scan.bar.finish_and_clear();
     Ok(segments.concat())
 }
 
-struct TableScan<'a> {
-    client: Client,
-    table: String,
+struct TableScan<'a, F> {
+    client: &'a Client,
+    table: &'a str,
     jobs: &'a [JobId],
-    bar: ProgressBar,
+    scanned: F,
 }
 
-impl TableScan<'_> {
-    async fn segment(&self, segment: i32) -> anyhow::Result<Vec<DeliveryRecord>> {
+impl<F: Fn(u64)> TableScan<'_, F> {
+    async fn segment(&self, segment: i32) -> Result<Vec<DeliveryRecord>, ScanError> {
         let mut records = Vec::new();
         let mut start = None;
         loop {
             let page = self
                 .client
                 .scan()
-                .table_name(&self.table)
+                .table_name(self.table)
                 .segment(segment)
                 .total_segments(SEGMENTS)
                 // A contact received a moment ago must not be backfilled.
@@ -79,8 +80,8 @@ impl TableScan<'_> {
                 .set_exclusive_start_key(start)
                 .send()
                 .await
-                .with_context(|| format!("cannot scan the table {}", self.table))?;
-            self.bar.inc(u64::try_from(page.scanned_count).unwrap_or(0));
+                .map_err(|error| ScanError(Box::new(error)))?;
+            (self.scanned)(u64::try_from(page.scanned_count).unwrap_or(0));
             records.extend(page.items().iter().filter_map(|item| self.record(item)));
             start = page.last_evaluated_key;
             if start.is_none() {

@@ -8,7 +8,7 @@ use std::{
 
 /// A job id. Two are equal if they differ only by case or hyphens.
 #[derive(Debug, Clone)]
-pub(crate) struct JobId {
+pub struct JobId {
     written: String,
     key: String,
 }
@@ -16,13 +16,13 @@ pub(crate) struct JobId {
 impl JobId {
     /// The id as it was written, for requests and output.
     #[must_use]
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.written
     }
 
     /// The same for every spelling of the id.
     #[must_use]
-    pub(crate) fn key(&self) -> &str {
+    pub fn key(&self) -> &str {
         &self.key
     }
 }

@@ -8,7 +8,8 @@ use titanx_receiver::contact::{Contact, KEY_KINDS};
 use crate::{delivery_records::DeliveryRecord, job_id::JobId};
 
 /// The delivery records, each either unmatched or matched to a contact.
-pub(super) struct RecordPool {
+#[derive(Debug)]
+pub struct RecordPool {
     records: Vec<DeliveryRecord>,
     /// Whether the record at the same index is matched.
     matched: Vec<bool>,
@@ -19,25 +20,31 @@ pub(super) struct RecordPool {
 }
 
 /// The result of matching the contacts of one job.
-pub(super) struct MatchResult<'a> {
-    pub(super) missing: Vec<MissingContact<'a>>,
+#[derive(Debug)]
+pub struct MatchResult<'a> {
+    /// The contacts that match no record.
+    pub missing: Vec<MissingContact<'a>>,
     /// The number of contacts that match a record without a job id.
-    pub(super) without_job: usize,
+    pub without_job: usize,
     /// The number of records of the job that match none of its contacts.
-    pub(super) unmatched_records: usize,
+    pub unmatched_records: usize,
 }
 
 /// A contact that matches no record.
-pub(super) struct MissingContact<'a> {
-    pub(super) contact: &'a RawValue,
-    pub(super) keys: Vec<String>,
+#[derive(Debug)]
+pub struct MissingContact<'a> {
+    /// The contact as TitanX returned it.
+    pub contact: &'a RawValue,
+    /// Its keys, the strongest first.
+    pub keys: Vec<String>,
     /// The position among the job's contacts with the same keys, from 0.
-    pub(super) ordinal: usize,
+    pub ordinal: usize,
 }
 
 impl RecordPool {
     /// Compares the `kinds` of keys, or all kinds if none is given.
-    pub(super) fn new(records: Vec<DeliveryRecord>, kinds: &[String]) -> Self {
+    #[must_use]
+    pub fn new(records: Vec<DeliveryRecord>, kinds: &[String]) -> Self {
         let selected = |kind: &&str| kinds.is_empty() || kinds.iter().any(|it| it == kind);
         let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, record) in records.iter().enumerate() {
@@ -58,11 +65,7 @@ impl RecordPool {
     }
 
     /// Matches the contacts of a job, and marks their records as matched.
-    pub(super) fn match_job<'a>(
-        &mut self,
-        job: &JobId,
-        contacts: &'a [Box<RawValue>],
-    ) -> MatchResult<'a> {
+    pub fn match_job<'a>(&mut self, job: &JobId, contacts: &'a [Box<RawValue>]) -> MatchResult<'a> {
         let mut result = MatchResult {
             missing: Vec::new(),
             without_job: 0,

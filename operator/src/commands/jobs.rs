@@ -7,11 +7,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Args;
 use serde::Serialize;
 use titanx_receiver::jobs::{COMPLETED_AT, JOB_ID, MODIFIED_AT, NAME, STATUS, TYPE};
+use titanx_reconcile::JobId;
 
 use crate::{
     commands::CommandStatus,
     delivery_records,
-    job_id::JobId,
     screen::{Screen, format_time, table},
     stack::{Stack, StackOptions},
 };

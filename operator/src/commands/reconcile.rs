@@ -1,30 +1,31 @@
 //! `operator reconcile`
 //!
-//! ```text
-//! contacts at TitanX ─┐
-//!                     ├─ match, one record per contact ─▶ missing ─claim─▶ send ─complete─▶
-//! delivery records ───┘
-//! ```
+//! Reads the contacts of each job, and prints what `titanx_reconcile` finds and does.
 
-mod backfill;
 mod checkpoint;
-mod matching;
 
 use std::{collections::HashSet, path::PathBuf};
 
 use anyhow::{Context, bail};
 use aws_smithy_types::{DateTime, date_time::Format};
 use clap::Args;
+use futures_util::StreamExt;
 use serde::Serialize;
 use titanx_client::{Completeness, PagedList, PagingParameters, TitanxClient, string_member};
-use titanx_receiver::{budget::now_ms, contact::KEY_KINDS};
+use titanx_receiver::{budget::now_ms, contact::KEY_KINDS, intake::Intake};
+use titanx_reconcile::{
+    JobId,
+    backfill::{BackfillResult, backfill},
+    doubts::{Doubt, doubts},
+    matching::{MatchResult, MissingContact, RecordPool},
+};
 
-use self::{backfill::BackfillResult, checkpoint::Checkpoint, matching::MatchResult};
+use self::checkpoint::Checkpoint;
 use crate::{
     commands::CommandStatus,
     commands::jobs::completed_job,
     delivery_records,
-    job_id::JobId,
+    plain_error::PlainError,
     screen::{BAD, GOOD, NOTICE, Screen, format_time, styled},
     stack::{Stack, StackOptions},
     titanx::TitanxOptions,
@@ -146,7 +147,7 @@ impl Reconcile {
         }
         // Read after the contacts, so that a contact received in the meantime is not missing.
         let records = delivery_records::scan(&stack, &jobs, screen).await?;
-        let mut pool = matching::RecordPool::new(records, &self.match_by);
+        let mut pool = RecordPool::new(records, &self.match_by);
         let mut reports = Vec::new();
         for (job, list) in jobs.iter().zip(&lists) {
             reports.push(
@@ -197,7 +198,7 @@ impl Reconcile {
         stack: &Stack<'_>,
         job: &JobId,
         list: &PagedList,
-        pool: &mut matching::RecordPool,
+        pool: &mut RecordPool,
         screen: Screen,
     ) -> anyhow::Result<JobReport> {
         let result = pool.match_job(job, &list.items);
@@ -216,16 +217,10 @@ impl Reconcile {
         if report.missing == 0 {
             return Ok(report);
         }
-        report.doubts = doubts(titanx, stack, job, &result).await?;
+        report.doubts = describe_doubts(titanx, stack, job, &result).await?;
         if self.yes && (report.doubts.is_empty() || self.despite_doubts) {
             let intake = stack.intake().await?;
-            let bar = screen.progress("backfilling", report.missing as u64);
-            let results = backfill::run(&intake, job, &result.missing, &bar, screen).await;
-            bar.finish_and_clear();
-            let count = |result| results.iter().filter(|it| **it == result).count();
-            report.queued = count(BackfillResult::Queued);
-            report.queued_before = count(BackfillResult::AlreadyQueued);
-            report.failed = count(BackfillResult::Failed);
+            report.backfill(&intake, job, &result.missing, screen).await;
         }
         Ok(report)
     }
@@ -245,36 +240,35 @@ impl PagingOptions {
 }
 
 /// Why some missing contacts of a job may have been received.
-async fn doubts(
+async fn describe_doubts(
     titanx: &TitanxClient,
     stack: &Stack<'_>,
     job: &JobId,
     result: &MatchResult<'_>,
 ) -> anyhow::Result<Vec<String>> {
-    let mut doubts = Vec::new();
     let retention = stack.retention().await?;
+    let completed_at = job_completed_at(titanx, stack, job).await?;
+    let doubts = doubts(completed_at, now_ms(), retention, result);
     let days = retention.as_secs() / (24 * 60 * 60);
-    let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-    match job_completed_at(titanx, stack, job).await? {
-        Some(at) if at < now_ms().saturating_sub(retention_ms) => doubts.push(format!(
-            "the job was completed at {}, and the deliveries table keeps records for {days} days: \
-             the contacts may have been received",
-            format_time(at)
-        )),
-        Some(_) => {}
-        None => doubts.push(format!(
+    Ok(doubts.into_iter().map(|it| describe(it, days)).collect())
+}
+
+fn describe(doubt: Doubt, retention_days: u64) -> String {
+    match doubt {
+        Doubt::RecordsExpired { completed_at } => format!(
+            "the job was completed at {}, and the deliveries table keeps records for \
+             {retention_days} days: the contacts may have been received",
+            format_time(completed_at)
+        ),
+        Doubt::AgeUnknown => format!(
             "the completion time of the job is unknown, and the deliveries table keeps records \
-             for {days} days: the contacts may have been received"
-        )),
+             for {retention_days} days: the contacts may have been received"
+        ),
+        Doubt::UnmatchedRecords(count) => format!(
+            "{count} records of this job match none of its contacts at TitanX: TitanX's API may \
+             use other ids than deliveries (see --match-by), or the contacts have changed"
+        ),
     }
-    if result.unmatched_records > 0 {
-        doubts.push(format!(
-            "{} records of this job match none of its contacts at TitanX: TitanX's API may use \
-             other ids than deliveries (see --match-by), or the contacts have changed",
-            result.unmatched_records
-        ));
-    }
-    Ok(doubts)
 }
 
 /// When a job was completed, in Unix milliseconds: from the jobs table, else from TitanX.
@@ -302,6 +296,30 @@ async fn job_completed_at(
 }
 
 impl JobReport {
+    /// Backfills the missing contacts, and counts the results.
+    async fn backfill(
+        &mut self,
+        intake: &Intake,
+        job: &JobId,
+        missing: &[MissingContact<'_>],
+        screen: Screen,
+    ) {
+        let bar = screen.progress("backfilling", missing.len() as u64);
+        let mut results = std::pin::pin!(backfill(intake, job, missing));
+        while let Some(result) = results.next().await {
+            bar.inc(1);
+            match result {
+                Ok(BackfillResult::Queued) => self.queued += 1,
+                Ok(BackfillResult::AlreadyQueued) => self.queued_before += 1,
+                Err(error) => {
+                    self.failed += 1;
+                    screen.warn(PlainError(&error));
+                }
+            }
+        }
+        bar.finish_and_clear();
+    }
+
     /// Whether contacts are still missing, or the list of contacts may be incomplete.
     fn needs_action(&self) -> bool {
         let handled = self.queued + self.queued_before;

@@ -65,6 +65,35 @@ shutdown:
 signature:
 ";
 
+/// The floors of the packages that the function's package does not know: their directory, and the table.
+const OTHER_FLOORS: &[(&str, &str)] = &[
+    (
+        "titanx",
+        "\
+lib: client
+
+client: http
+
+http:
+",
+    ),
+    (
+        "reconcile",
+        "\
+lib: job_id
+
+backfill: job_id matching
+doubts: matching
+
+matching: delivery_records job_id
+
+delivery_records: job_id
+
+job_id:
+",
+    ),
+];
+
 /// The modules of the function's package that read a clock: the budget of an invocation, which tells
 /// others the time, and the date in a signed call of AWS.
 const READ_A_CLOCK: &[&str] = &["aws", "budget"];
@@ -88,6 +117,22 @@ const LENGTHS: &[(&str, Lengths)] = &[
             longest: 60,
             nine_in_ten: 33,
             median: 12,
+        },
+    ),
+    (
+        "titanx/src",
+        Lengths {
+            longest: 60,
+            nine_in_ten: 29,
+            median: 11,
+        },
+    ),
+    (
+        "reconcile/src",
+        Lengths {
+            longest: 60,
+            nine_in_ten: 29,
+            median: 11,
         },
     ),
 ];
@@ -286,7 +331,7 @@ fn describe_circles(package: &Package) -> String {
     text
 }
 
-/// How the imports of the function's package differ from a table of floors.
+/// How the imports of a package differ from a table of floors.
 fn differences(package: &Package, floors: &str) -> String {
     let imports = package.imports();
     let graph = graph(&imports, |module| {
@@ -407,6 +452,33 @@ fn no_modules_import_each_other_in_a_circle() {
 fn the_function_is_built_in_floors() {
     let differences = differences(&MEMBERS[0].package, FLOORS);
     assert!(differences.is_empty(), "\n{differences}");
+}
+
+#[test]
+fn the_libraries_beside_the_function_are_built_in_floors() {
+    for (directory, floors) in OTHER_FLOORS {
+        let mut members = MEMBERS.iter();
+        let member = members.find(|it| it.directory == Path::new(directory));
+        let differences = differences(&member.unwrap().package, floors);
+        assert!(differences.is_empty(), "in {directory}/:\n{differences}");
+    }
+}
+
+/// Whoever only runs or deploys the function must not compile the operator's command, or what it
+/// shares with other programs.
+#[test]
+fn the_function_is_built_without_the_other_members() {
+    #[derive(Deserialize)]
+    struct Manifest {
+        dependencies: BTreeMap<String, toml::Value>,
+    }
+    let manifest: Manifest = toml::from_str(&text(Path::new("Cargo.toml"))).unwrap();
+    let dependencies = manifest.dependencies.into_iter();
+    let members: Vec<_> = dependencies
+        .filter(|(_, it)| it.get("path").is_some())
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(members, [] as [String; 0]);
 }
 
 #[test]

@@ -10,8 +10,7 @@ use std::{
 use anyhow::Context;
 use serde_json::value::{RawValue, to_raw_value};
 use titanx_client::PagedList;
-
-use crate::job_id::JobId;
+use titanx_reconcile::JobId;
 
 /// The checkpoint file, if one is named.
 pub(super) struct Checkpoint<'a> {

@@ -1,0 +1,22 @@
+//! Reconciliation of a job: compares TitanX's contacts of the job with the records of received
+//! contacts, and backfills those that are missing.
+//!
+//! ```text
+//! contacts at TitanX ─┐
+//!                     ├─ match, one record per contact ─▶ missing ─claim─▶ send ─complete─▶
+//! delivery records ───┘
+//! ```
+//!
+//! [`delivery_records`] reads the deliveries table, [`matching`] finds the missing contacts,
+//! [`doubts`] tells why some of them may have been received all the same, and [`backfill`] sends them
+//! through the receiver's own intake. Whoever calls these decides what to do about a doubt.
+//!
+//! Nothing here logs or prints, and no error contains personal data.
+
+pub mod backfill;
+pub mod delivery_records;
+pub mod doubts;
+pub mod job_id;
+pub mod matching;
+
+pub use job_id::JobId;

@@ -163,6 +163,10 @@ fn ca_bundle() -> Result<Option<Vec<u8>>, CaBundleError> {
 /// # Errors
 ///
 /// [`CaBundleError`]
+///
+/// # Panics
+///
+/// If a TLS context needs more than a trust store. It does not today.
 pub fn connector(roots: Roots) -> Result<SharedHttpConnector, CaBundleError> {
     let roots = match ca_bundle()? {
         None => TrustStore::default(),

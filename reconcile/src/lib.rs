@@ -7,8 +7,8 @@
 //! delivery records ───┘
 //! ```
 //!
-//! [`delivery_records`] reads the deliveries table, [`matching`] finds the missing contacts,
-//! [`doubts`] tells why some of them may have been received all the same, and [`backfill`] sends them
+//! [`delivery_records`] reads the deliveries table, [`matching`] finds the missing contacts, of which
+//! [`scored`] leaves out those that TitanX has not scored, [`doubts`] tells why some of them may have been received all the same, and [`backfill`] sends them
 //! through the receiver's own intake. Whoever calls these decides what to do about a doubt.
 //!
 //! Nothing here logs or prints, and no error contains personal data.
@@ -18,5 +18,6 @@ pub mod delivery_records;
 pub mod doubts;
 pub mod job_id;
 pub mod matching;
+pub mod scored;
 
 pub use job_id::JobId;

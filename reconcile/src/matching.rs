@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::value::RawValue;
 use titanx_receiver::contact::{Contact, KEY_KINDS};
 
-use crate::{delivery_records::DeliveryRecord, job_id::JobId};
+use crate::{delivery_records::DeliveryRecord, job_id::JobId, scored::is_scored};
 
 /// The delivery records, each either unmatched or matched to a contact.
 #[derive(Debug)]
@@ -22,22 +22,29 @@ pub struct RecordPool {
 /// The result of matching the contacts of one job.
 #[derive(Debug)]
 pub struct MatchResult<'a> {
-    /// The contacts that match no record.
+    /// The scored contacts that match no record.
     pub missing: Vec<MissingContact<'a>>,
     /// The number of contacts that match a record without a job id.
     pub without_job: usize,
     /// The number of records of the job that match none of its contacts.
     pub unmatched_records: usize,
+    /// The number of contacts that TitanX has scored.
+    pub scored: usize,
+    /// The number of contacts that TitanX has not scored and that match no record.
+    pub unscored: usize,
+    /// The number of contacts without a score that match a record of the job. TitanX delivers scored
+    /// contacts only, so its list does not show the scores of these.
+    pub received_unscored: usize,
 }
 
-/// A contact that matches no record.
+/// A scored contact that matches no record.
 #[derive(Debug)]
 pub struct MissingContact<'a> {
     /// The contact as TitanX returned it.
     pub contact: &'a RawValue,
     /// Its keys, the strongest first.
     pub keys: Vec<String>,
-    /// The position among the job's contacts with the same keys, from 0.
+    /// The position among the job's scored contacts with the same keys, from 0.
     pub ordinal: usize,
 }
 
@@ -66,18 +73,24 @@ impl RecordPool {
 
     /// Matches the contacts of a job, and marks their records as matched.
     pub fn match_job<'a>(&mut self, job: &JobId, contacts: &'a [Box<RawValue>]) -> MatchResult<'a> {
+        // The scored contacts first: of two equal ones TitanX may have rejected one, and the record is
+        // of the other.
+        let (scored, unscored): (Vec<_>, Vec<_>) = contacts.iter().partition(|it| is_scored(it));
         let mut result = MatchResult {
             missing: Vec::new(),
             without_job: 0,
             unmatched_records: 0,
+            scored: scored.len(),
+            unscored: 0,
+            received_unscored: 0,
         };
         let mut ordinals: HashMap<Vec<String>, usize> = HashMap::new();
-        for contact in contacts {
+        for contact in scored {
             let keys = keys(contact);
             let next = ordinals.entry(keys.clone()).or_default();
             let ordinal = *next;
             *next += 1;
-            match self.find(job, &keys) {
+            match self.find(&keys, |it| it.is_none_or(|it| it == job)) {
                 Some(index) => {
                     self.matched[index] = true;
                     result.without_job += usize::from(self.records[index].job_id.is_none());
@@ -89,6 +102,16 @@ impl RecordPool {
                 }),
             }
         }
+        for contact in unscored {
+            // A record without a job id may be of the same contact in another job, where it was scored.
+            match self.find(&keys(contact), |it| it == Some(job)) {
+                Some(index) => {
+                    self.matched[index] = true;
+                    result.received_unscored += 1;
+                }
+                None => result.unscored += 1,
+            }
+        }
         let records = self.records.iter().zip(&self.matched);
         let unmatched =
             records.filter(|(it, matched)| !**matched && it.job_id.as_ref() == Some(job));
@@ -96,7 +119,8 @@ impl RecordPool {
         result
     }
 
-    fn find(&self, job: &JobId, keys: &[String]) -> Option<usize> {
+    /// An unmatched record with these keys and a job id that `is_of_job` accepts.
+    fn find(&self, keys: &[String], is_of_job: impl Fn(Option<&JobId>) -> bool) -> Option<usize> {
         let keys: Vec<_> = self
             .kinds
             .iter()
@@ -107,7 +131,7 @@ impl RecordPool {
             let mut candidates = candidates.filter(|&index| !self.matched[index]);
             candidates.find(|&index| {
                 let record = &self.records[index];
-                record.job_id.as_ref().is_none_or(|it| it == job)
+                is_of_job(record.job_id.as_ref())
                     && strongest_in_common(&keys, &record.keys) == Some(key)
             })
         })
@@ -131,7 +155,7 @@ fn of_kind<'k>(keys: &'k [String], kind: &str) -> Option<&'k String> {
     keys.iter().find(|key| key.split(':').next() == Some(kind))
 }
 
-/// The keys of a contact. A value that is not a contact has no keys, and so is missing.
+/// The keys of a contact. A value that is not a contact has none.
 fn keys(contact: &RawValue) -> Vec<String> {
     let contact = serde_json::from_str::<Contact>(contact.get());
     contact.map(|contact| contact.keys()).unwrap_or_default()
@@ -165,9 +189,9 @@ mod tests {
         (missing, result.unmatched_records)
     }
 
-    const A: &str = r#"{"id": "a", "email": "a@example.com"}"#;
-    const B: &str = r#"{"id": "b", "email": "a@example.com"}"#;
-    const PLAIN: &str = r#"{"email": "a@example.com"}"#;
+    const A: &str = r#"{"id": "a", "email": "a@example.com", "leadStatus": "Low"}"#;
+    const B: &str = r#"{"id": "b", "email": "a@example.com", "leadStatus": "Low"}"#;
+    const PLAIN: &str = r#"{"email": "a@example.com", "leadStatus": "Low"}"#;
 
     #[test]
     fn matches_by_id_before_digest() {
@@ -219,8 +243,53 @@ mod tests {
         assert!(pool.match_job(&"job".into(), &contacts).missing.is_empty());
     }
 
+    /// Missing, unscored, received without a score, and unmatched records.
+    fn counts(records: Vec<DeliveryRecord>, at_titanx: &[&str]) -> [usize; 4] {
+        let contacts = contacts(at_titanx);
+        let result = RecordPool::new(records, &[]).match_job(&"job".into(), &contacts);
+        assert_eq!(
+            result.scored,
+            contacts
+                .iter()
+                .filter(|it| it.get().contains("Status"))
+                .count()
+        );
+        [
+            result.missing.len(),
+            result.unscored,
+            result.received_unscored,
+            result.unmatched_records,
+        ]
+    }
+
+    const UNSCORED: &str = r#"{"email": "a@example.com"}"#;
+
     #[test]
-    fn a_value_that_is_not_a_contact_is_missing() {
-        assert_eq!(missing(vec![], &["5"]), (vec![("5".to_owned(), 0)], 0));
+    fn a_contact_without_a_score_is_not_missing() {
+        assert_eq!(counts(vec![], &[UNSCORED, PLAIN, "5"]), [1, 2, 0, 0]);
+        let received = vec![record(Some("job"), PLAIN)];
+        assert_eq!(counts(received, &[UNSCORED]), [0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_record_is_of_the_scored_one_of_two_equal_contacts() {
+        let one = || vec![record(Some("job"), PLAIN)];
+        assert_eq!(counts(one(), &[UNSCORED, PLAIN]), [0, 1, 0, 0]);
+        assert_eq!(counts(one(), &[UNSCORED, PLAIN, PLAIN]), [1, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_record_without_a_job_id_is_not_of_a_contact_without_a_score() {
+        assert_eq!(counts(vec![record(None, PLAIN)], &[UNSCORED]), [0, 1, 0, 0]);
+    }
+
+    /// Else a contact that is scored later could get the delivery id of an equal one.
+    #[test]
+    fn a_contact_without_a_score_does_not_change_the_ordinals_of_others() {
+        let expected = vec![(PLAIN.to_owned(), 0), (PLAIN.to_owned(), 1)];
+        assert_eq!(
+            missing(vec![], &[UNSCORED, PLAIN, UNSCORED, PLAIN]),
+            (expected, 0)
+        );
     }
 }

@@ -4,7 +4,7 @@
 
 mod checkpoint;
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use aws_smithy_types::{DateTime, date_time::Format};
@@ -17,7 +17,7 @@ use titanx_reconcile::{
     JobId,
     backfill::{BackfillResult, backfill},
     doubts::{Doubt, doubts},
-    matching::{MatchResult, MissingContact, RecordPool},
+    matching::{MissingContact, RecordPool},
 };
 
 use self::checkpoint::Checkpoint;
@@ -43,6 +43,9 @@ use crate::{
 /// e-mail, company, LinkedIn and phone numbers. Each record matches one contact, so two equal
 /// contacts in a job need two records. A record of another job never matches. A record without a
 /// job id can match.
+///
+/// A contact without a lead status and a phone status was not scored: TitanX has rejected it, or has
+/// not come to it. It is counted as unscored and never queued.
 ///
 /// The deliveries table keeps a record for DELIVERY_RETENTION_DAYS days, so all contacts of an
 /// older job look missing. The command reports a doubt when contacts may have been received without
@@ -112,8 +115,10 @@ struct JobReport {
     received: usize,
     /// Contacts that match a record without a job id.
     received_without_job: usize,
-    /// Contacts that match no record.
+    /// Scored contacts that match no record.
     missing: usize,
+    /// Contacts that TitanX has not scored, and that match no record. They are never queued.
+    unscored: usize,
     /// Missing contacts that this run queued.
     queued: usize,
     /// Missing contacts that another backfill had queued.
@@ -121,8 +126,11 @@ struct JobReport {
     /// Missing contacts that this run could not queue.
     failed: usize,
     completeness: Completeness,
-    /// Why some missing contacts may have been received.
+    /// Why some missing contacts may have been received, or unscored ones may be missing.
     doubts: Vec<String>,
+    /// Whether a doubt is about the unscored contacts.
+    #[serde(skip)]
+    scores_in_doubt: bool,
 }
 
 impl Reconcile {
@@ -205,20 +213,30 @@ impl Reconcile {
         let mut report = JobReport {
             job_id: job.to_string(),
             contacts: list.items.len(),
-            received: list.items.len() - result.missing.len(),
+            received: list.items.len() - result.missing.len() - result.unscored,
             received_without_job: result.without_job,
             missing: result.missing.len(),
+            unscored: result.unscored,
             queued: 0,
             queued_before: 0,
             failed: 0,
             completeness: list.completeness(),
             doubts: Vec::new(),
+            scores_in_doubt: false,
         };
-        if report.missing == 0 {
+        if report.missing + report.unscored == 0 {
             return Ok(report);
         }
-        report.doubts = describe_doubts(titanx, stack, job, &result).await?;
-        if self.yes && (report.doubts.is_empty() || self.despite_doubts) {
+        let retention = stack.retention().await?;
+        let completed_at = job_completed_at(titanx, stack, job).await?;
+        let doubts = doubts(completed_at, now_ms(), retention, &result);
+        let about_scores = |it: &Doubt| matches!(it, Doubt::ScoresNotShown { .. });
+        report.scores_in_doubt = doubts.iter().any(about_scores);
+        report.doubts = doubts
+            .into_iter()
+            .map(|it| describe(it, retention))
+            .collect();
+        if self.yes && report.missing > 0 && (report.doubts.is_empty() || self.despite_doubts) {
             let intake = stack.intake().await?;
             report.backfill(&intake, job, &result.missing, screen).await;
         }
@@ -239,21 +257,9 @@ impl PagingOptions {
     }
 }
 
-/// Why some missing contacts of a job may have been received.
-async fn describe_doubts(
-    titanx: &TitanxClient,
-    stack: &Stack<'_>,
-    job: &JobId,
-    result: &MatchResult<'_>,
-) -> anyhow::Result<Vec<String>> {
-    let retention = stack.retention().await?;
-    let completed_at = job_completed_at(titanx, stack, job).await?;
-    let doubts = doubts(completed_at, now_ms(), retention, result);
-    let days = retention.as_secs() / (24 * 60 * 60);
-    Ok(doubts.into_iter().map(|it| describe(it, days)).collect())
-}
-
-fn describe(doubt: Doubt, retention_days: u64) -> String {
+/// A doubt in words.
+fn describe(doubt: Doubt, retention: Duration) -> String {
+    let retention_days = retention.as_secs() / (24 * 60 * 60);
     match doubt {
         Doubt::RecordsExpired { completed_at } => format!(
             "the job was completed at {}, and the deliveries table keeps records for \
@@ -267,6 +273,13 @@ fn describe(doubt: Doubt, retention_days: u64) -> String {
         Doubt::UnmatchedRecords(count) => format!(
             "{count} records of this job match none of its contacts at TitanX: TitanX's API may \
              use other ids than deliveries (see --match-by), or the contacts have changed"
+        ),
+        Doubt::ScoresNotShown { received: 0 } => "TitanX's list may not show scores: no contact \
+             in it has one, so the unscored contacts may be missing"
+            .to_owned(),
+        Doubt::ScoresNotShown { received } => format!(
+            "TitanX's list may not show scores: {received} contacts that were received have none \
+             in it, so the unscored contacts may be missing"
         ),
     }
 }
@@ -320,10 +333,12 @@ impl JobReport {
         bar.finish_and_clear();
     }
 
-    /// Whether contacts are still missing, or the list of contacts may be incomplete.
+    /// Whether contacts are still missing or may be, or the list of contacts may be incomplete.
     fn needs_action(&self) -> bool {
         let handled = self.queued + self.queued_before;
-        handled < self.missing || self.completeness == Completeness::NotProven
+        handled < self.missing
+            || self.scores_in_doubt
+            || self.completeness == Completeness::NotProven
     }
 
     fn print(&self) {
@@ -341,7 +356,9 @@ impl JobReport {
         }
         let handled = self.queued + self.queued_before + self.failed;
         if *missing == 0 {
-            print_line!("  {}", styled(GOOD, "nothing is missing"));
+            if !self.scores_in_doubt {
+                print_line!("  {}", styled(GOOD, "nothing is missing"));
+            }
         } else if handled == 0 {
             let options = if self.doubts.is_empty() {
                 "--yes"
@@ -362,6 +379,12 @@ impl JobReport {
             print_line!(
                 "  {missing} missing: {}, {queued_before} queued before, {failed} failed",
                 styled(GOOD, format!("{queued} queued"))
+            );
+        }
+        if self.unscored > 0 {
+            let count = self.unscored;
+            print_line!(
+                "  {count} unscored: TitanX has rejected them or not scored them yet, so they are not queued"
             );
         }
         for doubt in &self.doubts {

@@ -14,7 +14,7 @@ use crate::{
 
 const JOB: &str = "11111111-2222-4333-8444-555555555555";
 
-/// A contact as TitanX's API returns it.
+/// A scored contact as TitanX's API returns it.
 fn contact(number: usize) -> Value {
     json!({
         "customerContactId": format!("contact-{number}"),
@@ -22,10 +22,18 @@ fn contact(number: usize) -> Value {
         "lastName": format!("Person {number}"),
         "email": format!("sample.{number}@example.com"),
         "phone": format!("+1 206 555 {:04}", 100 + number),
+        "phoneStatus": "High",
     })
 }
 
-/// The same contact after scoring, as the payload of a delivery.
+/// A contact that TitanX's API returns without a score.
+fn unscored(number: usize) -> Value {
+    let mut unscored = contact(number);
+    unscored.as_object_mut().unwrap().remove("phoneStatus");
+    unscored
+}
+
+/// The same contact as the payload of a delivery.
 fn scored(contact: &Value) -> Value {
     let mut scored = contact.clone();
     scored["jobId"] = JOB.into();
@@ -136,9 +144,60 @@ async fn queues_only_missing_contacts_and_nothing_at_a_second_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn never_queues_a_contact_that_titanx_has_not_scored() {
+    let mut blank = unscored(3);
+    blank["leadStatus"] = Value::Null;
+    blank["phoneStatus"] = " ".into();
+    let mut lead = unscored(4);
+    lead["leadStatus"] = "Needs Attention".into();
+    let contacts = [contact(0), contact(1), unscored(2), blank, lead];
+    let system = system(&contacts, &[scored(&contact(0))]).await;
+    let dry = reconcile(&system, "").exits(3).json();
+    assert_eq!(dry[0]["missing"], 2);
+    assert_eq!(dry[0]["unscored"], 2);
+    let report = reconcile(&system, "--yes").exits(0).json();
+    assert_eq!(report[0]["contacts"], 5);
+    assert_eq!(report[0]["received"], 1);
+    assert_eq!(report[0]["missing"], 2);
+    assert_eq!(report[0]["queued"], 2);
+    assert_eq!(report[0]["unscored"], 2);
+    assert_eq!(report[0]["doubts"], json!([]));
+    let queued = ["Person 0", "Person 1", "Person 4"].map(str::to_owned);
+    assert_eq!(queued_names(&system), queued);
+    let line = format!("reconcile {JOB} --yes");
+    let text = system.operator.run(&line).exits(0).stdout;
+    assert!(text.contains("nothing is missing"), "{text}");
+    assert!(text.contains("2 unscored"), "{text}");
+    assert_eq!(queued_names(&system), queued);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doubts_a_list_in_which_received_contacts_have_no_score() {
+    let system = system(&[unscored(0), unscored(1)], &[scored(&contact(0))]).await;
+    let report = reconcile(&system, "--yes --despite-doubts").exits(3).json();
+    assert_eq!(report[0]["received"], 1);
+    assert_eq!(report[0]["missing"], 0);
+    assert_eq!(report[0]["unscored"], 1);
+    let doubt = report[0]["doubts"][0].as_str().unwrap();
+    assert!(doubt.contains("may not show scores"), "{doubt}");
+    assert_eq!(queued_names(&system), ["Person 0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_belongs_to_the_scored_one_of_two_equal_contacts() {
+    let contacts = [unscored(0), contact(0)];
+    let system = system(&contacts, &[scored(&contact(0))]).await;
+    let report = reconcile(&system, "--yes").exits(0).json();
+    assert_eq!(report[0]["received"], 1);
+    assert_eq!(report[0]["missing"], 0);
+    assert_eq!(report[0]["unscored"], 1);
+    assert_eq!(report[0]["doubts"], json!([]));
+    assert_eq!(system.emulators.contacts.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn queues_a_contact_exactly_as_titanx_returned_it() {
-    let contact =
-        json!({"lastName": "Person 0", "odd": [1.50, null], "unmappedFields": {"ä": "\u{ffff}"}});
+    let contact = json!({"lastName": "Person 0", "leadStatus": "Low", "odd": [1.50, null], "unmappedFields": {"ä": "\u{ffff}"}});
     let system = system(std::slice::from_ref(&contact), &[]).await;
     reconcile(&system, "--yes").exits(0);
     let body: Value = serde_json::from_str(&system.emulators.contacts.messages()[0].body).unwrap();

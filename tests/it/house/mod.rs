@@ -85,11 +85,12 @@ lib: job_id
 backfill: job_id matching
 doubts: matching
 
-matching: delivery_records job_id
+matching: delivery_records job_id scored
 
 delivery_records: job_id
 
 job_id:
+scored:
 ",
     ),
 ];

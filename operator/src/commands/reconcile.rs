@@ -346,7 +346,6 @@ impl JobReport {
             job_id,
             contacts,
             received,
-            missing,
             ..
         } = self;
         print_line!("job {job_id}: {contacts} contacts at TitanX, {received} received");
@@ -354,8 +353,29 @@ impl JobReport {
             let count = self.received_without_job;
             print_line!("  {count} of them match records without a job id");
         }
+        self.print_missing();
+        if self.unscored > 0 {
+            let count = self.unscored;
+            print_line!(
+                "  {count} unscored: TitanX has rejected them or not scored them yet, so they are not queued"
+            );
+        }
+        for doubt in &self.doubts {
+            print_line!("  {}: {doubt}", styled(NOTICE, "doubt"));
+        }
+        if self.completeness == Completeness::NotProven {
+            print_line!(
+                "  {}: TitanX's responses do not state that these are all contacts of the job",
+                styled(NOTICE, "completeness not proven")
+            );
+        }
+    }
+
+    fn print_missing(&self) {
+        let missing = self.missing;
         let handled = self.queued + self.queued_before + self.failed;
-        if *missing == 0 {
+        if missing == 0 {
+            // Unless the unscored contacts may be missing, as a doubt says.
             if !self.scores_in_doubt {
                 print_line!("  {}", styled(GOOD, "nothing is missing"));
             }
@@ -379,21 +399,6 @@ impl JobReport {
             print_line!(
                 "  {missing} missing: {}, {queued_before} queued before, {failed} failed",
                 styled(GOOD, format!("{queued} queued"))
-            );
-        }
-        if self.unscored > 0 {
-            let count = self.unscored;
-            print_line!(
-                "  {count} unscored: TitanX has rejected them or not scored them yet, so they are not queued"
-            );
-        }
-        for doubt in &self.doubts {
-            print_line!("  {}: {doubt}", styled(NOTICE, "doubt"));
-        }
-        if self.completeness == Completeness::NotProven {
-            print_line!(
-                "  {}: TitanX's responses do not state that these are all contacts of the job",
-                styled(NOTICE, "completeness not proven")
             );
         }
     }

@@ -91,6 +91,11 @@ impl Emulators {
         ])
     }
 
+    /// Creates another standard queue, such as a dead-letter queue.
+    pub fn create_queue(&self, name: &'static str) -> Queue {
+        Queue::standard(&self.sqs, name)
+    }
+
     /// Advances the clock of all queues: visibility timeouts, delays and deduplication end earlier.
     /// The tables have no clock, since the receiver compares the times in records with its own clock.
     pub fn advance_queues(&self, by: Duration) {
@@ -141,9 +146,16 @@ impl Queue {
 
     /// Configures the queue to take messages of this size at most, in bytes.
     pub fn set_maximum_message_size(&self, bytes: usize) {
-        let bytes = bytes.to_string();
-        self.sqs
-            .set_attribute(self.name, "MaximumMessageSize", &bytes);
+        self.set_attribute("MaximumMessageSize", &bytes.to_string());
+    }
+
+    /// Configures an attribute of the queue, by its name in SQS.
+    pub fn set_attribute(&self, name: &str, value: &str) {
+        self.sqs.set_attribute(self.name, name, value);
+    }
+
+    pub fn arn(&self) -> String {
+        sqs::arn(self.name)
     }
 }
 
@@ -167,7 +179,12 @@ impl SigningSecret {
     }
 
     pub fn value(&self) -> String {
-        let value = self.secrets.value(&self.arn);
+        let value = self.secrets.value(&self.arn, None);
         value.expect("only text was ever put there")
+    }
+
+    /// The value of the version with this staging label, if there is one.
+    pub fn staged(&self, label: &str) -> Option<String> {
+        self.secrets.value(&self.arn, Some(label))
     }
 }

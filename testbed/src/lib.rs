@@ -13,7 +13,7 @@
 //!
 //! [`promises`] checks whether every event is durable, and how often. [`kill`] and [`soak`] run the
 //! function's program, kill it and inject faults, and check the promises. [`checks`] contains properties
-//! that hold for every input.
+//! that hold for every input. [`confidential`] finds confidential texts in logs and output.
 //!
 //! Without its default features the testbed is TitanX, the gateways' events and the Runtime API. The
 //! benchmark uses these, with services of its own.
@@ -30,6 +30,8 @@ pub mod checks;
 
 #[cfg(feature = "emulators")]
 mod background;
+#[cfg(feature = "emulators")]
+pub mod confidential;
 #[cfg(feature = "emulators")]
 pub mod emulators;
 #[cfg(feature = "emulators")]

@@ -63,9 +63,10 @@ impl SecretsManager {
         put.expect("the secret exists");
     }
 
-    /// The current value of a secret, if it is a string.
-    pub(crate) fn value(&self, secret: &str) -> Option<String> {
-        let request = json!({ "SecretId": secret });
+    /// The value of a secret's version with this staging label, or of the current one, if it is a
+    /// string.
+    pub(crate) fn value(&self, secret: &str, label: Option<&str>) -> Option<String> {
+        let request = json!({ "SecretId": secret, "VersionStage": label });
         let answer = read(request)
             .and_then(|request| self.get_value(&request))
             .ok()?;

@@ -1,18 +1,19 @@
 //! Logs, answers and errors contain no confidential data.
 //!
 //! The function's program handles every kind of event and fault. Every line and every answer is searched for
-//! fragments of payloads, signatures and secrets.
+//! fragments of payloads, signatures and secrets. [`call_sites`] has the places in the sources that write
+//! such lines, and [`panics`] is a program that panics.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    path::Path,
-    time::Duration,
-};
+mod call_sites;
+mod panics;
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use titanx_testbed::{
     answer::{Answer, read},
+    confidential::Finder,
     emulators::{Emulators, Fault, Harm, When},
     gateway_events,
     lambda::{Lambda, Outcome},
@@ -20,8 +21,6 @@ use titanx_testbed::{
     titanx::{NOT_STALE, envelope, headers, incompressible, request, signature},
 };
 
-/// Fragments of this length and longer are found.
-const FRAGMENT: usize = 6;
 const TIMEOUT: Duration = Duration::from_secs(3);
 const SLOW: Duration = Duration::from_secs(20);
 /// The secret that signs here, and another live secret. They contain no word that a log may contain.
@@ -65,78 +64,6 @@ fn payload() -> Value {
 
 fn body(id: &str, event_type: &str) -> String {
     envelope(id, event_type, &payload())
-}
-
-/// Finds fragments of confidential texts in several encodings.
-#[derive(Default)]
-struct Finder {
-    /// Each fragment, with the name of its text.
-    fragments: HashMap<String, String>,
-    /// The length of fragments in bytes.
-    lengths: BTreeSet<usize>,
-}
-
-impl Finder {
-    /// Adds `text`: as it is, in Base64, in hexadecimal, and in Rust's debug format.
-    fn keep_secret(&mut self, text: &str) {
-        let hex: Vec<_> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let decimal: Vec<_> = text.bytes().map(|byte| byte.to_string()).collect();
-        self.add(
-            text,
-            &text.chars().map(String::from).collect::<Vec<_>>(),
-            "",
-        );
-        self.add(text, &hex, "");
-        self.add(text, &decimal, ", ");
-        for skipped in 0..3 {
-            let encoded = STANDARD.encode(text.as_bytes().get(skipped..).unwrap_or_default());
-            // The last characters depend on what follows the text.
-            let encoded: Vec<_> = encoded.chars().map(String::from).collect();
-            let certain = encoded.len().saturating_sub(4);
-            self.add(text, &encoded[..certain], "");
-        }
-    }
-
-    fn add(&mut self, text: &str, units: &[String], separator: &str) {
-        for fragment in units.windows(FRAGMENT) {
-            let fragment = fragment.join(separator).to_lowercase();
-            self.lengths.insert(fragment.len());
-            self.fragments.insert(fragment, text.to_owned());
-        }
-    }
-
-    /// The fragment that `text` contains, if there is one.
-    fn find(&self, text: &str) -> Option<String> {
-        let text = without_request_ids(&text.to_lowercase());
-        let starts = text.char_indices().map(|(start, _)| start);
-        let pieces = starts.flat_map(|start| {
-            let ends = self.lengths.iter().map(move |length| start + length);
-            ends.filter_map(|end| text.get(start..end))
-                .collect::<Vec<_>>()
-        });
-        for piece in pieces {
-            if let Some(whole) = self.fragments.get(piece) {
-                return Some(format!("{piece:?} of {whole:?} in {text:?}"));
-            }
-        }
-        None
-    }
-}
-
-/// `text` with each UUID replaced: a request id is random, so some run would find a fragment in it.
-/// Nothing confidential has this form.
-fn without_request_ids(text: &str) -> String {
-    let is_of_an_id = |character: char| character.is_ascii_hexdigit() || character == '-';
-    let words = text.split_inclusive(|character| !is_of_an_id(character));
-    let words = words.map(|word| {
-        let id = word.trim_end_matches(|character| !is_of_an_id(character));
-        if id.len() == 36 && uuid::Uuid::try_parse(id).is_ok() {
-            word.replace(id, "<request id>")
-        } else {
-            word.to_owned()
-        }
-    });
-    words.collect()
 }
 
 /// Everything confidential that the function gets during [`disclosures`].
@@ -210,14 +137,20 @@ const GUESSES: usize = 6;
 /// The number of concurrent requests.
 const AT_ONCE: usize = 64;
 
-/// All output of one process with this fault.
-async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>, Vec<Answer>) {
+/// A function with these stored secrets, before its first delivery.
+fn surroundings(secret: &str) -> (Emulators, BTreeMap<&'static str, String>, Proxies) {
     let emulators = Emulators::start();
     let mut environment = emulators.environment();
     environment.insert("AWS_LAMBDA_LOG_LEVEL", "TRACE".to_owned());
-    environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", AT_ONCE.to_string());
     emulators.secret.rotate(secret);
     let proxies = Proxies::between(&mut environment, &emulators);
+    (emulators, environment, proxies)
+}
+
+/// All output of one process with this fault.
+async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>, Vec<Answer>) {
+    let (_emulators, mut environment, proxies) = surroundings(secret);
+    environment.insert("AWS_LAMBDA_MAX_CONCURRENCY", AT_ONCE.to_string());
     if let Some((when, fault)) = fault {
         for proxy in [&proxies.dynamodb, &proxies.sqs, &proxies.secrets_manager] {
             proxy.inject(when, fault);
@@ -251,6 +184,79 @@ async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>
     process.kill();
     said.extend(process.take_output());
     (said, answers)
+}
+
+/// Faults while a contact is delivered the first of three times.
+struct BestEffort {
+    calls: fn(&Proxies) -> Vec<(&titanx_testbed::emulators::FaultProxy, When)>,
+    /// The message that only these faults cause.
+    tells: &'static str,
+}
+
+/// The steps whose failure is logged and changes no answer.
+const BEST_EFFORT: [BestEffort; 2] = [
+    BestEffort {
+        // The first call is the claim.
+        calls: |proxies| {
+            let later = (2..20).map(|nth| (&proxies.dynamodb, When::NthOf(nth, "PutItem")));
+            later.collect()
+        },
+        tells: "completion mark failed",
+    },
+    BestEffort {
+        calls: |proxies| {
+            vec![
+                (&proxies.sqs, When::Every("SendMessage")),
+                (&proxies.dynamodb, When::Every("DeleteItem")),
+            ]
+        },
+        tells: "release of the claim failed",
+    },
+];
+
+/// All output of a process that cannot write its records.
+async fn best_effort(step: &BestEffort, harm: Harm) -> Vec<String> {
+    // Blanks around a secret are ignored with a warning.
+    let (_emulators, environment, proxies) = surroundings(&format!(" {SECRET}\n"));
+    for (proxy, when) in (step.calls)(&proxies) {
+        proxy.inject(when, Fault::Before(harm));
+    }
+    let lambda = Lambda::new(TIMEOUT);
+    let mut process = lambda.start(Path::new(env!("CARGO_BIN_EXE_receiver")), &environment);
+    let body = body("id-1", EVENT_TYPES[0]);
+    let event = request(&body, Some(&signature(SECRET, body.as_bytes())));
+    let mut said = Vec::new();
+    for deliveries in 1..=3 {
+        said.push(format!("{:?}", lambda.invoke(&event).await));
+        let written = tokio::time::timeout(4 * TIMEOUT, process.has_asked(deliveries + 1));
+        written.await.expect("every delivery comes to its end");
+        proxies.heal();
+    }
+    process.kill();
+    said.extend(process.take_output());
+    let tells = call_sites::messages(&said).contains(step.tells);
+    assert!(tells, "{}: {said:#?}", step.tells);
+    said
+}
+
+/// All output of processes that do not start, because their secrets are unusable.
+async fn refusals_to_start() -> Vec<String> {
+    let mut said = Vec::new();
+    for unusable in [
+        format!("[\"{SECRET}\", "),
+        format!("{{\"a\": \"{SECRET}\", \"b\": \"{OTHER_SECRET}\"}}"),
+    ] {
+        let (_emulators, mut environment, _proxies) = surroundings(SECRET);
+        environment.remove("TITANX_WEBHOOK_SECRET_ARN");
+        environment.insert("TITANX_WEBHOOK_SECRET", unusable);
+        environment.insert("SIGNING_KEY_FORM", OTHER_SECRET.to_owned());
+        let lambda = Lambda::new(TIMEOUT);
+        let mut process = lambda.start(Path::new(env!("CARGO_BIN_EXE_receiver")), &environment);
+        let ended = process.ended(TIMEOUT).await;
+        assert_eq!(ended.and_then(|it| it.code()), Some(1));
+        said.extend(process.take_output());
+    }
+    said
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,6 +328,18 @@ async fn no_output_contains_a_fragment_of_a_payload_a_signature_or_a_secret() {
         let told = format!("\"outcome\":\"{outcome}\"");
         assert!(outcomes.iter().any(|line| line.contains(&told)), "{told}");
     }
+    let mut rare = refusals_to_start().await;
+    rare.extend(panics::disclosures());
+    for step in &BEST_EFFORT {
+        for harm in [Harm::ServerError, Harm::Reset] {
+            rare.extend(best_effort(step, harm).await);
+        }
+    }
+    for line in &rare {
+        assert_eq!(finder.find(line), None);
+    }
+    outcomes.extend(rare);
+    call_sites::check_off(&call_sites::messages(&outcomes));
 }
 
 #[test]

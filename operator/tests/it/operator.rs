@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     process::{Child, Command, Output, Stdio},
+    sync::Arc,
 };
 
 use serde_json::Value;
@@ -14,6 +15,8 @@ use crate::titanx_api::{API_KEY, TitanxApi};
 #[derive(Clone, Default)]
 pub(crate) struct Operator {
     environment: BTreeMap<String, String>,
+    /// What TitanX has told in confidence so far, with the contacts or without.
+    confidential: Option<Arc<dyn Fn(bool) -> Vec<String> + Send + Sync>>,
 }
 
 /// The result of a run.
@@ -26,7 +29,11 @@ pub(crate) struct Run {
 impl Operator {
     /// With the URL and an API key of this TitanX.
     pub(crate) fn with_titanx(api: &TitanxApi) -> Self {
-        Self::default()
+        let operator = Self {
+            confidential: Some(Arc::new(api.confidential())),
+            ..Self::default()
+        };
+        operator
             .set("TITANX_API_URL", &api.url)
             .set("TITANX_API_KEY", API_KEY)
     }
@@ -46,14 +53,38 @@ impl Operator {
         self
     }
 
+    pub(crate) fn unset(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
     /// Runs the command with the words of `line` as arguments.
     pub(crate) fn run(&self, line: &str) -> Run {
         self.run_with(&line.split_whitespace().collect::<Vec<_>>())
     }
 
+    /// Runs the command. No run of any test prints what was told in confidence.
     pub(crate) fn run_with(&self, arguments: &[&str]) -> Run {
         let output = self.command(arguments).output();
-        output.expect("the command can be started").into()
+        let run = Run::from(output.expect("the command can be started"));
+        let confidential = self.confidential(!arguments.contains(&"--reveal"));
+        let confidential: Vec<_> = confidential.iter().map(String::as_str).collect();
+        run.does_not_contain(&confidential)
+    }
+
+    /// The API key, the live secrets in the environment, and what TitanX has told.
+    fn confidential(&self, with_contacts: bool) -> Vec<String> {
+        /// What is shorter is a word that a message may well contain.
+        const MIN_LENGTH: usize = 12;
+        let variables = ["TITANX_API_KEY", "TITANX_WEBHOOK_SECRET"];
+        let values = variables.iter().filter_map(|it| self.environment.get(*it));
+        let values = values.flat_map(|it| it.lines()).map(str::to_owned);
+        let told = self
+            .confidential
+            .iter()
+            .flat_map(|told| told(with_contacts));
+        let all = values.chain(told);
+        all.filter(|it| it.len() >= MIN_LENGTH).collect()
     }
 
     /// Starts the command without waiting for it.

@@ -47,6 +47,47 @@ pub(crate) enum PagingStyle {
     BelowTotal,
     /// A link to another host.
     ForeignLink,
+    /// Pages of two in `data`, with `page` and `totalPages`.
+    PageOfPages,
+    /// Pages of two in `payload.contacts`, with `currentPage` and `pageCount` in `meta`.
+    PageOfPagesInMeta,
+    /// Pages of two in `data`, with a cursor that is a number, and `null` at the end.
+    NumericCursor,
+    /// Pages of two in `data`, with a cursor, and the text `null` at the end.
+    TextNullCursor,
+    /// Pages of two in `data`, with a cursor of characters that mean something in a query.
+    ReservedCursor,
+    /// Pages of two in `data`, with a cursor, `hasNextPage`, and a cursor at the end too.
+    EndCursor,
+    /// Pages of two in `results`, with a link that is only a query.
+    QueryLink,
+    /// Pages of two in `items`, with a link without the host.
+    PathLink,
+    /// Pages of two in `data`, with an object that holds a link.
+    Href,
+    /// Pages of two in `data`, with the number of the next page.
+    NextPage,
+}
+
+impl PagingStyle {
+    /// The styles that say which page is the last.
+    pub(crate) const COMPLETE: [Self; 15] = [
+        Self::Total,
+        Self::Cursor,
+        Self::Link,
+        Self::LinkHeader,
+        Self::HasMore,
+        Self::PageOfPages,
+        Self::PageOfPagesInMeta,
+        Self::NumericCursor,
+        Self::TextNullCursor,
+        Self::ReservedCursor,
+        Self::EndCursor,
+        Self::QueryLink,
+        Self::PathLink,
+        Self::Href,
+        Self::NextPage,
+    ];
 }
 
 /// A failure of one request.
@@ -60,6 +101,8 @@ pub(crate) enum Failure {
     RateLimited { window: &'static str, reset_s: u64 },
     /// The request has no effect, and is answered 429 with `Retry-After`, in seconds.
     RetryAfter(u64),
+    /// The request has no effect, and the answer quotes its `Authorization` header.
+    Quoting { status: u16 },
 }
 
 /// The running server. It stops when this is dropped.
@@ -74,6 +117,8 @@ struct State {
     paging: PagingStyle,
     /// Whether the server supports listing and deleting subscriptions.
     has_management: bool,
+    /// Whether it lists subscriptions in pages.
+    pages_subscriptions: bool,
     granted: Vec<String>,
     /// Event types that a creation may ask for, if not all.
     allowed: Option<Vec<String>>,
@@ -111,6 +156,7 @@ impl TitanxApi {
             form,
             paging: PagingStyle::Total,
             has_management: true,
+            pages_subscriptions: false,
             granted: vec!["job.contact.scored".to_owned(), "job.completed".to_owned()],
             allowed: None,
             returns_secret: true,
@@ -160,6 +206,16 @@ impl TitanxApi {
         self.state().paging = paging;
     }
 
+    /// Lists subscriptions in pages, as it does contacts.
+    pub(crate) fn page_subscriptions(&self) {
+        self.state().pages_subscriptions = true;
+    }
+
+    /// Has these subscriptions and no others, as if they had been created in its app.
+    pub(crate) fn put_subscriptions(&self, subscriptions: &[Subscription]) {
+        self.state().subscriptions = subscriptions.to_vec();
+    }
+
     /// Fails the next request whose method and path start with `prefix`. Failures with the same
     /// prefix apply one after the other.
     pub(crate) fn fail(&self, prefix: &str, failure: Failure) {
@@ -195,6 +251,25 @@ impl TitanxApi {
         let mut state = self.state();
         state.jobs.insert(id.to_owned(), job);
         state.contacts.insert(id.to_owned(), contacts.to_vec());
+    }
+
+    /// What this TitanX has told in confidence: the secrets, and every text of a contact if asked.
+    pub(crate) fn confidential(&self) -> impl Fn(bool) -> Vec<String> + Send + Sync + use<> {
+        let state = Arc::clone(&self.state);
+        move |with_contacts| {
+            let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let secrets = state.subscriptions.iter().map(|it| it.secret.clone());
+            let contacts = state.contacts.values().flatten();
+            let contacts = contacts.filter(|_| with_contacts);
+            let texts = contacts.flat_map(|it| it.as_object().into_iter().flatten());
+            let texts = texts.filter_map(|(_, value)| Some(value.as_str()?.to_owned()));
+            secrets.chain(texts).collect()
+        }
+    }
+
+    /// Method and path of every request so far, with the time of each.
+    pub(crate) fn times(&self) -> Vec<(String, SystemTime)> {
+        self.state().requests.clone()
     }
 
     /// Method and path of every request so far.
@@ -242,6 +317,10 @@ fn answer(state: &Mutex<State>, request: &Request<Bytes>) -> Option<Response<Ful
     let failure = state.next_failure(&call);
     match failure {
         Some(Failure::Status(status)) => return Some(respond(status, &json!({"error": "No."}))),
+        Some(Failure::Quoting { status }) => {
+            let message = format!("Bearer {API_KEY} may not do this");
+            return Some(respond(status, &json!({"error": {"message": message}})));
+        }
         Some(Failure::RateLimited { window, reset_s }) => {
             return Some(rate_limited(window, reset_s));
         }
@@ -314,7 +393,7 @@ impl State {
             ("POST", ["webhooks"]) => self.create(body),
             ("POST", ["webhooks", id, "active"]) => self.set_active(id, true),
             ("POST", ["webhooks", id, "inactive"]) => self.set_active(id, false),
-            ("GET", ["webhooks"]) if self.has_management => self.list(),
+            ("GET", ["webhooks"]) if self.has_management => self.list(path, query, origin),
             ("DELETE", ["webhooks", id]) if self.has_management => {
                 let before = self.subscriptions.len();
                 self.subscriptions.retain(|it| it.id != *id);
@@ -327,7 +406,10 @@ impl State {
                 Some(job) => respond(200, &json!({ "data": job })),
                 None => not_found(),
             },
-            ("GET", ["jobs", id, "contacts"]) => self.page(id, path, query, origin),
+            ("GET", ["jobs", id, "contacts"]) => match self.contacts.get(*id) {
+                Some(contacts) => self.page(contacts, path, query, origin),
+                None => not_found(),
+            },
             _ => not_found(),
         }
     }
@@ -398,15 +480,13 @@ impl State {
         }
     }
 
-    fn list(&self) -> Response<Full<Bytes>> {
-        let all: Vec<_> = self
-            .subscriptions
-            .iter()
-            .map(|it| self.to_json(it))
-            .collect();
-        match self.form {
-            Form::Schema => respond(200, &json!({ "payload": all })),
-            Form::Prose => respond(200, &json!(all)),
+    fn list(&self, path: &str, query: &str, origin: &str) -> Response<Full<Bytes>> {
+        let all = self.subscriptions.iter().map(|it| self.to_json(it));
+        let all: Vec<_> = all.collect();
+        match (self.pages_subscriptions, self.form) {
+            (true, _) => self.page(&all, path, query, origin),
+            (false, Form::Schema) => respond(200, &json!({ "payload": all })),
+            (false, Form::Prose) => respond(200, &json!(all)),
         }
     }
 
@@ -420,17 +500,27 @@ impl State {
         }
     }
 
-    fn page(&self, job: &str, path: &str, query: &str, origin: &str) -> Response<Full<Bytes>> {
+    fn page(
+        &self,
+        contacts: &[Value],
+        path: &str,
+        query: &str,
+        origin: &str,
+    ) -> Response<Full<Bytes>> {
         const SIZE: usize = 2;
-        let Some(contacts) = self.contacts.get(job) else {
-            return not_found();
-        };
         let parameter = |name: &str| {
             let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
             let (_, value) = pairs.find(|(it, _)| *it == name)?;
-            value.parse::<usize>().ok()
+            Some(decoded(value))
         };
-        let page = parameter("page").or(parameter("cursor")).unwrap_or(1);
+        let asked = parameter("page").or(parameter("cursor"));
+        let asked = asked.map(|it| it.trim_start_matches(RESERVED).parse::<usize>());
+        let page = match asked {
+            None => 1,
+            Some(Ok(page)) => page,
+            // Such as the text `null`.
+            Some(Err(_)) => return respond(400, &json!({"error": "no such page"})),
+        };
         let begin = ((page - 1) * SIZE).min(contacts.len());
         let end = (page * SIZE).min(contacts.len());
         let items = &contacts[begin..end];
@@ -480,6 +570,77 @@ impl State {
                 let next = "http://127.0.0.1:9/another-host";
                 respond(200, &json!({"data": items, "next": next}))
             }
+            more => respond(
+                200,
+                &more.body(items, page, contacts.len().div_ceil(SIZE), path),
+            ),
+        }
+    }
+}
+
+/// Characters that mean something in a query, or in its encoding.
+const RESERVED: &str = "a+b/c==&page=9#é%2B ";
+
+/// A value of a query, in which `+` stands for a blank.
+fn decoded(value: &str) -> String {
+    let value = value.replace('+', " ");
+    let mut bytes = Vec::new();
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(if byte == b'%' {
+            let digits = [rest.next(), rest.next()].map(|it| it.unwrap_or(b'?'));
+            let digits = String::from_utf8_lossy(&digits).into_owned();
+            u8::from_str_radix(&digits, 16).unwrap_or(b'?')
+        } else {
+            byte
+        });
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl PagingStyle {
+    /// A page of one of the styles that differ only by the body.
+    fn body(self, items: &[Value], page: usize, pages: usize, path: &str) -> Value {
+        let is_last = page >= pages;
+        let next = page + 1;
+        match self {
+            Self::PageOfPages => json!({"data": items, "page": page, "totalPages": pages}),
+            Self::PageOfPagesInMeta => json!({
+                "payload": {"contacts": items},
+                "meta": {"currentPage": page, "pageCount": pages},
+            }),
+            Self::NumericCursor => {
+                json!({"data": items, "nextCursor": (!is_last).then_some(next)})
+            }
+            Self::TextNullCursor => {
+                let cursor = if is_last {
+                    "null".to_owned()
+                } else {
+                    next.to_string()
+                };
+                json!({"data": items, "next_cursor": cursor})
+            }
+            Self::ReservedCursor => {
+                let cursor = (!is_last).then(|| format!("{RESERVED}{next}"));
+                json!({"data": items, "nextCursor": cursor})
+            }
+            Self::EndCursor => json!({
+                "data": items,
+                "pageInfo": {"endCursor": next.to_string(), "hasNextPage": !is_last},
+            }),
+            Self::QueryLink => {
+                json!({"results": items, "next": (!is_last).then(|| format!("?page={next}"))})
+            }
+            Self::PathLink => {
+                let link = format!("{BASE}{path}?page={next}");
+                json!({"items": items, "nextUrl": (!is_last).then_some(link)})
+            }
+            Self::Href => {
+                let link = json!({"href": format!("?page={next}")});
+                json!({"data": items, "_links": {"next": (!is_last).then_some(link)}})
+            }
+            Self::NextPage => json!({"data": items, "nextPage": (!is_last).then_some(next)}),
+            other => unreachable!("{other:?} is answered elsewhere"),
         }
     }
 }

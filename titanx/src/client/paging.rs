@@ -303,7 +303,7 @@ fn metadata_objects(value: &Value) -> Vec<&Value> {
 fn next_member(value: &Value) -> NextPageHint {
     match value {
         Value::String(link) if is_link(link) => NextPageHint::Next(NextPage::Link(link.clone())),
-        Value::String(cursor) if !cursor.is_empty() => {
+        Value::String(cursor) if is_cursor(cursor) => {
             NextPageHint::Next(NextPage::Cursor(cursor.clone()))
         }
         Value::Number(page) => page
@@ -320,7 +320,7 @@ fn next_member(value: &Value) -> NextPageHint {
 /// Interprets a member that holds a cursor.
 fn cursor_member(value: &Value) -> NextPageHint {
     match value {
-        Value::String(cursor) if !cursor.is_empty() => {
+        Value::String(cursor) if is_cursor(cursor) => {
             NextPageHint::Next(NextPage::Cursor(cursor.clone()))
         }
         Value::Number(cursor) => NextPageHint::Next(NextPage::Cursor(cursor.to_string())),
@@ -340,6 +340,11 @@ fn link_header(response: &HttpResponse) -> Option<NextPageHint> {
         let link = link.split('>').next().unwrap_or_default();
         NextPageHint::Next(NextPage::Link(link.to_owned()))
     }))
+}
+
+/// Whether a text is a cursor. Some servers write the end of a list as the text `null`.
+fn is_cursor(text: &str) -> bool {
+    !matches!(text, "" | "null")
 }
 
 fn is_link(text: &str) -> bool {

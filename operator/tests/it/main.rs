@@ -12,6 +12,7 @@ mod probe;
 mod quarantine;
 mod reconcile;
 mod rotate;
+mod secrecy;
 mod send;
 mod subscribe;
 mod subscriptions;

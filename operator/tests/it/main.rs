@@ -7,6 +7,7 @@ mod doctor;
 mod help;
 mod jobs;
 mod operator;
+mod order;
 mod paging;
 mod probe;
 mod quarantine;

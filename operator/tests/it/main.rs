@@ -17,6 +17,7 @@ mod secrecy;
 mod send;
 mod subscribe;
 mod subscriptions;
+mod times;
 mod titanx_api;
 mod tls;
 mod verify_sample;

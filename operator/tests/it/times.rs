@@ -1,0 +1,303 @@
+//! How long the commands wait, and from when on they act. The times that they compare with their clock
+//! are moved, since the clock of another process cannot be.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aws_smithy_types::{DateTime, date_time::Format};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use titanx_testbed::emulators::{AttributeValue, Item};
+
+use crate::{
+    System,
+    titanx_api::{Failure, Form},
+};
+
+const SECOND_MS: i64 = 1_000;
+const HOUR_MS: i64 = 60 * 60 * SECOND_MS;
+
+fn now_ms() -> i64 {
+    ms(SystemTime::now())
+}
+
+fn ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap();
+    since.as_millis().try_into().unwrap()
+}
+
+/// A system with a subscription, whose secret and ledger are files.
+struct Files {
+    system: System,
+    _folder: TempDir,
+    secret: PathBuf,
+}
+
+impl Files {
+    fn subscribed() -> Self {
+        let folder = TempDir::new().unwrap();
+        let files = Self {
+            system: System::start(Form::Schema),
+            secret: folder.path().join("secret"),
+            _folder: folder,
+        };
+        files.run("subscribe --settle 0", 0);
+        files
+    }
+
+    fn run(&self, line: &str, status: i32) -> Value {
+        let line = format!("--json {line} --secret-file {}", self.secret.display());
+        let run = self.system.operator.run(&line).exits(status);
+        if status == 0 { run.json() } else { Value::Null }
+    }
+
+    fn ledger_file(&self) -> PathBuf {
+        let mut name = self.secret.clone().into_os_string();
+        name.push(".ledger");
+        name.into()
+    }
+
+    fn ledger(&self) -> Value {
+        read(&self.ledger_file())
+    }
+
+    fn change_ledger(&self, change: impl FnOnce(&mut Value)) {
+        let mut ledger = self.ledger();
+        change(&mut ledger);
+        fs::write(self.ledger_file(), ledger.to_string()).unwrap();
+    }
+
+    fn live_secrets(&self) -> usize {
+        match fs::read_to_string(&self.secret).unwrap() {
+            array if array.starts_with('[') => {
+                serde_json::from_str::<Vec<String>>(&array).unwrap().len()
+            }
+            _ => 1,
+        }
+    }
+}
+
+fn read(file: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+#[test]
+fn the_old_secret_is_removed_when_the_grace_period_is_over_and_not_before() {
+    for (option, hours) in [("", 96), ("--grace 72", 72), ("--grace 97", 97)] {
+        let files = Files::subscribed();
+        let rotate = format!("rotate --settle 0 {option}");
+        let before = now_ms();
+        let report = files.run(&rotate, 0);
+        let after = now_ms();
+        let deactivated_ms = files.ledger()["rotation"]["deactivated_ms"]
+            .as_i64()
+            .unwrap();
+        assert!(
+            (before..=after).contains(&deactivated_ms),
+            "{deactivated_ms}"
+        );
+        let removable_at = deactivated_ms + hours * HOUR_MS;
+        assert_eq!(report["old_secret_removable_at"], removable_at);
+        assert_eq!(report["finished"], false);
+
+        let started = |ms: i64| {
+            files.change_ledger(|it| it["rotation"]["deactivated_ms"] = ms.into());
+            let report = files.run(&rotate, 0);
+            (report["finished"].as_bool().unwrap(), files.live_secrets())
+        };
+        // Half a minute, in which the command starts.
+        assert_eq!(
+            started(now_ms() - hours * HOUR_MS + 30 * SECOND_MS),
+            (false, 2)
+        );
+        assert_eq!(started(now_ms() - hours * HOUR_MS), (true, 1));
+    }
+}
+
+/// When the last subscription was activated, in Unix milliseconds.
+fn activated_ms(system: &System) -> i64 {
+    let requests = system.api.times().into_iter().rev();
+    let mut activations = requests.filter(|(call, _)| call.ends_with("/active"));
+    ms(activations.next().expect("it was activated").1)
+}
+
+/// Runs `line` after an earlier run that stored the secret and got no further. Returns how long
+/// after the secret was stored the subscription was activated.
+fn settled_ms(line: &str, stored_ago_ms: i64) -> i64 {
+    let files = Files::subscribed();
+    let entry = |ledger: &mut Value, stored_ms: i64| {
+        if line.starts_with("rotate") {
+            ledger["rotation"]["new"]["stored_ms"] = stored_ms.into();
+        } else {
+            ledger["subscriptions"][0]["stored_ms"] = stored_ms.into();
+        }
+    };
+    if line.starts_with("rotate") {
+        files
+            .system
+            .api
+            .fail("POST /webhooks/", Failure::Status(403));
+        files.run("rotate --settle 0", 1);
+    } else {
+        let id = files.system.api.subscriptions()[0].id.clone();
+        files
+            .system
+            .operator
+            .run(&format!("pause {id} --yes"))
+            .exits(0);
+    }
+    let stored_ms = now_ms() - stored_ago_ms;
+    files.change_ledger(|it| entry(it, stored_ms));
+    files.run(line, 0);
+    assert_eq!(files.system.api.active().len(), 1);
+    activated_ms(&files.system) - stored_ms
+}
+
+/// The reads of a receiver are 30 s apart, and Secrets Manager gets 5 s.
+#[test]
+fn a_new_secret_settles_for_35_seconds_before_its_subscription_is_activated() {
+    for line in ["subscribe", "rotate"] {
+        let settled = settled_ms(line, 33 * SECOND_MS);
+        // Not before, and as soon as the command got that far.
+        assert!(
+            (35 * SECOND_MS..45 * SECOND_MS).contains(&settled),
+            "{line}: {settled} ms"
+        );
+        // Nothing is left to wait for.
+        let settled = settled_ms(line, 300 * SECOND_MS);
+        assert!(settled < 310 * SECOND_MS, "{line}: {settled} ms");
+        let settled = settled_ms(&format!("{line} --settle 2"), 0);
+        assert!(
+            (2 * SECOND_MS..12 * SECOND_MS).contains(&settled),
+            "{line}: {settled} ms"
+        );
+    }
+}
+
+/// The same where the secret is stored by the same run.
+#[test]
+fn the_settling_begins_when_the_secret_is_stored() {
+    let files = Files::subscribed();
+    let begun = now_ms();
+    files.run("rotate --settle 2", 0);
+    let stored_ms = files.ledger()["rotation"]["new"]["stored_ms"]
+        .as_i64()
+        .unwrap();
+    assert!(stored_ms >= begun);
+    let settled = activated_ms(&files.system) - stored_ms;
+    assert!(
+        (2 * SECOND_MS..12 * SECOND_MS).contains(&settled),
+        "{settled} ms"
+    );
+    // The first secret of a stack is live as soon as it is stored: nobody has read another.
+    let first = System::start(Form::Schema);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    let line = format!("subscribe --settle 60 --secret-file {}", file.display());
+    let begun = now_ms();
+    first.operator.run(&line).exits(0);
+    assert!(activated_ms(&first) - begun < 30 * SECOND_MS);
+}
+
+/// The time between a refused request and the next one.
+fn waited(system: &System) -> Duration {
+    let times = system.api.times();
+    let [(_, first), (_, second), ..] = &times[..] else {
+        panic!("{times:?}")
+    };
+    second.duration_since(*first).unwrap()
+}
+
+#[test]
+fn a_refused_request_is_repeated_when_titanx_says() {
+    let system = System::start(Form::Schema);
+    system.api.fail("GET /webhooks", Failure::RetryAfter(2));
+    system.operator.run("subscriptions").exits(0);
+    let waited = waited(&system);
+    let told = Duration::from_secs(2)..Duration::from_secs(12);
+    assert!(told.contains(&waited), "{waited:?}");
+    // A wait as long as the patience is still waited for; a longer one is not.
+    let system = System::start(Form::Schema);
+    system.api.fail("GET /webhooks", Failure::RetryAfter(1));
+    system.operator.run("subscriptions --patience 1").exits(0);
+    assert_eq!(system.api.requests().len(), 2);
+    system.api.fail("GET /webhooks", Failure::RetryAfter(2));
+    let run = system.operator.run("subscriptions --patience 1").exits(1);
+    assert!(run.stderr.contains("resets in 2 s"), "{}", run.stderr);
+    assert_eq!(system.api.requests().len(), 3);
+}
+
+/// The backoff doubles, from half a second, by half at least.
+#[test]
+fn a_failed_request_is_repeated_with_a_growing_pause() {
+    let system = System::start(Form::Schema);
+    for _ in 0..3 {
+        system.api.fail("GET /webhooks", Failure::Status(502));
+    }
+    system.operator.run("subscriptions").exits(0);
+    let times = system.api.times();
+    let pauses: Vec<_> = times
+        .windows(2)
+        .map(|pair| pair[1].1.duration_since(pair[0].1).unwrap())
+        .collect();
+    assert_eq!(pauses.len(), 3);
+    for (pause, longest_ms) in pauses.iter().zip([500, 1_000, 2_000]) {
+        // The machine may be slow, the command not too fast.
+        let expected =
+            Duration::from_millis(longest_ms / 2)..Duration::from_millis(longest_ms + 5_000);
+        assert!(expected.contains(pause), "{pauses:?}");
+    }
+}
+
+const JOB: &str = "11111111-2222-4333-8444-555555555555";
+
+/// The doubts about a missing contact of a job that was completed so long ago, as TitanX or the jobs
+/// table has it.
+fn doubts(completed_ago_ms: i64, in_table: bool, option: &str) -> usize {
+    let system = System::start(Form::Schema);
+    let completed_ms = now_ms() - completed_ago_ms;
+    let modified_at = DateTime::from_millis(completed_ms)
+        .fmt(Format::DateTime)
+        .unwrap();
+    let contact = json!({"customerContactId": "contact-1", "leadStatus": "High"});
+    let mut job = json!({"id": JOB});
+    if in_table {
+        let record = [
+            ("job_id", AttributeValue::S(JOB.to_owned())),
+            ("completed_at", AttributeValue::N(completed_ms.to_string())),
+        ];
+        let record = record.map(|(name, value)| (name.to_owned(), value));
+        system.emulators.jobs.put(&Item::from(record));
+    } else {
+        job["modifiedAt"] = modified_at.into();
+    }
+    system.api.put_job(JOB, job, &[contact]);
+    let run = system
+        .operator
+        .run(&format!("--json reconcile {JOB} {option}"))
+        .exits(3);
+    assert_eq!(run.json()[0]["missing"], 1);
+    run.json()[0]["doubts"].as_array().unwrap().len()
+}
+
+#[test]
+fn a_job_older_than_the_retention_is_a_doubt_and_a_younger_one_is_none() {
+    for in_table in [false, true] {
+        for (option, days) in [("", 7), ("--delivery-retention-days 30", 30)] {
+            let retention_ms = days * 24 * HOUR_MS;
+            assert_eq!(
+                doubts(retention_ms - 60 * SECOND_MS, in_table, option),
+                0,
+                "{days}"
+            );
+            assert_eq!(
+                doubts(retention_ms + SECOND_MS, in_table, option),
+                1,
+                "{days}"
+            );
+        }
+    }
+}

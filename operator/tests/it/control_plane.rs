@@ -22,8 +22,11 @@ pub(crate) struct StackState {
     pub(crate) function: Value,
     /// Its response without a qualifier: what was deployed last.
     pub(crate) latest: Value,
-    /// Actions that the function's role does not allow.
+    /// Actions that the function's role does not allow. A resource may follow after a blank.
     pub(crate) denied: Vec<String>,
+    /// What DynamoDB says of each table, by its name: the members of the answers of `DescribeTable`,
+    /// `DescribeTimeToLive` and `DescribeContinuousBackups`.
+    pub(crate) tables: BTreeMap<String, Value>,
     /// Alarms as `DescribeAlarms` returns them.
     pub(crate) alarms: Vec<Value>,
 }
@@ -59,9 +62,12 @@ impl ControlPlane {
 fn answer(state: &Mutex<StackState>, request: &Request<Bytes>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     let is_live = request.uri().query() == Some("Qualifier=live");
+    let target = request.headers().contains_key("x-amz-target");
     let body = String::from_utf8_lossy(request.body());
     let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let (content_type, answer) = if path.contains("/functions/") {
+    let (content_type, answer) = if target {
+        ("application/x-amz-json-1.0", state.table(&body))
+    } else if path.contains("/functions/") {
         let function = if is_live {
             &state.function
         } else {
@@ -116,8 +122,18 @@ impl StackState {
         page
     }
 
+    fn table(&self, request: &str) -> Vec<u8> {
+        let request: Value = serde_json::from_str(request).expect("a request in JSON");
+        let name = request["TableName"].as_str().unwrap_or_default();
+        self.tables[name].to_string().into_bytes()
+    }
+
     fn simulated(&self, body: &str) -> String {
-        let denied = |action: &String| body.contains(&action.replace(':', "%3A"));
+        let encoded = |text: &str| text.replace(':', "%3A").replace('/', "%2F");
+        let denied = |denied: &String| {
+            let mut parts = denied.split(' ');
+            parts.all(|part| body.contains(&encoded(part)))
+        };
         let decision = if self.denied.iter().any(denied) {
             "implicitDeny"
         } else {

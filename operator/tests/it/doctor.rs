@@ -9,10 +9,10 @@ use crate::{
 
 /// A system whose stack is described by the control plane. The emulators have no dead-letter queues
 /// and no point-in-time recovery, so doctor reports both as problems.
-struct DoctorTest {
-    system: System,
-    control: ControlPlane,
-    operator: Operator,
+pub(crate) struct DoctorTest {
+    pub(crate) system: System,
+    pub(crate) control: ControlPlane,
+    pub(crate) operator: Operator,
 }
 
 fn state(system: &System) -> StackState {
@@ -54,6 +54,7 @@ fn state(system: &System) -> StackState {
             "CodeSha256": "the code of version 3",
         }),
         denied: Vec::new(),
+        tables: std::collections::BTreeMap::new(),
         alarms: vec![json!({
             "AlarmName": "titanx-receiver-QuarantineAlarm-1",
             "AlarmActions": ["arn:aws:sns:us-east-1:000000000000:alarms"],
@@ -65,7 +66,7 @@ fn state(system: &System) -> StackState {
 }
 
 impl DoctorTest {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let system = System::start(Form::Schema);
         let control = ControlPlane::start(state(&system));
         let emulators = &system.emulators;
@@ -92,7 +93,7 @@ impl DoctorTest {
     }
 
     /// Creates the subscription of this stack, and makes its secret the only live one.
-    fn subscribe(&self) {
+    pub(crate) fn subscribe(&self) {
         self.operator.run("subscribe --settle 0").exits(0);
         let subscriptions = self.system.api.subscriptions();
         let secret = &subscriptions.last().unwrap().secret;

@@ -4,6 +4,7 @@ mod completions;
 mod control_plane;
 mod credentials;
 mod doctor;
+mod doctor_limits;
 mod help;
 mod jobs;
 mod operator;

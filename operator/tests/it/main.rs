@@ -1,5 +1,6 @@
 //! End-to-end tests of the operator's command, with the emulators and both forms of TitanX's API.
 
+mod backfill;
 mod completions;
 mod control_plane;
 mod credentials;

@@ -1,0 +1,150 @@
+//! A backfill of which one step fails for good, as often as it is tried. The next run has to find what
+//! is missing, and to queue it under the same delivery id.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use titanx_testbed::emulators::{Fault, FaultProxy, Harm, When};
+
+use crate::{System, operator::Operator, titanx_api::Form};
+
+const JOB: &str = "11111111-2222-4333-8444-555555555555";
+/// More than all attempts of a run make.
+const AS_OFTEN_AS_IT_TAKES: usize = 60;
+
+/// A completed job with one contact, which is missing.
+fn system() -> System {
+    let system = System::start(Form::Schema);
+    let contact = json!({
+        "firstName": "Sample", "lastName": "Person 1", "leadStatus": "High",
+        "email": "sample.1@example.com",
+    });
+    let job = json!({"id": JOB, "modifiedAt": "2100-01-05T12:00:00Z"});
+    system.api.put_job(JOB, job, &[contact]);
+    system
+}
+
+/// The operator's command behind a proxy in which this operation fails, from the `first` call on.
+fn failing(system: &System, operation: &'static str, first: usize) -> (Operator, FaultProxy) {
+    let (service, url) = match operation {
+        "SendMessage" => ("SQS", &system.emulators.sqs_url),
+        _ => ("DYNAMODB", &system.emulators.dynamodb_url),
+    };
+    let proxy = FaultProxy::start(url, 1);
+    for nth in first..first + AS_OFTEN_AS_IT_TAKES {
+        proxy.inject(
+            When::NthOf(nth, operation),
+            Fault::Before(Harm::ServerError),
+        );
+    }
+    let operator = system.operator.clone();
+    let operator = operator.set(&format!("AWS_ENDPOINT_URL_{service}"), &proxy.url);
+    (operator, proxy)
+}
+
+fn reconcile(operator: &Operator, status: i32) -> Value {
+    let run = operator
+        .run(&format!("--json reconcile {JOB} --yes"))
+        .exits(status);
+    let report = run.json()[0].clone();
+    assert_eq!(report["missing"], 1);
+    report
+}
+
+/// The delivery id that a run says it could not queue.
+fn reported_id(operator: &Operator) -> String {
+    let run = operator
+        .run(&format!("--json reconcile {JOB} --yes"))
+        .exits(1);
+    assert_eq!(run.json()[0]["missing"], 1);
+    assert_eq!(run.json()[0]["failed"], 1);
+    assert_eq!(run.json()[0]["queued"], 0);
+    let said = "1 contacts could not be queued: run this command again";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    let (_, rest) = run
+        .stderr
+        .split_once("delivery id ")
+        .expect("the id is told");
+    rest.split(' ').next().unwrap().to_owned()
+}
+
+fn ids(system: &System) -> Vec<String> {
+    let messages = system.emulators.contacts.messages().into_iter();
+    let ids = messages.map(|it| it.attribute("deliveryId").unwrap().to_owned());
+    ids.collect()
+}
+
+#[track_caller]
+fn assert_nothing_is_missing(system: &System) {
+    let run = system
+        .operator
+        .run(&format!("--json reconcile {JOB} --yes"))
+        .exits(0);
+    assert_eq!(run.json()[0]["missing"], 0);
+    assert_eq!(run.json()[0]["received"], 1);
+    assert_eq!(run.json()[0]["queued"], 0);
+}
+
+#[test]
+fn a_run_that_cannot_claim_or_send_leaves_it_all_to_the_next() {
+    for operation in ["PutItem", "SendMessage"] {
+        let system = system();
+        let (behind, proxy) = failing(&system, operation, 1);
+        let failed = reported_id(&behind);
+        assert_eq!(ids(&system), [""; 0], "{operation}");
+        // It was not absorbed: each attempt has met the fault.
+        let calls = proxy
+            .calls()
+            .into_iter()
+            .filter(|it| it.operation == operation);
+        assert!(calls.clone().count() > 3, "{operation}");
+        assert!(calls.clone().all(|it| it.fault.is_some()), "{operation}");
+        // A third run is told of the same id, whenever it is.
+        assert_eq!(reported_id(&behind), failed, "{operation}");
+
+        let report = reconcile(&system.operator, 0);
+        assert_eq!(report["queued"], 1, "{operation}");
+        assert_eq!(report["queued_before"], 0, "{operation}");
+        assert_eq!(ids(&system), [failed], "{operation}");
+        assert_nothing_is_missing(&system);
+        assert_eq!(ids(&system).len(), 1, "{operation}");
+    }
+}
+
+#[test]
+fn a_run_that_cannot_mark_is_repeated_under_the_same_delivery_id() {
+    let system = system();
+    // The first call is the claim.
+    let (behind, _proxy) = failing(&system, "PutItem", 2);
+    let report = reconcile(&behind, 0);
+    assert_eq!(report["queued"], 1);
+    let first = ids(&system);
+    assert_eq!(first.len(), 1);
+
+    // Without the mark nobody can know that it was queued.
+    let report = reconcile(&system.operator, 0);
+    assert_eq!(report["queued"], 1);
+    let both = ids(&system);
+    assert_eq!(both.len(), 2);
+    let distinct: BTreeSet<_> = both.iter().collect();
+    assert_eq!(distinct.len(), 1, "a consumer drops the second: {both:?}");
+    assert_nothing_is_missing(&system);
+}
+
+/// SQS has the message, but the answer of each attempt is lost.
+#[test]
+fn a_run_that_is_never_told_of_its_send_repeats_the_delivery_id() {
+    let system = system();
+    let proxy = FaultProxy::start(&system.emulators.sqs_url, 1);
+    proxy.inject(When::Every("SendMessage"), Fault::After(Harm::ServerError));
+    let behind = system
+        .operator
+        .clone()
+        .set("AWS_ENDPOINT_URL_SQS", &proxy.url);
+    let failed = reported_id(&behind);
+    let report = reconcile(&system.operator, 0);
+    assert_eq!(report["queued"], 1);
+    let distinct: BTreeSet<_> = ids(&system).into_iter().collect();
+    assert_eq!(distinct, BTreeSet::from([failed]));
+    assert_nothing_is_missing(&system);
+}

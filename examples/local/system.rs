@@ -1,6 +1,7 @@
 //! The receiver with the emulated services and the proxies that inject faults.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -26,6 +27,13 @@ pub(crate) struct System {
 impl System {
     /// Starts the services, and builds the receiver from environment variables as the function does.
     pub(crate) async fn start() -> Result<Self, Error> {
+        Self::start_with(|_| ()).await
+    }
+
+    /// As [`Self::start`], after `change` has changed the environment variables.
+    pub(crate) async fn start_with(
+        change: impl FnOnce(&mut BTreeMap<&'static str, String>),
+    ) -> Result<Self, Error> {
         let emulators = Emulators::start();
         // No injected fault is random, so the seed has no effect.
         let dynamodb = FaultProxy::start(&emulators.dynamodb_url, 0);
@@ -35,6 +43,7 @@ impl System {
         let mut environment = emulators.environment();
         environment.insert("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.url.clone());
         environment.insert("AWS_ENDPOINT_URL_SQS", sqs.url.clone());
+        change(&mut environment);
         let (receiver, aws) = Config::from_env(|name| environment.get(name).cloned())?.build()?;
         let (loaded, ()) = tokio::join!(receiver.secrets.load(), aws.connect());
         loaded?;

@@ -1,0 +1,174 @@
+//! Receivers that break one promise each. The checks have to notice, or they are worth nothing.
+//!
+//! Nothing of the receiver is replaced: it is configured wrongly, or AWS answers what it never would.
+
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use hyper::{Request, body::Bytes};
+use serde_json::{Value, json};
+use titanx_testbed::{
+    emulators::SIGNING_SECRET,
+    server::{Server, json as respond},
+};
+
+use crate::{exit_status, log::LogLines, run, screen::Screen, system::System};
+
+/// The name of the planted mistake, for the process that runs with it.
+const PLANTED: &str = "PLANTED_MISTAKE";
+type Environment = BTreeMap<&'static str, String>;
+
+/// The answer of SQS to a message that it has stored.
+fn stored() -> Value {
+    json!({"MessageId": "1"})
+}
+
+/// An SQS that answers that it has a message, and drops it.
+fn forgetful_queues() -> Server {
+    Server::start("forgetful-queues", |_| async {
+        Some(respond(200, &stored()))
+    })
+}
+
+/// A DynamoDB that carries out every claim, as if there had never been another.
+fn forgetful_tables() -> Server {
+    Server::start("forgetful-tables", |_| async {
+        Some(respond(200, &json!({})))
+    })
+}
+
+/// An SQS that quotes the first message in an error.
+fn quoting_queues() -> Server {
+    let quoted = Arc::new(AtomicBool::new(false));
+    Server::start("quoting-queues", move |request: Request<Bytes>| {
+        let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+        let first = body["MessageBody"].is_string() && !quoted.swap(true, Ordering::SeqCst);
+        let error = json!({
+            "__type": "InvalidMessageContents",
+            "message": format!("not allowed: {}", body["MessageBody"]),
+        });
+        let (status, answer) = if first { (400, error) } else { (200, stored()) };
+        async move { Some(respond(status, &answer)) }
+    })
+}
+
+/// Changes the environment so that the receiver has this mistake. Also returns what has to run.
+fn plant(mistake: &str, environment: &mut Environment) -> Option<Server> {
+    let secrets = |environment: &mut Environment, secrets: &str| {
+        environment.remove("TITANX_WEBHOOK_SECRET_ARN");
+        environment.insert("TITANX_WEBHOOK_SECRET", secrets.to_owned());
+    };
+    let (service, server) = match mistake {
+        "none" => return None,
+        "refuses what is signed" => {
+            secrets(environment, "wh_sk_of_somebody_else");
+            return None;
+        }
+        "accepts what is forged" => {
+            secrets(environment, &format!("{SIGNING_SECRET}\nwh_sk_guessed"));
+            return None;
+        }
+        "loses messages" => ("AWS_ENDPOINT_URL_SQS", forgetful_queues()),
+        "forgets deliveries" => ("AWS_ENDPOINT_URL_DYNAMODB", forgetful_tables()),
+        "logs contacts" => ("AWS_ENDPOINT_URL_SQS", quoting_queues()),
+        other => panic!("there is no mistake called {other:?}"),
+    };
+    environment.insert(service, server.origin.clone());
+    Some(server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the other tests start it as a process"]
+async fn the_local_run() {
+    let mistake = std::env::var(PLANTED).expect("it is started with a mistake");
+    let (screen, mut servers) = (Screen::new(), Vec::new());
+    let log = LogLines::collect(None);
+    let system = System::start_with(|environment| servers.extend(plant(&mistake, environment)));
+    let system = system.await.expect("the system starts");
+    let all_held = run(&system, &log, screen).await;
+    // As the program ends.
+    std::process::exit(exit_status(all_held).into());
+}
+
+/// The exit status of a run with this mistake, and the promises that it calls broken.
+fn broken(mistake: &str) -> (Option<i32>, Vec<String>) {
+    let this = std::env::current_exe().expect("the tests are a program");
+    let run = Command::new(this)
+        .args([
+            "--exact",
+            "planted::the_local_run",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env(PLANTED, mistake)
+        .output()
+        .expect("it can be started again");
+    let text = String::from_utf8(run.stdout).expect("it prints UTF-8");
+    let promises = text.lines().filter_map(|line| {
+        let (mark, promise) = line.trim().split_once("  ")?;
+        let promise = promise.trim().split("  ").next()?;
+        ["held", "BROKEN"]
+            .contains(&mark)
+            .then(|| (mark, promise.to_owned()))
+    });
+    let promises: Vec<_> = promises.collect();
+    let told = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(promises.len(), 5, "{mistake}: {text}\n{told}");
+    let broken = promises.into_iter().filter(|(mark, _)| *mark == "BROKEN");
+    (
+        run.status.code(),
+        broken.map(|(_, promise)| promise).collect(),
+    )
+}
+
+#[track_caller]
+fn assert_breaks(mistake: &str, promise: &str) {
+    let (status, broken) = broken(mistake);
+    assert_eq!(status, Some(1), "{broken:?}");
+    assert!(
+        broken.iter().any(|it| it == promise),
+        "{mistake} breaks {broken:?}"
+    );
+}
+
+#[test]
+fn a_receiver_without_a_mistake_breaks_nothing() {
+    assert_eq!(broken("none"), (Some(0), Vec::new()));
+}
+
+#[test]
+fn a_message_that_is_acknowledged_and_not_kept_is_lost() {
+    assert_breaks("loses messages", "Nothing acknowledged is lost");
+}
+
+#[test]
+fn a_signed_event_that_is_refused_is_lost() {
+    assert_breaks(
+        "refuses what is signed",
+        "Nothing unacknowledged is lost by us",
+    );
+}
+
+#[test]
+fn a_delivery_that_is_sent_again_without_a_cause_is_one_too_many() {
+    assert_breaks("forgets deliveries", "Almost always once");
+}
+
+#[test]
+fn a_forged_event_that_is_accepted_got_in() {
+    assert_breaks("accepts what is forged", "Nothing unsigned gets in");
+}
+
+#[test]
+fn a_contact_in_a_log_line_has_left() {
+    assert_breaks(
+        "logs contacts",
+        "No personal data leaves but in the message",
+    );
+}

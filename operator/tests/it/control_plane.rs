@@ -41,9 +41,9 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     pub(crate) fn start(state: StackState) -> Self {
         let state = Arc::new(Mutex::new(state));
-        let served = Arc::clone(&state);
+        let shared = Arc::clone(&state);
         let server = Server::start("control-plane", move |request| {
-            let answer = answer(&served, &request);
+            let answer = answer(&shared, &request);
             async { Some(answer) }
         });
         Self {

@@ -166,9 +166,9 @@ impl TitanxApi {
             failures: Vec::new(),
             requests: Vec::new(),
         }));
-        let served = Arc::clone(&state);
+        let shared = Arc::clone(&state);
         let server = Server::start("titanx", move |request| {
-            let answer = answer(&served, &request);
+            let answer = answer(&shared, &request);
             async { answer }
         });
         Self {

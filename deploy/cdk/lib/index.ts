@@ -56,10 +56,16 @@ export class TitanxReceiver extends Construct {
     const given = Object.entries(parameters).filter(([, value]) => value !== undefined);
     this.template = new CfnInclude(this, "Template", {
       templateFile: join(__dirname, "template.yaml"),
-      parameters: Object.fromEntries(given.map(([name, value]) => [name[0].toUpperCase() + name.slice(1), value])),
+      parameters: {
+        ...Object.fromEntries(given.map(([name, value]) => [name[0].toUpperCase() + name.slice(1), value])),
+        // See generate.mjs.
+        "ReceiverFunction.Alias": Fn.ref("ReceiverFunction.Alias"),
+      },
       // A resource may name one that depends on it, as an alarm that a deployment of the function watches.
       allowCyclicalReferences: true,
     });
+
+    this.template.getResource("WebhookFunctionUrl").addOverride("DependsOn", "ReceiverFunctionAliaslive");
 
     const asset = new assets.Asset(this, "Code", { path: code });
     const receiver = this.template.getResource("ReceiverFunction") as sam.CfnFunction;

@@ -78,7 +78,7 @@ async fn a_contact_is_on_the_queue_before_it_is_acknowledged() {
     assert_eq!(message.attribute("source"), Some("webhook"));
     assert_eq!(message.attribute("jobId"), Some("job-1"));
     assert_eq!(message.attributes.len(), 6);
-    assert_eq!(message.group_id, None);
+    assert_eq!(message.group_id.as_deref(), Some("job-1"));
     assert_eq!(message.deduplication_id, None);
 
     let record = emulators.deliveries.get("delivery-1").unwrap();

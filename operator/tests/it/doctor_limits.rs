@@ -106,6 +106,8 @@ impl Well {
             .set_attribute(deduplication, "false");
         let subscriptions = self.test.system.api.subscriptions();
         emulators.secret.rotate(&subscriptions[0].secret);
+        let resume = format!("resume {}", subscriptions[0].id);
+        self.test.operator.run(&resume).exits(0);
     }
 
     fn control(&self, change: impl FnOnce(&mut StackState)) {

@@ -198,14 +198,14 @@ const STILL_WELL: [&[Change]; 2] = [
         |it| it.contacts().set_attribute("MaximumMessageSize", "1048577"),
         |it| {
             it.quarantine()
-                .set_attribute("MessageRetentionPeriod", "1209601")
+                .set_attribute("MessageRetentionPeriod", "1209601");
         },
         |it| {
             it.test
                 .system
                 .emulators
                 .secret
-                .rotate("[\"wh_sk_synthetic_a\", \"whsec_synthetic_b\"]")
+                .rotate("[\"wh_sk_synthetic_a\", \"whsec_synthetic_b\"]");
         },
     ],
 ];
@@ -250,30 +250,30 @@ const WRONG: [&[(Change, Finding)]; 10] = [
         (
             |it| {
                 it.table("deliveries", |it| {
-                    it["Table"]["KeySchema"][0]["AttributeName"] = "id".into()
-                })
+                    it["Table"]["KeySchema"][0]["AttributeName"] = "id".into();
+                });
             },
             ("deliveries table", "has the key id"),
         ),
         (
             |it| {
                 it.table("jobs", |it| {
-                    it["Table"]["KeySchema"][0]["AttributeName"] = "jobId".into()
-                })
+                    it["Table"]["KeySchema"][0]["AttributeName"] = "jobId".into();
+                });
             },
             ("jobs table", "has the key jobId"),
         ),
         (
             |it| {
                 it.contacts()
-                    .set_attribute("MessageRetentionPeriod", "1209599")
+                    .set_attribute("MessageRetentionPeriod", "1209599");
             },
             ("contacts queue", "keeps messages for 13 days"),
         ),
         (
             |it| {
                 it.quarantine()
-                    .set_attribute("MessageRetentionPeriod", "1209599")
+                    .set_attribute("MessageRetentionPeriod", "1209599");
             },
             ("quarantine queue", "keeps messages for 13 days"),
         ),
@@ -287,7 +287,7 @@ const WRONG: [&[(Change, Finding)]; 10] = [
                     .system
                     .emulators
                     .secret
-                    .rotate("[\"wh_sk_a\", \"wh_sk_b\", \"wh_sk_c\"]")
+                    .rotate("[\"wh_sk_a\", \"wh_sk_b\", \"wh_sk_c\"]");
             },
             ("secret", "3 secrets are live"),
         ),
@@ -314,16 +314,16 @@ const WRONG: [&[(Change, Finding)]; 10] = [
                     it["Table"]["KeySchema"] = json!([
                         {"AttributeName": "delivery_id", "KeyType": "HASH"},
                         {"AttributeName": "sort", "KeyType": "RANGE"},
-                    ])
-                })
+                    ]);
+                });
             },
             ("deliveries table", "has the key delivery_id, sort"),
         ),
         (
             |it| {
                 it.table("jobs", |it| {
-                    it["Table"]["StreamSpecification"]["StreamEnabled"] = false.into()
-                })
+                    it["Table"]["StreamSpecification"]["StreamEnabled"] = false.into();
+                });
             },
             ("jobs table", "has no stream"),
         ),
@@ -334,7 +334,7 @@ const WRONG: [&[(Change, Finding)]; 10] = [
         (
             |it| {
                 it.quarantine()
-                    .set_attribute("MaximumMessageSize", "1048575")
+                    .set_attribute("MaximumMessageSize", "1048575");
             },
             (
                 "quarantine queue",
@@ -372,8 +372,8 @@ const WRONG: [&[(Change, Finding)]; 10] = [
         (
             |it| {
                 it.table("deliveries", |it| {
-                    it["TimeToLiveDescription"]["TimeToLiveStatus"] = "DISABLED".into()
-                })
+                    it["TimeToLiveDescription"]["TimeToLiveStatus"] = "DISABLED".into();
+                });
             },
             ("deliveries table", "has no TTL attribute"),
         ),
@@ -383,8 +383,8 @@ const WRONG: [&[(Change, Finding)]; 10] = [
                     _ = it["Table"]
                         .as_object_mut()
                         .unwrap()
-                        .remove("StreamSpecification")
-                })
+                        .remove("StreamSpecification");
+                });
             },
             ("jobs table", "has no stream"),
         ),
@@ -423,14 +423,14 @@ const WRONG: [&[(Change, Finding)]; 10] = [
         (
             |it| {
                 it.table("deliveries", |it| {
-                    it["TimeToLiveDescription"]["TimeToLiveStatus"] = "DISABLING".into()
-                })
+                    it["TimeToLiveDescription"]["TimeToLiveStatus"] = "DISABLING".into();
+                });
             },
             ("deliveries table", "has no TTL attribute"),
         ),
         (
             |it| {
-                it.table("jobs", |it| it["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] = "DISABLED".into())
+                it.table("jobs", |it| it["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] = "DISABLED".into());
             },
             ("jobs table", "has point-in-time recovery disabled"),
         ),
@@ -465,8 +465,8 @@ const WRONG: [&[(Change, Finding)]; 10] = [
         (
             |it| {
                 it.table("deliveries", |it| {
-                    it["TimeToLiveDescription"]["AttributeName"] = "expires".into()
-                })
+                    it["TimeToLiveDescription"]["AttributeName"] = "expires".into();
+                });
             },
             ("deliveries table", "has the TTL attribute expires"),
         ),
@@ -476,8 +476,8 @@ const WRONG: [&[(Change, Finding)]; 10] = [
                     _ = it["ContinuousBackupsDescription"]
                         .as_object_mut()
                         .unwrap()
-                        .remove("PointInTimeRecoveryDescription")
-                })
+                        .remove("PointInTimeRecoveryDescription");
+                });
             },
             ("jobs table", "has point-in-time recovery disabled"),
         ),
@@ -517,8 +517,8 @@ const WRONG: [&[(Change, Finding)]; 10] = [
                 it.control(|it| {
                     _ = it
                         .parameters
-                        .insert("DeliveryRetentionDays".to_owned(), "6".to_owned())
-                })
+                        .insert("DeliveryRetentionDays".to_owned(), "6".to_owned());
+                });
             },
             (
                 "deliveries table",

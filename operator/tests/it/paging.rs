@@ -176,7 +176,7 @@ async fn a_record_on_any_page_of_any_segment_is_a_received_contact() {
     assert_eq!(run.json()[0]["received"], CONTACTS);
     assert_eq!(run.json()[0]["missing"], 0);
     // The jobs table is empty and has one page.
-    assert!(scans(&proxy) >= 1 + 4 * 2, "{} pages", scans(&proxy));
+    assert!(scans(&proxy) > 4 * 2, "{} pages", scans(&proxy));
     let job = Item::from([("job_id".to_owned(), AttributeValue::S(JOB.to_owned()))]);
     system.emulators.jobs.put(&job);
     let counted = operator.run("--json jobs --count").exits(0).json();

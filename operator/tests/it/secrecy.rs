@@ -282,13 +282,13 @@ impl Eavesdropper {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let heard = Arc::<Mutex<Vec<u8>>>::default();
-        let hears = Arc::clone(&heard);
+        let writer = Arc::clone(&heard);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let mut bytes = [0; 4096];
                 let length = stream.read(&mut bytes).unwrap_or(0);
-                hears.lock().unwrap().extend_from_slice(&bytes[..length]);
+                writer.lock().unwrap().extend_from_slice(&bytes[..length]);
                 let _gone =
                     stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n");
             }

@@ -63,7 +63,14 @@ impl HttpConnector for Panicking {
                 let (inside, _) = inside.expect("one character is longer than a byte");
                 panic!("{}", &name[..=inside])
             }
-            Self::Unwrap => Err(format!("{name} {text}")).unwrap(),
+            Self::Unwrap => {
+                let failed: Result<HttpConnectorFuture, String> = Err(format!("{name} {text}"));
+                #[expect(
+                    clippy::unnecessary_literal_unwrap,
+                    reason = "its text is what is searched"
+                )]
+                failed.unwrap()
+            }
         }
     }
 }

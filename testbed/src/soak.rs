@@ -6,7 +6,7 @@
 //! Processes of the function are killed at any time, or killed or frozen between an answer and its
 //! completion mark. TitanX's times are shortened: `PATIENCE` is its limit of ten seconds.
 //!
-//! People make mistakes meanwhile ([`mistakes`]).
+//! People make mistakes meanwhile: see `mistakes`.
 //!
 //! The queues and the jobs table alone show whether every event is durable. The proxies show why a
 //! message is there twice: a response of SQS was lost, the process was killed, or the delivery was

@@ -178,8 +178,18 @@ async fn disclosures(fault: Option<(When, Fault)>, secret: &str) -> (Vec<String>
         said.push(format!("{:?}", lambda.invoke(&guess).await));
     }
     // A delivery is logged after its answer. Then the worker asks for the next event.
-    let written = process.has_asked(AT_ONCE + requests.len() + GUESSES);
-    let written = tokio::time::timeout(4 * TIMEOUT, written).await;
+    let mut asked = AT_ONCE + requests.len() + GUESSES;
+    let written = tokio::time::timeout(4 * TIMEOUT, process.has_asked(asked)).await;
+    written.expect("every delivery comes to its end");
+    // Delivered again when all are completed. One of these types was the first with its id.
+    for event_type in &EVENT_TYPES[..2] {
+        let again = body("id-1", event_type);
+        let signature = signature(SECRET, again.as_bytes());
+        let outcome = lambda.invoke(&request(&again, Some(&signature))).await;
+        said.push(format!("{outcome:?}"));
+        asked += 1;
+    }
+    let written = tokio::time::timeout(4 * TIMEOUT, process.has_asked(asked)).await;
     written.expect("every delivery comes to its end");
     process.kill();
     said.extend(process.take_output());

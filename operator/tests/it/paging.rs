@@ -141,6 +141,14 @@ fn enlarge(table: &Table, bytes: usize) {
     }
 }
 
+/// A proxy in front of DynamoDB, which counts calls, and the operator's command with it.
+fn watched(system: &System) -> (FaultProxy, Operator) {
+    let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
+    let operator = system.operator.clone();
+    let operator = operator.set("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+    (proxy, operator)
+}
+
 fn scans(proxy: &FaultProxy) -> usize {
     let calls = proxy.calls();
     calls.iter().filter(|it| it.operation == "Scan").count()
@@ -166,12 +174,7 @@ async fn a_record_on_any_page_of_any_segment_is_a_received_contact() {
         assert_eq!(answer, front_door::Answer::accepted());
     }
     enlarge(&system.emulators.deliveries, 380_000);
-    let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
-    let url = &proxy.url;
-    let operator = system
-        .operator
-        .clone()
-        .set("AWS_ENDPOINT_URL_DYNAMODB", url);
+    let (proxy, operator) = watched(&system);
     let run = operator.run(&format!("--json reconcile {JOB}")).exits(0);
     assert_eq!(run.json()[0]["received"], CONTACTS);
     assert_eq!(run.json()[0]["missing"], 0);
@@ -202,12 +205,7 @@ fn a_job_on_any_page_of_its_table_is_listed_and_found_by_any_spelling() {
         system.emulators.jobs.put(&Item::from(job));
     }
     enlarge(&system.emulators.jobs, 300_000);
-    let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
-    let url = &proxy.url;
-    let operator = system
-        .operator
-        .clone()
-        .set("AWS_ENDPOINT_URL_DYNAMODB", url);
+    let (proxy, operator) = watched(&system);
     let listed = operator.run("--json jobs").exits(0).json();
     let listed = listed
         .as_array()

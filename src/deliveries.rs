@@ -42,15 +42,19 @@ pub const IN_PROGRESS_EXPIRATION: &str = "in_progress_expiration";
 pub const EXPIRATION: &str = "expiration";
 /// A random id of the claim.
 pub const CLAIMED_BY: &str = "claimed_by";
-/// The contact's job, where it names one. In `COMPLETED` records of contacts only.
+/// The contact's job, where it names one. Records that an earlier version claimed and did not complete
+/// lack it.
 pub const JOB_ID: &str = "job_id";
-/// The keys by which a contact is recognised when its job is reconciled. In `COMPLETED` records only.
+/// The keys by which a contact is recognised when its job is reconciled. Records that an earlier
+/// version claimed and did not complete lack them.
 pub const CONTACT_KEYS: &str = "contact_keys";
 /// The digest of event type and payload.
 pub const VALIDATION: &str = "validation";
 
-const IN_PROGRESS: &str = "INPROGRESS";
-const COMPLETED: &str = "COMPLETED";
+/// The status of a record whose delivery an invocation works on, or has worked on.
+pub const IN_PROGRESS: &str = "INPROGRESS";
+/// The status of a record whose event is durable.
+pub const COMPLETED: &str = "COMPLETED";
 
 /// The table of deliveries.
 #[derive(Debug, Clone)]
@@ -80,26 +84,56 @@ pub enum Claim {
 /// The right to act on one delivery, for a limited time. Only a granted claim constructs one.
 #[derive(Debug)]
 pub struct Lease {
+    claimed: Claimed,
+}
+
+/// What a claim writes, and its completion mark again.
+#[derive(Debug, Clone)]
+struct Claimed {
     delivery_id: String,
     digest: String,
     claimed_by: String,
-    ends_ms: i64,
+    lease_ends_ms: i64,
+    job_id: Option<String>,
+    contact_keys: Vec<String>,
 }
 
 /// A completion mark that is due. Only a lease turns into one, and can then no longer be released.
 #[derive(Debug)]
 #[must_use = "until the mark is written, a second attempt sends a second message"]
 pub struct Completion {
-    lease: Lease,
-    job_id: Option<String>,
-    contact_keys: Vec<String>,
+    claimed: Claimed,
 }
 
 impl Completion {
     /// The id of the delivery.
     #[must_use]
     pub fn delivery_id(&self) -> &str {
-        &self.lease.delivery_id
+        &self.claimed.delivery_id
+    }
+}
+
+impl Claimed {
+    /// A contact's record has its job and its keys, by which a reconciliation recognises it, even if
+    /// its completion mark is never written. It stays under one kilobyte, so that it costs one write
+    /// unit.
+    fn new(event: &Event<'_>, lease_ends_ms: i64) -> Self {
+        /// TitanX's job ids are UUIDs. A longer one is not worth a second write unit.
+        const MAX_JOB_ID: usize = 128;
+        let (job_id, contact_keys) = match &event.kind {
+            Kind::ContactScored(contact) => (contact.job_id.as_deref(), contact.keys()),
+            Kind::JobCompleted(_) => (None, Vec::new()),
+        };
+        Self {
+            delivery_id: event.id.to_string(),
+            digest: event.digest(),
+            claimed_by: Uuid::new_v4().simple().to_string(),
+            lease_ends_ms,
+            job_id: job_id
+                .filter(|id| id.len() <= MAX_JOB_ID)
+                .map(str::to_owned),
+            contact_keys,
+        }
     }
 }
 
@@ -107,32 +141,20 @@ impl Lease {
     /// The id of the delivery.
     #[must_use]
     pub fn delivery_id(&self) -> &str {
-        &self.delivery_id
+        &self.claimed.delivery_id
     }
 
-    /// Turns the lease into the completion mark of `event`, which must be durable. The mark of a contact
-    /// also holds its job and its keys, by which a reconciliation recognises it. The record stays under
-    /// one kilobyte, so that it costs one write unit.
-    pub fn into_completion(self, event: &Event<'_>) -> Completion {
-        /// TitanX's job ids are UUIDs. A longer one is not worth a second write unit.
-        const MAX_JOB_ID: usize = 128;
-        let (job_id, contact_keys) = match &event.kind {
-            Kind::ContactScored(contact) => (contact.job_id.as_deref(), contact.keys()),
-            Kind::JobCompleted(_) => (None, Vec::new()),
-        };
+    /// Turns the lease into the completion mark of its event, which must be durable.
+    pub fn into_completion(self) -> Completion {
         Completion {
-            lease: self,
-            job_id: job_id
-                .filter(|id| id.len() <= MAX_JOB_ID)
-                .map(str::to_owned),
-            contact_keys,
+            claimed: self.claimed,
         }
     }
 
     /// The time that is left at `now_ms` (Unix milliseconds); zero once the lease is over.
     #[must_use]
     pub fn left(&self, now_ms: i64) -> Duration {
-        let left_ms = u64::try_from(self.ends_ms.saturating_sub(now_ms)).unwrap_or(0);
+        let left_ms = u64::try_from(self.claimed.lease_ends_ms.saturating_sub(now_ms)).unwrap_or(0);
         Duration::from_millis(left_ms)
     }
 }
@@ -166,15 +188,10 @@ impl Deliveries {
         now_ms: i64,
         lease_ends_ms: i64,
     ) -> Result<Claim, DeliveriesError> {
-        let lease = Lease {
-            delivery_id: event.id.to_string(),
-            digest: event.digest(),
-            claimed_by: Uuid::new_v4().simple().to_string(),
-            ends_ms: lease_ends_ms,
-        };
+        let claimed = Claimed::new(event, lease_ends_ms);
         let put = PutItemInput::builder()
             .table_name(&self.table)
-            .set_item(Some(self.record(&lease, IN_PROGRESS, now_ms)))
+            .set_item(Some(self.record(claimed.clone(), IN_PROGRESS, now_ms)))
             .condition_expression(CLAIMABLE)
             .expression_attribute_names("#status", STATUS)
             .set_expression_attribute_values(Some(attributes([
@@ -185,10 +202,10 @@ impl Deliveries {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()?;
         match self.dynamodb.put_item.call(put).await {
-            Ok(_) => Ok(Claim::Granted(lease)),
+            Ok(_) => Ok(Claim::Granted(Lease { claimed })),
             Err(error) => match error.service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                    lease.against(failed.item())
+                    claimed.against(failed.item())
                 }
                 _ => Err(error.into()),
             },
@@ -207,21 +224,9 @@ impl Deliveries {
         completion: Completion,
         now_ms: i64,
     ) -> Result<(), DeliveriesError> {
-        let Completion {
-            lease,
-            job_id,
-            contact_keys,
-        } = completion;
-        let mut item = self.record(&lease, COMPLETED, now_ms);
-        if let Some(job_id) = job_id {
-            item.insert(JOB_ID.to_owned(), AttributeValue::S(job_id));
-        }
-        if !contact_keys.is_empty() {
-            item.insert(CONTACT_KEYS.to_owned(), AttributeValue::Ss(contact_keys));
-        }
         let put = PutItemInput::builder()
             .table_name(&self.table)
-            .set_item(Some(item))
+            .set_item(Some(self.record(completion.claimed, COMPLETED, now_ms)))
             .build()?;
         self.dynamodb.put_item.call(put).await?;
         Ok(())
@@ -237,11 +242,11 @@ impl Deliveries {
     pub async fn release(&self, lease: &Lease) -> Result<(), DeliveriesError> {
         let delete = DeleteItemInput::builder()
             .table_name(&self.table)
-            .key(DELIVERY_ID, text(&lease.delivery_id))
+            .key(DELIVERY_ID, text(&lease.claimed.delivery_id))
             .condition_expression("claimed_by = :us AND #status = :in_progress")
             .expression_attribute_names("#status", STATUS)
             .set_expression_attribute_values(Some(attributes([
-                (":us", text(&lease.claimed_by)),
+                (":us", text(&lease.claimed.claimed_by)),
                 (":in_progress", text(IN_PROGRESS)),
             ])))
             .build()?;
@@ -254,17 +259,25 @@ impl Deliveries {
         }
     }
 
-    fn record(&self, lease: &Lease, status: &str, now_ms: i64) -> Item {
+    fn record(&self, claimed: Claimed, status: &str, now_ms: i64) -> Item {
         let retention_s = i64::try_from(self.retention.as_secs()).unwrap_or(i64::MAX);
         let expiration = (now_ms / 1000).saturating_add(retention_s);
-        attributes([
-            (DELIVERY_ID, text(&lease.delivery_id)),
+        let mut record = attributes([
+            (DELIVERY_ID, AttributeValue::S(claimed.delivery_id)),
             (STATUS, text(status)),
-            (IN_PROGRESS_EXPIRATION, number(lease.ends_ms)),
+            (IN_PROGRESS_EXPIRATION, number(claimed.lease_ends_ms)),
             (EXPIRATION, number(expiration)),
-            (CLAIMED_BY, text(&lease.claimed_by)),
-            (VALIDATION, text(&lease.digest)),
-        ])
+            (CLAIMED_BY, AttributeValue::S(claimed.claimed_by)),
+            (VALIDATION, AttributeValue::S(claimed.digest)),
+        ]);
+        if let Some(job_id) = claimed.job_id {
+            record.insert(JOB_ID.to_owned(), AttributeValue::S(job_id));
+        }
+        if !claimed.contact_keys.is_empty() {
+            let keys = AttributeValue::Ss(claimed.contact_keys);
+            record.insert(CONTACT_KEYS.to_owned(), keys);
+        }
+        record
     }
 }
 
@@ -293,13 +306,13 @@ const CLAIMABLE: &str = "attribute_not_exists(delivery_id) \
     OR expiration < :now_s \
     OR (#status = :in_progress AND in_progress_expiration < :now_ms)";
 
-impl Lease {
+impl Claimed {
     /// The result of this claim when `record` failed its condition.
     fn against(self, record: Option<&Item>) -> Result<Claim, DeliveriesError> {
         let attribute = |name: &str| record?.get(name)?.as_s().ok().map(String::as_str);
         // The SDK repeated the write because the answer to it was lost: the record is this claim's own.
         if attribute(CLAIMED_BY) == Some(&self.claimed_by) {
-            return Ok(Claim::Granted(self));
+            return Ok(Claim::Granted(Lease { claimed: self }));
         }
         let lease_ends_ms = record
             .and_then(|record| record.get(IN_PROGRESS_EXPIRATION)?.as_n().ok())

@@ -72,7 +72,7 @@ impl Intake {
             Claim::InFlight { lease_ends_ms } => return Err(Error::InFlight { lease_ends_ms }),
         };
         match self.dispatch(effect, event, &lease, budget).await {
-            Ok(()) => Ok(Acceptance::New(lease.into_completion(event))),
+            Ok(()) => Ok(Acceptance::New(lease.into_completion())),
             Err(error) => {
                 self.release(lease, budget, log).await;
                 Err(Error::of_a_message(error))

@@ -732,7 +732,7 @@ async fn a_completion_is_unconditional_and_its_record_expires() {
         if let Some(record) = record {
             emulators.deliveries.put(&record);
         }
-        let completion = lease.into_completion(&event);
+        let completion = lease.into_completion();
         let complete = receiver.intake.deliveries.complete(completion, now());
         complete.await.unwrap();
         let record = emulators.deliveries.get("delivery-1").unwrap();

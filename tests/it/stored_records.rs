@@ -4,7 +4,8 @@
 //! The layouts of the deliveries table:
 //!
 //! - `677e714` (2026-11-22): no job and no keys of a contact;
-//! - `5c568d8` (2026-11-22): a completed contact's record has `job_id` and `contact_keys`.
+//! - `5c568d8` (2026-11-22): a completed contact's record has `job_id` and `contact_keys`;
+//! - since 2026-11-28 a claimed contact's record has them, too.
 //!
 //! The jobs table has had one layout. Whoever changes a layout adds it here, and keeps the earlier ones for
 //! as long as records of them can be in a table: deliveries for the retention, jobs for ever.
@@ -12,7 +13,7 @@
 use serde_json::{Value, json};
 use titanx_testbed::{
     emulators::{Emulators, Item},
-    front_door::{Answer, deliver, environment, now_ms, receiver},
+    front_door::{Answer, TIMEOUT, answer_within, deliver, environment, now_ms, receiver},
     titanx::{completed_job, contact, envelope, envelope_at, signed},
 };
 
@@ -20,7 +21,7 @@ use titanx_testbed::{
 const VALIDATION: &str = "hL1RUd9x2xnn5n01rteo605LnpntnvePMBpZtd3UH+U";
 
 /// A record in each layout, as DynamoDB gives it. The lease ends at `lease_ends_ms`.
-fn layouts(status: &str, lease_ends_ms: u64) -> [(&'static str, Value); 2] {
+fn layouts(status: &str, lease_ends_ms: u64) -> [(&'static str, Value); 3] {
     let first = json!({
         "delivery_id": {"S": "delivery-1"},
         "status": {"S": status},
@@ -29,12 +30,16 @@ fn layouts(status: &str, lease_ends_ms: u64) -> [(&'static str, Value); 2] {
         "claimed_by": {"S": "0b6a1e3c5f0d4d0e9a4f8b1f7a1c2d3e"},
         "validation": {"S": VALIDATION},
     });
-    let mut second = first.clone();
-    if status == "COMPLETED" {
-        second["job_id"] = json!({"S": "job-1"});
-        second["contact_keys"] = json!({"SS": ["digest:lMsegSkYfVfSeI4C406QUw"]});
-    }
-    [("677e714", first), ("5c568d8", second)]
+    let mut third = first.clone();
+    third["job_id"] = json!({"S": "job-1"});
+    third["contact_keys"] = json!({"SS": ["digest:lMsegSkYfVfSeI4C406QUw"]});
+    let completed = status == "COMPLETED";
+    let second = if completed { &third } else { &first }.clone();
+    [
+        ("677e714", first),
+        ("5c568d8", second),
+        ("2026-11-28", third),
+    ]
 }
 
 fn item(record: &Value) -> Item {
@@ -82,12 +87,21 @@ async fn a_lease_of_an_earlier_version_holds_until_it_ends() {
 async fn this_version_stores_the_last_layout() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
-    deliver(&receiver, &signed(&contact("delivery-1"))).await;
+    let request = signed(&contact("delivery-1"));
+    let (answer, follow_up) = answer_within(&receiver, &request, TIMEOUT).await;
+    assert_eq!(answer, Answer::accepted());
+    assert_stored_in_the_last_layout(&emulators, "INPROGRESS");
+    receiver.finish(follow_up).await;
+    assert_stored_in_the_last_layout(&emulators, "COMPLETED");
+}
+
+fn assert_stored_in_the_last_layout(emulators: &Emulators, status: &str) {
     let stored = serde_json::to_value(emulators.deliveries.get("delivery-1").unwrap()).unwrap();
-    let [.., (_, last)] = layouts("COMPLETED", 0);
+    let [.., (_, last)] = layouts(status, 0);
     assert_eq!(types(&stored), types(&last));
-    assert_eq!(stored["validation"], last["validation"]);
-    assert_eq!(stored["status"], last["status"]);
+    for attribute in ["validation", "status", "job_id", "contact_keys"] {
+        assert_eq!(stored[attribute], last[attribute]);
+    }
 }
 
 /// The attributes of a record, each with its type.

@@ -20,6 +20,10 @@ use titanx_testbed::{
 /// Of [`contact`]: `printf 'job.contact.scored\0%s' "$PAYLOAD" | openssl dgst -sha256 -binary | base64`.
 const VALIDATION: &str = "hL1RUd9x2xnn5n01rteo605LnpntnvePMBpZtd3UH+U";
 
+/// Of its telephone number, the last of ten fields of which the others are empty:
+/// `printf '\0\0\0\0\0\0\0\0\00012025550101\0' | openssl dgst -sha256 -binary | head -c 16 | base64`.
+const CONTACT_KEY: &str = "digest:nNRue4XVxX6t4DGstKzTTw";
+
 /// A record in each layout, as DynamoDB gives it. The lease ends at `lease_ends_ms`.
 fn layouts(status: &str, lease_ends_ms: u64) -> [(&'static str, Value); 3] {
     let first = json!({
@@ -32,7 +36,7 @@ fn layouts(status: &str, lease_ends_ms: u64) -> [(&'static str, Value); 3] {
     });
     let mut third = first.clone();
     third["job_id"] = json!({"S": "job-1"});
-    third["contact_keys"] = json!({"SS": ["digest:lMsegSkYfVfSeI4C406QUw"]});
+    third["contact_keys"] = json!({"SS": [CONTACT_KEY]});
     let completed = status == "COMPLETED";
     let second = if completed { &third } else { &first }.clone();
     [

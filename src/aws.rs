@@ -21,11 +21,13 @@ pub use self::{
     credentials::Identity,
     http::{HttpPool, connector},
     operation::{CallError, Operation},
+    retries::counting_retries,
 };
 
 mod credentials;
 mod http;
 mod operation;
+mod retries;
 
 /// Region, credentials and endpoint overrides.
 #[derive(Debug, Clone)]

@@ -31,6 +31,7 @@ pub struct Budget {
     /// When a claim of this invocation expires, in Unix milliseconds: shortly after Lambda ends the
     /// invocation. So nobody takes over while it can still act, and nobody waits longer than needed.
     pub lease_ends_ms: i64,
+    began: Instant,
     end: Instant,
 }
 
@@ -100,10 +101,12 @@ impl Budget {
         let deadline_ms = plausible(deadline_ms, began_ms);
         let left_ms = u64::try_from(deadline_ms.saturating_sub(began_ms)).unwrap_or(0);
         let left = Duration::from_millis(left_ms).saturating_sub(CLEANUP);
+        let began = Instant::now();
         Self {
             began_ms,
             lease_ends_ms: deadline_ms.saturating_add(LEASE_MARGIN_MS),
-            end: Instant::now() + BUDGET.min(left),
+            began,
+            end: began + BUDGET.min(left),
         }
     }
 
@@ -138,6 +141,12 @@ impl Budget {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         run_until(self.end - CLEANUP, step, work).await
+    }
+
+    /// The time since the invocation began.
+    #[must_use]
+    pub fn spent(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The time that is left.

@@ -112,23 +112,21 @@ impl Config {
         let Self { ca_bundle, .. } = self;
         let pool = HttpPool::new(move || connector(ca_bundle.as_deref()));
         let aws = Aws::new(pool, &self.aws)?;
-        let receiver = Receiver {
-            secrets: match self.webhook_secret {
-                WebhookSecret::Fixed(secrets) => Secrets::fixed(&secrets, self.key_forms),
-                WebhookSecret::Stored(arn) => {
-                    Secrets::stored(aws.secrets_manager(), arn, self.key_forms)
-                }
-            },
-            intake: Intake {
-                deliveries: Deliveries::new(aws.dynamodb(), self.deliveries_table, self.retention),
-                jobs: Jobs::new(aws.dynamodb(), self.jobs_table),
-                contacts: Queue::new(aws.sqs(), self.contacts_queue_url),
-            },
-            quarantine: Quarantine {
-                queue: Queue::new(aws.sqs(), self.quarantine_queue_url),
-            },
+        let secrets = match self.webhook_secret {
+            WebhookSecret::Fixed(secrets) => Secrets::fixed(&secrets, self.key_forms),
+            WebhookSecret::Stored(arn) => {
+                Secrets::stored(aws.secrets_manager(), arn, self.key_forms)
+            }
         };
-        Ok((receiver, aws))
+        let intake = Intake {
+            deliveries: Deliveries::new(aws.dynamodb(), self.deliveries_table, self.retention),
+            jobs: Jobs::new(aws.dynamodb(), self.jobs_table),
+            contacts: Queue::new(aws.sqs(), self.contacts_queue_url),
+        };
+        let quarantine = Quarantine {
+            queue: Queue::new(aws.sqs(), self.quarantine_queue_url),
+        };
+        Ok((Receiver::new(secrets, intake, quarantine), aws))
     }
 }
 

@@ -22,7 +22,7 @@ use aws_sdk_dynamodb::{
         delete_item::{DeleteItemError, DeleteItemInput},
         put_item::{PutItemError, PutItemInput},
     },
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use aws_smithy_types::error::operation::BuildError;
 use uuid::Uuid;
@@ -85,6 +85,7 @@ pub enum Claim {
 #[derive(Debug)]
 pub struct Lease {
     claimed: Claimed,
+    taken_over: bool,
 }
 
 /// What a claim writes, and its completion mark again.
@@ -151,6 +152,13 @@ impl Lease {
         }
     }
 
+    /// Whether the claim replaced one whose lease was over, that of an invocation that died or could not
+    /// release it. Not known if the answer to the write was lost and the SDK repeated it.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.taken_over
+    }
+
     /// The time that is left at `now_ms` (Unix milliseconds); zero once the lease is over.
     #[must_use]
     pub fn left(&self, now_ms: i64) -> Duration {
@@ -199,10 +207,18 @@ impl Deliveries {
                 (":now_ms", number(now_ms)),
                 (":in_progress", text(IN_PROGRESS)),
             ])))
+            .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()?;
         match self.dynamodb.put_item.call(put).await {
-            Ok(_) => Ok(Claim::Granted(Lease { claimed })),
+            Ok(replaced) => {
+                let replaced = replaced.attributes().and_then(|record| record.get(STATUS));
+                let taken_over = replaced == Some(&text(IN_PROGRESS));
+                Ok(Claim::Granted(Lease {
+                    claimed,
+                    taken_over,
+                }))
+            }
             Err(error) => match error.service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(failed)) => {
                     claimed.against(failed.item())
@@ -312,7 +328,10 @@ impl Claimed {
         let attribute = |name: &str| record?.get(name)?.as_s().ok().map(String::as_str);
         // The SDK repeated the write because the answer to it was lost: the record is this claim's own.
         if attribute(CLAIMED_BY) == Some(&self.claimed_by) {
-            return Ok(Claim::Granted(Lease { claimed: self }));
+            return Ok(Claim::Granted(Lease {
+                claimed: self,
+                taken_over: false,
+            }));
         }
         let lease_ends_ms = record
             .and_then(|record| record.get(IN_PROGRESS_EXPIRATION)?.as_n().ok())

@@ -38,6 +38,9 @@ pub struct Request {
     pub signature: Option<Signature>,
     /// The exact bytes of the body; `None` when the gateway's Base64 does not decode.
     pub body: Option<Vec<u8>>,
+    /// The gateway's own id of the request, if it is one that may be logged: 1 to 64 characters of Base64
+    /// or of a UUID. HTTP APIs send it to the client too, as `apigw-requestid`.
+    pub gateway_id: Option<String>,
     /// The form of response that the gateway expects.
     layout: Layout,
 }
@@ -85,6 +88,8 @@ impl<'de> Deserialize<'de> for Request {
 impl From<HttpEvent<'_>> for Request {
     fn from(event: HttpEvent<'_>) -> Self {
         let layout = event.layout();
+        let context = event.request_context.as_ref();
+        let gateway_id = context.and_then(RequestContext::loggable_id);
         // REST APIs send both maps. The plain one has only the last of repeated values.
         let values = event
             .multi_value_headers
@@ -99,6 +104,7 @@ impl From<HttpEvent<'_>> for Request {
             } else {
                 Some(text)
             },
+            gateway_id,
             layout,
         }
     }
@@ -116,7 +122,8 @@ struct HttpEvent<'a> {
     multi_value_headers: Option<SignatureValues>,
     body: Option<Text>,
     is_base64_encoded: Option<bool>,
-    request_context: Option<RequestContext>,
+    #[serde(borrow)]
+    request_context: Option<RequestContext<'a>>,
 }
 
 impl HttpEvent<'_> {
@@ -138,8 +145,23 @@ impl HttpEvent<'_> {
 }
 
 #[derive(Deserialize)]
-struct RequestContext {
+#[serde(rename_all = "camelCase")]
+struct RequestContext<'a> {
     elb: Option<IgnoredAny>,
+    /// Kept as JSON, as the version is.
+    #[serde(borrow)]
+    request_id: Option<&'a RawValue>,
+}
+
+impl RequestContext<'_> {
+    fn loggable_id(&self) -> Option<String> {
+        const LONGEST: usize = 64;
+        let id = self.request_id?.get();
+        let id = id.strip_prefix('"')?.strip_suffix('"')?;
+        let loggable = |it: u8| it.is_ascii_alphanumeric() || b"+/=-_".contains(&it);
+        let is_loggable = (1..=LONGEST).contains(&id.len()) && id.bytes().all(loggable);
+        is_loggable.then(|| id.to_owned())
+    }
 }
 
 /// The values of the signature header in a map of headers, each a string or a list of strings.

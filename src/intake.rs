@@ -59,7 +59,7 @@ impl Intake {
         event: &Event<'_>,
         source: Source,
         budget: Budget,
-        log: &Log,
+        log: &mut Log,
     ) -> Result<Acceptance, Error> {
         let effect = Effect::of(event, source)?;
         let claim = self
@@ -71,6 +71,9 @@ impl Intake {
             Claim::Completed { same_event: false } => return Ok(Acceptance::IdReused),
             Claim::InFlight { lease_ends_ms } => return Err(Error::InFlight { lease_ends_ms }),
         };
+        if lease.is_taken_over() {
+            log.taken_over();
+        }
         match self.dispatch(effect, event, &lease, budget).await {
             Ok(()) => Ok(Acceptance::New(lease.into_completion())),
             Err(error) => {

@@ -12,12 +12,16 @@
 //! [`Receiver::handle`] does everything that precedes the answer, [`Receiver::finish`] everything
 //! that follows it. From the claim on, the steps are those of [`Intake`].
 
-use std::panic::AssertUnwindSafe;
+use std::{
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use futures_util::FutureExt;
 
 use crate::{
     answer::{Receipt, answer},
+    aws::counting_retries,
     budget::{Budget, Step, now_ms},
     deliveries::Completion,
     error::Error,
@@ -39,33 +43,51 @@ pub struct Receiver {
     pub intake: Intake,
     /// Keeps what is signed but not understood.
     pub quarantine: Quarantine,
+    /// Whether a request has come.
+    warm: AtomicBool,
 }
 
 impl Receiver {
+    /// A receiver that no request has come to.
+    #[must_use]
+    pub fn new(secrets: Secrets, intake: Intake, quarantine: Quarantine) -> Self {
+        Self {
+            secrets,
+            intake,
+            quarantine,
+            warm: AtomicBool::new(false),
+        }
+    }
+
     /// Answers the request of the invocation `request_id`, which Lambda ends at `deadline_ms` (Unix
     /// milliseconds). There is always an answer, even after a panic or once the budget is spent.
     /// Send it at once, then call [`Self::finish`].
     pub async fn handle(
         &self,
-        request: Request,
+        mut request: Request,
         request_id: String,
         deadline_ms: u64,
     ) -> (Response, FollowUp) {
         let budget = Budget::begin(deadline_ms);
-        let mut log = Log::new(request_id);
+        let mut log = Log::new(request_id, request.gateway_id.take());
+        if !self.warm.swap(true, Ordering::Relaxed) {
+            log.cold_start();
+        }
         let received = AssertUnwindSafe(self.receive(&request, budget, &mut log));
-        let (outcome, completion) = match received.catch_unwind().await {
+        let (received, retries) = counting_retries(received.catch_unwind()).await;
+        log.retried(retries);
+        let (outcome, completion) = match received {
             Ok(Ok((receipt, completion))) => (Ok(receipt), completion),
             Ok(Err(error)) => (Err(error), None),
             Err(_panic) => (Err(Error::Panicked), None),
         };
         let answer = answer(&outcome, now_ms());
+        log.answered_after(budget.spent());
         let follow_up = FollowUp {
             completion,
             budget,
             log,
             outcome,
-            status: answer.status,
         };
         (request.respond(answer), follow_up)
     }
@@ -76,14 +98,15 @@ impl Receiver {
         let FollowUp {
             completion,
             budget,
-            log,
+            mut log,
             outcome,
-            status,
         } = follow_up;
         if let Some(completion) = completion {
-            self.intake.complete(completion, budget, &log).await;
+            let complete = self.intake.complete(completion, budget, &log);
+            let ((), retries) = counting_retries(complete).await;
+            log.retried(retries);
         }
-        log.answered(&outcome, status);
+        log.write(&outcome);
     }
 
     /// Verifies, then parses: nothing of a request is read, kept or logged before it is verified.
@@ -96,18 +119,25 @@ impl Receiver {
     ) -> Result<(Receipt, Option<Completion>), Error> {
         let verify = self.secrets.verify(request, budget.began_ms);
         let body = match budget.spend(Step::LoadSecrets, verify).await? {
-            Verification::Verified { body, learned } => {
-                log.key_form(learned);
+            Verification::Verified {
+                body,
+                learned,
+                read,
+            } => {
+                log.verified(learned, read);
                 body
             }
-            Verification::Invalid => return Err(Error::InvalidSignature),
+            Verification::Invalid { read } => {
+                log.verified(None, read);
+                return Err(Error::InvalidSignature);
+            }
             Verification::Undecided { retry_at_ms } => {
                 return Err(Error::UnknownSignature { retry_at_ms });
             }
         };
         let (reason, id) = match Event::parse(body, self.intake.oldest_ms(budget.began_ms)) {
             Ok(event) => {
-                log.understood(&event);
+                log.understood(&event, budget.began_ms);
                 let accept = self.intake.accept(&event, Source::Webhook, budget, log);
                 let reason = match accept.await {
                     Ok(Acceptance::New(completion)) => {
@@ -137,5 +167,4 @@ pub struct FollowUp {
     budget: Budget,
     log: Log,
     outcome: Result<Receipt, Error>,
-    status: u16,
 }

@@ -82,9 +82,14 @@ pub enum Verification<'a> {
         body: Verified<'a>,
         /// The form of the key, when this is the first match of the process.
         learned: Option<KeyForm>,
+        /// Whether the secrets were read for this request.
+        read: bool,
     },
     /// For certain no live secret made the signature, or there is none.
-    Invalid,
+    Invalid {
+        /// Whether the secrets were read for this request.
+        read: bool,
+    },
     /// No secret that is known made the signature, and none may be read now.
     Undecided {
         /// When one may be read again, in Unix milliseconds.
@@ -156,18 +161,18 @@ impl Secrets {
         now_ms: i64,
     ) -> Result<Verification<'a>, SecretsError> {
         let (Some(body), Some(signature)) = (&request.body, &request.signature) else {
-            return Ok(Verification::Invalid);
+            return Ok(Verification::Invalid { read: false });
         };
         let Some(store) = &self.store else {
             let verified = self
                 .live()
-                .and_then(|it| self.matches(&it, body, signature));
-            return Ok(verified.unwrap_or(Verification::Invalid));
+                .and_then(|it| self.matches(&it, body, signature, false));
+            return Ok(verified.unwrap_or(Verification::Invalid { read: false }));
         };
         let reads_before = store.reads.load(Ordering::Relaxed);
         let fresh = self.live().filter(|it| it.is_fresh(now_ms));
         let checked = fresh.as_ref().map(|it| it.read);
-        let verified = fresh.and_then(|it| self.matches(&it, body, signature));
+        let verified = fresh.and_then(|it| self.matches(&it, body, signature, false));
         if let Some(verified) = verified {
             return Ok(verified);
         }
@@ -175,17 +180,17 @@ impl Secrets {
         let mut ration = store.ration.lock().await;
         let latest = self.live().filter(|it| it.is_fresh(now_ms));
         if let Some(live) = latest.as_ref().filter(|it| Some(it.read) != checked) {
-            let verified = self.matches(live, body, signature);
+            let verified = self.matches(live, body, signature, false);
             if verified.is_some() || live.read > reads_before {
-                return Ok(verified.unwrap_or(Verification::Invalid));
+                return Ok(verified.unwrap_or(Verification::Invalid { read: false }));
             }
         }
         // Taken before the read, so that one that hangs until its request gives up counts too.
         match ration.take(now_ms) {
             Ok(()) => {
                 let live = self.read(store, now_ms).await?;
-                let verified = self.matches(&live, body, signature);
-                Ok(verified.unwrap_or(Verification::Invalid))
+                let verified = self.matches(&live, body, signature, true);
+                Ok(verified.unwrap_or(Verification::Invalid { read: true }))
             }
             Err(UsedUp { retry_at_ms }) if latest.is_some() => {
                 Ok(Verification::Undecided { retry_at_ms })
@@ -199,6 +204,7 @@ impl Secrets {
         live: &Live,
         body: &'a [u8],
         signature: &Signature,
+        read: bool,
     ) -> Option<Verification<'a>> {
         let known = self.learned.get().copied();
         let first = known.unwrap_or(KeyForm::Whole);
@@ -208,6 +214,7 @@ impl Secrets {
         Some(Verification::Verified {
             body,
             learned: learned.then_some(form),
+            read,
         })
     }
 

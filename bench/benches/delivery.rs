@@ -161,17 +161,17 @@ fn receiver() -> Receiver {
     let aws = aws.expect("the region has endpoints");
     let url = "https://sqs.us-east-1.amazonaws.com/000000000000/queue";
     let retention = std::time::Duration::from_hours(7 * 24);
-    Receiver {
-        secrets: Secrets::fixed(&[SIGNING_SECRET.to_owned()], KeyForm::ALL.to_vec()),
-        intake: Intake {
+    Receiver::new(
+        Secrets::fixed(&[SIGNING_SECRET.to_owned()], KeyForm::ALL.to_vec()),
+        Intake {
             deliveries: Deliveries::new(aws.dynamodb(), "deliveries".to_owned(), retention),
             jobs: Jobs::new(aws.dynamodb(), "jobs".to_owned()),
             contacts: Queue::new(aws.sqs(), url.to_owned()),
         },
-        quarantine: Quarantine {
+        Quarantine {
             queue: Queue::new(aws.sqs(), url.to_owned()),
         },
-    }
+    )
 }
 
 /// Answers every request immediately with success.

@@ -93,8 +93,11 @@ async fn backfill_contact(
 /// Accepts one contact and writes its completion mark, so that the next run finds the record.
 async fn accept(intake: &Intake, event: &Event<'_>) -> Result<BackfillResult, Error> {
     let budget = budget();
-    let log = Log::default();
-    match intake.accept(event, Source::Backfill, budget, &log).await? {
+    let mut log = Log::default();
+    match intake
+        .accept(event, Source::Backfill, budget, &mut log)
+        .await?
+    {
         Acceptance::New(completion) => {
             intake.complete(completion, budget, &log).await;
             Ok(BackfillResult::Queued)

@@ -22,6 +22,7 @@ use aws_smithy_runtime_api::{
     shared::IntoShared,
 };
 
+use super::retries::count_attempt;
 use crate::budget::ATTEMPT_TIMEOUT;
 
 /// The root certificates of AWS's endpoints, as Amazon Trust Services publishes them. Parsing the
@@ -112,6 +113,7 @@ impl HttpConnector for HttpPool {
             connector,
             generation,
         } = self.current();
+        count_attempt();
         let exchange = connector.call(request);
         let given_up = GivenUp {
             pool: self.clone(),

@@ -52,7 +52,7 @@ use aws_types::{
     request_id::RequestId,
 };
 
-use super::{AwsConfig, HttpPool};
+use super::{AwsConfig, HttpPool, retries::count_call};
 use crate::budget::{ATTEMPT_TIMEOUT, ATTEMPTS};
 
 /// The longest backoff after the first attempt. It doubles with each further one.
@@ -207,6 +207,7 @@ where
     /// [`CallError`] when the service refuses, or fails or does not answer in every attempt. The call may
     /// have taken effect all the same.
     pub async fn call(&self, input: I) -> Result<O, CallError<E>> {
+        count_call();
         // On the heap, since the orchestrator's future is large and callers move this one.
         let called = Box::pin(self.call.invoke(input)).await;
         called.map_err(|error| {

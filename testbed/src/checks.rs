@@ -428,7 +428,7 @@ fn verified<'a>(secrets: &Secrets, request: &'a Request) -> Option<Verified<'a>>
     let verification = verification.expect("nothing is waited for");
     match verification.expect("the secrets are known") {
         Verification::Verified { body, .. } => Some(body),
-        Verification::Invalid => None,
+        Verification::Invalid { .. } => None,
         Verification::Undecided { .. } => panic!("the environment leaves no doubt"),
     }
 }

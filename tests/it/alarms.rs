@@ -1,138 +1,17 @@
-//! Each metric filter of `template.yaml` counts the log lines of its situation, and the alarms for requests that the gateway itself refuses
-//! are raised by those alone.
+//! The alarms that compute with several metrics ring for what they are named after, and for that alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use serde_json::{Value, json};
-use titanx_receiver::receiver::Receiver;
+use serde_json::Value;
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::fmt;
 
 use crate::{
-    cloudwatch::{evaluate, matches},
-    receiver::{in_progress, receiver_with_stored_secrets},
+    cloudwatch::{evaluate, evaluate_after},
     template::properties,
 };
-use titanx_testbed::{
-    emulators::{Emulators, Fault, Harm, When},
-    front_door::{Answer, Proxies, REQUEST_ID, deliver, environment, now_ms, receiver},
-    titanx::{contact, incompressible, request, signature, signed},
-};
-
-/// Delivers a contact, and records what is logged.
-async fn deliver_contact(receiver: &Receiver, log: &Log) -> Answer {
-    let event = signed(&contact("delivery-1"));
-    log.of(Box::pin(deliver(receiver, &event))).await
-}
-
-#[tokio::test]
-async fn a_forged_delivery_is_counted_as_refused() {
-    let emulators = Emulators::start();
-    let receiver = receiver(&environment(&emulators));
-    let log = Log::default();
-    let forged = request(&contact("delivery-1"), Some(&format!("{:A<43}=", "")));
-
-    let answer = log.of(Box::pin(deliver(&receiver, &forged))).await;
-
-    assert_eq!(answer, Answer::refused());
-    log.is_counted_once_by(&["RefusedFilter", "Answered4xxFilter"]);
-}
-
-#[tokio::test]
-async fn a_signature_that_is_not_recognised_yet_is_counted_as_refused() {
-    let emulators = Emulators::start();
-    let (receiver, _proxies) = receiver_with_stored_secrets(&emulators).await;
-    let body = contact("delivery-1");
-    let unknown = request(&body, Some(&signature("wrong", body.as_bytes())));
-    while deliver(&receiver, &unknown).await == Answer::refused() {}
-    let log = Log::default();
-
-    let answer = log.of(Box::pin(deliver(&receiver, &unknown))).await;
-
-    assert_eq!(answer.status, 429);
-    log.is_counted_once_by(&["RefusedFilter", "Answered4xxFilter"]);
-}
-
-#[tokio::test]
-async fn a_delivery_in_flight_is_counted_as_the_functions_own_answer() {
-    let emulators = Emulators::start();
-    let receiver = receiver(&environment(&emulators));
-    let now = i64::try_from(now_ms()).unwrap();
-    emulators
-        .deliveries
-        .put(&in_progress("delivery-1", now + 60_000));
-    let log = Log::default();
-
-    let answer = deliver_contact(&receiver, &log).await;
-
-    assert_eq!(answer.status, 429);
-    log.is_counted_once_by(&["Answered4xxFilter"]);
-}
-
-#[tokio::test]
-async fn a_delivery_that_no_message_can_hold_is_counted_as_too_large() {
-    let emulators = Emulators::start();
-    let receiver = receiver(&environment(&emulators));
-    let log = Log::default();
-    let too_large = signed(&incompressible(2 * 1024 * 1024));
-
-    let answer = log.of(Box::pin(deliver(&receiver, &too_large))).await;
-
-    assert_eq!(answer.status, 413);
-    log.is_counted_once_by(&["TooLargeFilter", "Answered4xxFilter"]);
-}
-
-#[tokio::test]
-async fn a_completion_that_could_not_be_recorded_is_counted_as_failed() {
-    let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    // The first PutItem is the claim, the others are the attempts to complete.
-    for attempt in 2..=4 {
-        let fault = Fault::Before(Harm::ServerError);
-        proxies
-            .dynamodb
-            .inject(When::NthOf(attempt, "PutItem"), fault);
-    }
-    let receiver = receiver(&environment);
-    let log = Log::default();
-
-    let answer = deliver_contact(&receiver, &log).await;
-
-    assert_eq!(answer, Answer::accepted());
-    log.is_counted_once_by(&["CompleteFailedFilter"]);
-}
-
-#[tokio::test]
-async fn a_successful_delivery_matches_no_metric_filter() {
-    let emulators = Emulators::start();
-    let receiver = receiver(&environment(&emulators));
-    let log = Log::default();
-
-    let answer = deliver_contact(&receiver, &log).await;
-
-    assert_eq!(answer, Answer::accepted());
-    assert_eq!(log.lines().len(), 1);
-    log.is_counted_once_by(&[]);
-}
-
-#[tokio::test]
-async fn a_delivery_that_could_not_be_stored_is_not_counted_as_a_4xx() {
-    let emulators = Emulators::start();
-    let mut environment = environment(&emulators);
-    let proxies = Proxies::between(&mut environment, &emulators);
-    let fault = Fault::Before(Harm::ServerError);
-    proxies.sqs.inject(When::Always, fault);
-    let receiver = receiver(&environment);
-    let log = Log::default();
-
-    let answer = deliver_contact(&receiver, &log).await;
-
-    assert_eq!(answer.status, 503);
-    log.is_counted_once_by(&[]);
-}
 
 /// The template's defaults.
 const DEFAULT_LIMITS: Limits = Limits {
@@ -245,70 +124,45 @@ impl Limits {
     }
 }
 
-#[tokio::test]
-async fn every_delivery_is_logged_in_one_line_with_its_ids_and_its_outcome() {
-    let emulators = Emulators::start();
-    let receiver = receiver(&environment(&emulators));
-    let line = |level, message, outcome, status| {
-        json!({
-            "level": level, "message": message, "request_id": REQUEST_ID, "outcome": outcome,
-            "status": status,
-        })
-    };
-    let with = |mut line: Value, name: &str, value: &str| {
-        line[name] = value.into();
-        line
-    };
-    let of_the_contact = |line| {
-        let line = with(line, "delivery_id", "delivery-1");
-        with(line, "event_type", "job.contact.scored")
-    };
-    let quarantined = |reason| {
-        let message = "delivery put in quarantine";
-        with(line("WARN", message, "quarantined", 200), "reason", reason)
-    };
-    let scored = signed(&contact("delivery-1"));
-    for (event, line) in [
-        (
-            &scored,
-            // The first signature that fits shows the form of the key.
-            with(
-                of_the_contact(line("INFO", "delivery accepted", "accepted", 200)),
-                "key_form",
-                "whole",
-            ),
-        ),
-        (
-            &scored,
-            of_the_contact(line(
-                "INFO",
-                "duplicate of an accepted delivery",
-                "duplicate",
-                200,
-            )),
-        ),
-        (&signed("nonsense"), quarantined("not_json")),
-        (
-            &signed(r#"{"id": "delivery-2"}"#),
-            with(quarantined("not_envelope"), "delivery_id", "delivery-2"),
-        ),
-        (
-            &request(&contact("delivery-3"), None),
-            line("WARN", "invalid signature refused", "refused", 401),
-        ),
-    ] {
-        let log = Log::default();
-        log.of(Box::pin(deliver(&receiver, event))).await;
-        assert_eq!(log.told(), [line]);
+#[test]
+fn a_message_beside_those_that_are_there_rings_again() {
+    for name in ["ContactsDeadLettersRisingAlarm", "QuarantineRisingAlarm"] {
+        let alarm = properties(name);
+        let expression = alarm["Metrics"][0]["Expression"].as_str().unwrap();
+        let depth = |(visible, hidden): (f64, f64)| {
+            BTreeMap::from([("visible", visible), ("hidden", hidden)])
+        };
+        let rings = |before: Option<(f64, f64)>, now| {
+            let before = before.map(depth).unwrap_or_default();
+            // Missing data do not ring.
+            evaluate_after(expression, &depth(now), &before)
+                .is_some_and(|it| it >= alarm["Threshold"].as_f64().unwrap())
+        };
+        for (before, now, expected) in [
+            ((1.0, 0.0), (2.0, 0.0), true),
+            ((3.0, 0.0), (9.0, 0.0), true),
+            ((0.0, 1.0), (1.0, 1.0), true),
+            // The first one rings the alarm on the queue's depth.
+            ((0.0, 0.0), (1.0, 0.0), false),
+            ((0.0, 0.0), (7.0, 0.0), false),
+            ((2.0, 0.0), (2.0, 0.0), false),
+            ((2.0, 0.0), (1.0, 0.0), false),
+            // Somebody looked at them: they were hidden, and come back.
+            ((2.0, 0.0), (0.0, 2.0), false),
+            ((0.0, 2.0), (2.0, 0.0), false),
+        ] {
+            assert_eq!(
+                rings(Some(before), now),
+                expected,
+                "{name} {before:?} {now:?}"
+            );
+        }
+        assert!(
+            !rings(None, (5.0, 0.0)),
+            "{name}: nothing was measured before"
+        );
     }
 }
-
-const FILTERS: [&str; 4] = [
-    "RefusedFilter",
-    "TooLargeFilter",
-    "CompleteFailedFilter",
-    "Answered4xxFilter",
-];
 
 /// Records the log lines of a delivery in the function's own format.
 #[derive(Clone, Default)]
@@ -322,7 +176,7 @@ impl Log {
         delivery.with_subscriber(lines).await
     }
 
-    fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         let bytes = self.0.lock().unwrap();
         serde_json::Deserializer::from_slice(&bytes)
             .into_iter()
@@ -330,35 +184,14 @@ impl Log {
             .collect()
     }
 
-    /// The log lines as JSON.
+    /// The lines without what the function's own format leaves out, and without times.
     pub(crate) fn told(&self) -> Vec<Value> {
         let mut lines = self.lines();
         for line in &mut lines {
             let line = line.as_object_mut().unwrap();
-            line.retain(|name, _| name != "timestamp" && name != "target");
+            line.retain(|name, _| !["timestamp", "target", "ms"].contains(&name.as_str()));
         }
         lines
-    }
-
-    /// The number of lines that a filter counts.
-    fn counted_by(&self, filter: &str) -> usize {
-        let filter = properties(filter);
-        let pattern = filter["FilterPattern"].as_str().unwrap();
-        let lines = self.lines();
-        lines.iter().filter(|line| matches(pattern, line)).count()
-    }
-
-    /// Asserts that each of these filters counts one line, and that no other filter counts any.
-    fn is_counted_once_by(&self, expected: &[&str]) {
-        for filter in FILTERS {
-            let times = usize::from(expected.contains(&filter));
-            assert_eq!(
-                self.counted_by(filter),
-                times,
-                "{filter}: {:?}",
-                self.lines()
-            );
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// Whether a metric filter counts this log line. A pattern is `{ condition }`, or conditions in parentheses that are joined by `||` or by
-/// `&&`. Each condition compares one member with a string or a number.
+/// `&&`. Each condition compares one member with a string (in which `*` stands for any text) or a number, or says that it is true.
 pub(crate) fn matches(pattern: &str, line: &Value) -> bool {
     let inner = pattern
         .strip_prefix("{ ")
@@ -29,15 +29,38 @@ pub(crate) fn matches(pattern: &str, line: &Value) -> bool {
     }
 }
 
+/// What a line that a filter counts adds to its metric: a number, or the number in one of the line's members.
+pub(crate) fn metric_value(value: &str, line: &Value) -> f64 {
+    match value.strip_prefix("$.") {
+        Some(member) => line[member].as_f64().expect("a number in the line"),
+        None => value.parse().expect("a number"),
+    }
+}
+
+/// The members of a line that a pattern, or the value of a metric, reads.
+pub(crate) fn members_of(pattern: &str) -> Vec<&str> {
+    let selectors = pattern.split("$.").skip(1);
+    let end = |it: char| !it.is_alphanumeric() && it != '_';
+    selectors
+        .map(|rest| rest.split(end).next().expect("the first of several"))
+        .collect()
+}
+
 fn holds(condition: &str, line: &Value) -> bool {
     let parts: Vec<&str> = condition.splitn(3, ' ').collect();
     let [member, operator, literal] = parts.as_slice() else {
         panic!("not a comparison: {condition}");
     };
     let value = &line[member.strip_prefix("$.").expect("a member of the line")];
+    if (*operator, *literal) == ("IS", "TRUE") {
+        return *value == true;
+    }
     let literal: Value = serde_json::from_str(literal).expect("a string or a number");
     if *operator == "=" {
-        return *value == literal;
+        return match (literal.as_str(), value.as_str()) {
+            (Some(pattern), Some(text)) if pattern.contains('*') => is_like(pattern, text),
+            _ => *value == literal,
+        };
     }
     // Only numbers are compared by size. A line without the member is not counted.
     let (Some(value), Some(literal)) = (value.as_f64(), literal.as_f64()) else {
@@ -50,11 +73,31 @@ fn holds(condition: &str, line: &Value) -> bool {
     }
 }
 
+/// Whether the text is the pattern, in which each `*` stands for any text.
+fn is_like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+            (0..=text.len()).any(|end| text.get(end..).is_some_and(|it| is_like(rest, it)))
+        }),
+    }
+}
+
 /// The value of an expression for one period. A metric without a datum is absent, and so is what is computed of it.
 pub(crate) fn evaluate(expression: &str, metrics: &BTreeMap<&str, f64>) -> Option<f64> {
+    evaluate_after(expression, metrics, &BTreeMap::new())
+}
+
+/// As [`evaluate`], with the data of the period before, which `DIFF` compares with.
+pub(crate) fn evaluate_after(
+    expression: &str,
+    metrics: &BTreeMap<&str, f64>,
+    previous: &BTreeMap<&str, f64>,
+) -> Option<f64> {
     let mut parser = Parser {
         rest: expression,
         metrics,
+        previous,
     };
     let value = parser.both();
     assert_eq!(parser.rest.trim(), "", "left over of {expression}");
@@ -65,6 +108,7 @@ pub(crate) fn evaluate(expression: &str, metrics: &BTreeMap<&str, f64>) -> Optio
 struct Parser<'a> {
     rest: &'a str,
     metrics: &'a BTreeMap<&'a str, f64>,
+    previous: &'a BTreeMap<&'a str, f64>,
 }
 
 impl<'a> Parser<'a> {
@@ -79,20 +123,30 @@ impl<'a> Parser<'a> {
 
     fn comparison(&mut self) -> Option<f64> {
         let left = self.sum();
-        if !self.takes("<=") {
-            return left;
+        if self.takes("<=") {
+            let right = self.sum();
+            truth(left? <= right?)
+        } else if self.takes(">=") {
+            let right = self.sum();
+            truth(left? >= right?)
+        } else {
+            left
         }
-        let right = self.sum();
-        truth(left? <= right?)
     }
 
     fn sum(&mut self) -> Option<f64> {
         let mut left = self.product();
-        while self.takes("-") {
+        loop {
+            let calculate: fn(f64, f64) -> f64 = if self.takes("-") {
+                |left, right| left - right
+            } else if self.takes("+") {
+                |left, right| left + right
+            } else {
+                return left;
+            };
             let right = self.product();
-            left = left.zip(right).map(|(left, right)| left - right);
+            left = left.zip(right).map(|(left, right)| calculate(left, right));
         }
-        left
     }
 
     fn product(&mut self) -> Option<f64> {
@@ -123,6 +177,9 @@ impl<'a> Parser<'a> {
         if !self.takes("(") {
             return self.metrics.get(word).copied();
         }
+        if word == "DIFF" {
+            return self.difference();
+        }
         let mut arguments = vec![self.both()];
         while self.takes(",") {
             arguments.push(self.both());
@@ -140,6 +197,20 @@ impl<'a> Parser<'a> {
             ("FLOOR", [value]) => value.map(f64::floor),
             _ => panic!("not a function: {word} of {}", arguments.len()),
         }
+    }
+
+    /// What is in parentheses, less what it was in the period before.
+    fn difference(&mut self) -> Option<f64> {
+        let rest = self.rest;
+        let present = self.both();
+        let end = self.rest;
+        (self.rest, self.metrics, self.previous) = (rest, self.previous, self.metrics);
+        let before = self.both();
+        (self.rest, self.metrics, self.previous) = (end, self.previous, self.metrics);
+        assert!(self.takes(")"), "no ) before {}", self.rest);
+        present
+            .zip(before)
+            .map(|(present, before)| present - before)
     }
 
     fn word(&mut self) -> &'a str {
@@ -163,8 +234,21 @@ fn truth(holds: bool) -> Option<f64> {
 }
 
 #[test]
+fn a_pattern_and_a_value_name_the_members_that_they_read() {
+    assert_eq!(
+        members_of(r#"{ ($.a_b = "x") && ($.c >= 1) }"#),
+        ["a_b", "c"]
+    );
+    assert_eq!(members_of("$.age_ms"), ["age_ms"]);
+    assert_eq!(members_of("1"), [""; 0]);
+    let line = serde_json::json!({"age_ms": 7});
+    assert!((metric_value("$.age_ms", &line) - 7.0).abs() < f64::EPSILON);
+    assert!((metric_value("1", &line) - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
 fn a_pattern_compares_members_of_the_line() {
-    let line = serde_json::json!({"outcome": "refused", "status": 401});
+    let line = serde_json::json!({"outcome": "refused", "status": 401, "again": true});
     for (pattern, counted) in [
         (r#"{ $.outcome = "refused" }"#, true),
         (r#"{ $.outcome = "accepted" }"#, false),
@@ -175,6 +259,14 @@ fn a_pattern_compares_members_of_the_line() {
         ("{ ($.status >= 402) && ($.status < 500) }", false),
         ("{ ($.status >= 400) && ($.status < 401) }", false),
         ("{ $.absent >= 0 }", false),
+        (r#"{ $.outcome = "*" }"#, true),
+        (r#"{ $.outcome = "ref*d" }"#, true),
+        (r#"{ $.outcome = "ref*x" }"#, false),
+        (r#"{ $.status = "*" }"#, false),
+        (r#"{ $.absent = "*" }"#, false),
+        ("{ $.again IS TRUE }", true),
+        ("{ $.outcome IS TRUE }", false),
+        ("{ $.absent IS TRUE }", false),
         ("{ $.outcome >= 0 }", false),
     ] {
         assert_eq!(matches(pattern, &line), counted, "{pattern}");
@@ -194,7 +286,15 @@ fn metric_math_is_evaluated_by_precedence_and_absent_data_stay_absent() {
         ("IF((a <= 7) AND (b <= 1), 10, 20)", Some(20.0)),
         ("IF((a <= 7) AND (b <= 2), 10, 20)", Some(10.0)),
         ("IF(c <= 7, 10, 20)", None),
+        ("a + b", Some(9.0)),
+        ("IF(a >= 8, 10, 20)", Some(20.0)),
     ] {
         assert_eq!(evaluate(expression, &metrics), value, "{expression}");
     }
+    let before = BTreeMap::from([("a", 4.0)]);
+    let after = |expression| evaluate_after(expression, &metrics, &before);
+    assert_eq!(after("DIFF(a)"), Some(3.0));
+    assert_eq!(after("a - DIFF(a)"), Some(4.0));
+    assert_eq!(after("DIFF(a * 2) + b"), Some(8.0));
+    assert_eq!(after("DIFF(b)"), None);
 }

@@ -391,10 +391,14 @@ async fn a_panic_is_answered_and_the_next_attempt_is_accepted() {
     assert!(answer.is_in_the_table());
     let line = json!({
         "level": "ERROR", "message": "handling of the delivery panicked",
-        "request_id": REQUEST_ID, "delivery_id": "delivery-1", "key_form": "whole",
-        "event_type": "job.contact.scored", "outcome": "panicked", "status": 503,
+        "request_id": REQUEST_ID, "gateway": "AAAAAAAAAAAAAAA=", "id": "delivery-1",
+        "age_ms": 0, "cold": true, "key_form": "whole", "outcome": "panicked",
     });
     assert_eq!(log.told(), [line]);
+    // Once by each of the filters that count every delivery that was understood.
+    let filters = ["AnswerTimeFilter", "DeliveriesFilter", "EventAgeFilter"];
+    let counted = filters.map(|filter| (filter.to_owned(), 1)).into();
+    assert_eq!(crate::lines::counted(&log.lines()), counted);
 
     sleep(LEASE).await;
     receiver.intake.contacts = Queue::new(aws.sqs(), emulators.contacts.url.clone());

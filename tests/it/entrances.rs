@@ -14,14 +14,17 @@ fn each_entrance_is_watched_by_its_own_metrics() {
         "http-api": {
             "Namespace": "AWS/ApiGateway", "Dimension": "ApiId",
             "Requests": "Count", "ClientErrors": "4xx", "ServerErrors": "5xx",
+            "Latency": "Latency",
         },
         "function-url": {
             "Namespace": "AWS/Lambda", "Dimension": "FunctionName",
             "Requests": "UrlRequestCount", "ClientErrors": "Url4xxCount", "ServerErrors": "Url5xxCount",
+            "Latency": "UrlRequestLatency",
         },
         "rest-api": {
             "Namespace": "AWS/ApiGateway", "Dimension": "ApiName",
             "Requests": "Count", "ClientErrors": "4XXError", "ServerErrors": "5XXError",
+            "Latency": "Latency",
         },
     });
     let template = template();

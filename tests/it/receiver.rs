@@ -780,10 +780,10 @@ async fn nothing_is_dispatched_under_a_lease_that_may_end_first() {
     for (lease_ms, covers) in [(-1, false), (1_000, false), (60_000, true)] {
         let mut budget = Budget::begin(now_ms() + 8_000);
         budget.lease_ends_ms = now() + lease_ms;
-        let log = Log::default();
+        let mut log = Log::default();
         let accept = receiver
             .intake
-            .accept(&event, Source::Webhook, budget, &log);
+            .accept(&event, Source::Webhook, budget, &mut log);
         let accepted = accept.await;
         assert_eq!(accepted.is_ok(), covers, "{accepted:?}");
         assert_eq!(emulators.contacts.len(), usize::from(covers));
@@ -947,7 +947,7 @@ async fn a_removed_secret_stops_being_accepted_within_an_hour() {
     assert!(verify(nearly_an_hour + 2_000).await.is_err());
     proxies.heal();
     let verification = verify(nearly_an_hour + 2_000).await.unwrap();
-    assert!(matches!(verification, Verification::Invalid));
+    assert!(matches!(verification, Verification::Invalid { .. }));
 }
 
 /// The keys of the three forms, computed without the code under test.

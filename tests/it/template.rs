@@ -25,23 +25,6 @@ mod names {
     pub(super) const EXPIRATION: &str = "expiration";
     /// The key of the jobs table.
     pub(super) const JOB_KEY: &str = "job_id";
-    /// The metric filters with their patterns.
-    pub(super) const LOG_PATTERNS: [(&str, &str); 5] = [
-        (
-            "RefusedFilter",
-            r#"{ ($.outcome = "refused") || ($.outcome = "unrecognised") }"#,
-        ),
-        ("TooLargeFilter", r#"{ $.outcome = "too_large" }"#),
-        (
-            "CompleteFailedFilter",
-            r#"{ $.message = "completion mark failed" }"#,
-        ),
-        (
-            "Answered4xxFilter",
-            "{ ($.status >= 400) && ($.status < 500) }",
-        ),
-        ("Answered5xxFilter", "{ $.status >= 500 }"),
-    ];
     /// The function's binary.
     pub(super) const BINARY: &str = "receiver";
     /// The path of the webhook URL.
@@ -415,138 +398,6 @@ fn log_lines_expire_and_lambda_adds_only_warnings() {
 }
 
 #[test]
-fn the_metric_filters_match_the_log_lines() {
-    for (filter, pattern) in names::LOG_PATTERNS {
-        let filter = properties(filter);
-        assert_eq!(filter["FilterPattern"], pattern);
-        assert_eq!(filter["LogGroupName"], json!({ "Ref": "ReceiverLogGroup" }));
-    }
-    assert_eq!(
-        resources_of("AWS::Logs::MetricFilter").len(),
-        names::LOG_PATTERNS.len()
-    );
-}
-
-#[test]
-fn every_filtered_metric_has_an_alarm() {
-    let alarmed: BTreeSet<String> = resources_of("AWS::CloudWatch::Alarm")
-        .iter()
-        .flat_map(|(_, alarm)| metrics_of(alarm))
-        .map(|it| metric(&it["Namespace"], &it["MetricName"]))
-        .collect();
-    for (name, filter) in resources_of("AWS::Logs::MetricFilter") {
-        let written = &filter["MetricTransformations"][0];
-        let written = metric(&written["MetricNamespace"], &written["MetricName"]);
-        assert!(
-            alarmed.contains(&written),
-            "{name} writes {written}, unheard"
-        );
-    }
-}
-
-/// The metrics of an alarm: its own, or those of its expression.
-fn metrics_of(alarm: &Value) -> Vec<Value> {
-    let Some(metrics) = alarm.get("Metrics") else {
-        return vec![alarm.clone()];
-    };
-    let metrics = metrics.as_array().unwrap().iter();
-    metrics
-        .filter_map(|it| Some(it.get("MetricStat")?["Metric"].clone()))
-        .collect()
-}
-
-#[test]
-fn the_gateways_own_refusals_are_computed_from_its_metrics_and_the_functions_log() {
-    let of_the_entrance =
-        |what| json!({ "Fn::FindInMap": ["EntranceMetrics", { "Ref": "Entrance" }, what] });
-    let api =
-        json!({ "Fn::If": ["HasHttpApi", { "Ref": "WebhookApi" }, { "Ref": "AWS::StackName" }] });
-    let of_the_api = |what| {
-        json!({
-            "Namespace": "AWS/ApiGateway",
-            "MetricName": of_the_entrance(what),
-            "Dimensions": [{ "Name": of_the_entrance("Dimension"), "Value": api }],
-        })
-    };
-    let transformation = properties("Answered4xxFilter")["MetricTransformations"][0].clone();
-    let of_the_function = json!({
-        "Namespace": transformation["MetricNamespace"],
-        "MetricName": transformation["MetricName"],
-    });
-    for alarm in ["GatewayRefusedAlarm", "GatewayThrottledAlarm"].map(properties) {
-        let metrics = alarm["Metrics"].as_array().unwrap();
-        let [expression, operands @ ..] = metrics.as_slice() else {
-            panic!("no metrics: {alarm}");
-        };
-        assert_eq!(expression["ReturnData"], true);
-        let sum = |id, metric: &Value| {
-            let stat = json!({ "Metric": metric, "Period": 300, "Stat": "Sum" });
-            json!({ "Id": id, "ReturnData": false, "MetricStat": stat })
-        };
-        let expected = [
-            sum("requests", &of_the_api("Requests")),
-            sum("all4xx", &of_the_api("ClientErrors")),
-            sum("own4xx", &of_the_function),
-        ];
-        assert_eq!(operands, expected);
-        assert_eq!(alarm["ComparisonOperator"], "GreaterThanOrEqualToThreshold");
-        assert_eq!(alarm["Threshold"].as_u64(), Some(1));
-        assert_eq!(alarm["TreatMissingData"], "notBreaching");
-    }
-    let equals = |partition| json!({ "Fn::Equals": [{ "Ref": "AWS::Partition" }, partition] });
-    let partitions = ["aws", "aws-cn", "aws-us-gov", "aws-eusc"].map(equals);
-    assert_eq!(
-        template()["Conditions"]["HasMetricMath"],
-        json!({ "Fn::Or": partitions })
-    );
-}
-
-#[test]
-fn every_alarm_has_an_entry_in_the_operations_page() {
-    let page = read("docs/operations.md");
-    for (name, _) in resources_of("AWS::CloudWatch::Alarm") {
-        assert!(page.contains(&format!("`{name}`")), "{name}");
-    }
-}
-
-#[test]
-fn every_failure_has_an_alarm_with_an_action() {
-    let alarms = resources_of("AWS::CloudWatch::Alarm");
-    let names: BTreeSet<&str> = alarms.iter().map(|(name, _)| name.as_str()).collect();
-    let expected = [
-        "QuarantineAlarm",
-        "QuarantineDeadLetterAlarm",
-        "ContactsDeadLetterAlarm",
-        "ContactsAgeAlarm",
-        "FunctionErrorsAlarm",
-        "FunctionThrottlesAlarm",
-        "FunctionDurationAlarm",
-        "ApiServerErrorsAlarm",
-        "GatewayRefusedAlarm",
-        "GatewayThrottledAlarm",
-        "FunctionUrlRefusedAlarm",
-        "DeploymentErrorsAlarm",
-        "RefusedAlarm",
-        "TooLargeAlarm",
-        "CompleteFailedAlarm",
-    ];
-    assert_eq!(names, BTreeSet::from(expected));
-    for (name, alarm) in &alarms {
-        assert_eq!(
-            alarm["AlarmActions"],
-            json!([{ "Ref": "AlarmTopic" }]),
-            "{name}"
-        );
-        // CloudWatch's limit is in characters, and applies only at deployment.
-        let description = alarm["AlarmDescription"].as_str().unwrap();
-        assert!(
-            (80..=1024).contains(&description.chars().count()),
-            "{name}: {description}"
-        );
-    }
-}
-
-#[test]
 fn the_threshold_of_the_duration_alarm_is_between_budget_and_timeout() {
     let threshold = properties("FunctionDurationAlarm")["Threshold"]
         .as_u64()
@@ -629,17 +480,6 @@ fn function() -> Value {
     properties("ReceiverFunction")
 }
 
-/// Name and properties of each resource of a type.
-fn resources_of(kind: &str) -> Vec<(String, Value)> {
-    let template = template();
-    let resources = template["Resources"].as_object().unwrap();
-    resources
-        .iter()
-        .filter(|(_, resource)| resource["Type"] == kind)
-        .map(|(name, resource)| (name.clone(), resource["Properties"].clone()))
-        .collect()
-}
-
 fn get_att(attribute: &str) -> Value {
     json!({ "Fn::GetAtt": attribute })
 }
@@ -694,8 +534,4 @@ fn grants(statement: &Value) -> Vec<String> {
         .map(|action| action.as_str().unwrap())
         .flat_map(|action| resources.iter().map(move |on| format!("{action} on {on}")))
         .collect()
-}
-
-fn metric(namespace: &Value, name: &Value) -> String {
-    format!("{namespace} {name}")
 }

@@ -38,12 +38,12 @@ bin/receiver: aws config error lambda log receiver shutdown
 config: aws deliveries intake jobs quarantine queue receiver secrets signature
 lambda: aws error gateway receiver shutdown
 
-receiver: answer budget deliveries error event gateway intake log quarantine queue secrets
+receiver: answer aws budget deliveries error event gateway intake log quarantine queue secrets
 
 intake: budget deliveries error event jobs log queue
 quarantine: budget error event queue signature
 
-log: answer error event shutdown signature
+log: answer budget error event shutdown signature
 
 answer: error gateway
 

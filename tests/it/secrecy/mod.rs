@@ -378,7 +378,7 @@ fn the_search_finds_planted_fragments_in_every_encoding() {
         assert!(finder.find(&leak).is_some(), "{leak}");
     }
     for harmless in [
-        r#"{"level":"INFO","delivery_id":"id-1","event_type":"job.contact.scored","outcome":"accepted","status":200,"message":"delivery accepted"}"#,
+        r#"{"timestamp":"2026-01-05T12:00:00Z","outcome":"accepted","id":"id-1","age_ms":1250,"ms":13,"gateway":"AAAAAAAAAAAAAAA="}"#,
         r#"{"error": "Invalid signature"}"#,
         r#"{"request_id":"dafd8ee1-403e-402b-9f59-bb9f3c7e3a24"}"#,
         "Quorv exia",

@@ -183,6 +183,16 @@ impl Stack<'_> {
         self.resource(None, "ReceiverFunction", "--stack").await
     }
 
+    /// The topic that the alarms publish to.
+    pub(crate) async fn alarm_topic_arn(&self) -> anyhow::Result<String> {
+        self.resource(None, "AlarmTopicArn", "--stack").await
+    }
+
+    /// The name of the log group whose lines the metric filters count.
+    pub(crate) async fn log_group(&self) -> anyhow::Result<String> {
+        self.resource(None, "ReceiverLogGroup", "--stack").await
+    }
+
     /// The configuration of the version of the function that gets the deliveries.
     pub(crate) async fn function_configuration(&self) -> anyhow::Result<FunctionConfiguration> {
         // A stack of an earlier template has no alias.

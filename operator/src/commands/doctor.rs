@@ -1,5 +1,6 @@
 //! `operator doctor`
 
+mod monitoring;
 mod resources;
 mod secret;
 mod subscription;
@@ -23,8 +24,8 @@ use crate::{
 /// Check the stack and this machine's clock for problems
 ///
 /// Checks the function's timeout, environment and permissions, the tables' keys and TTL, the
-/// queues' types, retention and dead-letter queues, the format of the stored secret, the alarms,
-/// and this machine's clock. With an API key, also asks TitanX whether an active subscription posts
+/// queues' types, retention and dead-letter queues, the format of the stored secret, the alarms and
+/// who is told of them, the log, and this machine's clock. With an API key, also asks TitanX whether an active subscription posts
 /// all event types to this stack. Changes nothing. Whatever cannot be read is reported as unknown.
 ///
 /// Prints what is wrong first. Checks without a problem are only counted, unless --verbose is given.
@@ -150,7 +151,9 @@ impl Doctor {
             or_unknown("jobs table", resources::jobs(&stack).await),
             or_unknown("contacts queue", resources::contacts(&stack).await),
             or_unknown("quarantine queue", resources::quarantine(&stack).await),
-            or_unknown("alarms", resources::alarms(&stack).await),
+            or_unknown("alarms", monitoring::alarms(&stack).await),
+            or_unknown("alarm topic", monitoring::topic(&stack).await),
+            or_unknown("log", monitoring::log(&stack).await),
             or_unknown("clock", clock(&stack).await),
         ]
         .into_iter()

@@ -1,4 +1,4 @@
-//! A server that stands in for `CloudFormation`, Lambda, IAM and `CloudWatch`. Each service answers one
+//! A server that stands in for `CloudFormation`, Lambda, IAM, `CloudWatch` and SNS. Each service answers one
 //! operation with the state of a stack.
 
 use std::{
@@ -29,6 +29,8 @@ pub(crate) struct StackState {
     pub(crate) tables: BTreeMap<String, Value>,
     /// Alarms as `DescribeAlarms` returns them.
     pub(crate) alarms: Vec<Value>,
+    /// The ARNs of the subscriptions of the alarm topic, or what SNS returns instead of one.
+    pub(crate) subscriptions: Vec<&'static str>,
 }
 
 /// The running server. It stops when this is dropped.
@@ -78,6 +80,8 @@ fn answer(state: &Mutex<StackState>, request: &Request<Bytes>) -> Response<Full<
         ("application/cbor", cbor(&state.alarms(&body)))
     } else if body.contains("Action=DescribeStacks") {
         ("text/xml", state.stack().into_bytes())
+    } else if body.contains("Action=ListSubscriptionsByTopic") {
+        ("text/xml", state.subscriptions(&body).into_bytes())
     } else {
         ("text/xml", state.simulated(&body).into_bytes())
     };
@@ -109,13 +113,40 @@ impl StackState {
         )
     }
 
-    /// A page with one alarm: the first, or the one that `NextToken` selects.
+    /// A page with one subscription, as [`Self::alarms`] returns one alarm.
+    fn subscriptions(&self, request: &str) -> String {
+        let token = request.split("NextToken=").nth(1).unwrap_or("0");
+        let digits = token.split(|it: char| !it.is_ascii_digit()).next();
+        let index = digits.and_then(|it| it.parse().ok()).unwrap_or(0);
+        let members = self.subscriptions.get(index).map(|arn| {
+            format!(
+                "<member><SubscriptionArn>{arn}</SubscriptionArn><Protocol>email</Protocol></member>"
+            )
+        });
+        let more = (index + 1 < self.subscriptions.len())
+            .then(|| format!("<NextToken>{}</NextToken>", index + 1));
+        format!(
+            "<ListSubscriptionsByTopicResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\">\
+             <ListSubscriptionsByTopicResult><Subscriptions>{}</Subscriptions>{}\
+             </ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>",
+            members.unwrap_or_default(),
+            more.unwrap_or_default()
+        )
+    }
+
+    /// A page with one alarm: the first, or the one that `NextToken` selects. Composite ones are returned
+    /// only if they are asked for.
     fn alarms(&self, request: &str) -> Value {
         let token = request.split("alarm-").nth(1).unwrap_or("0");
         let digits = token.split(|it: char| !it.is_ascii_digit()).next();
         let index = digits.and_then(|it| it.parse().ok()).unwrap_or(0);
-        let mut page =
-            json!({ "MetricAlarms": self.alarms.get(index..=index).unwrap_or_default() });
+        let alarms = self.alarms.get(index..=index).unwrap_or_default();
+        let is_composite = alarms.iter().any(|it| it.get("AlarmRule").is_some());
+        let mut page = match (is_composite, request.contains("CompositeAlarm")) {
+            (false, _) => json!({ "MetricAlarms": alarms }),
+            (true, true) => json!({ "CompositeAlarms": alarms }),
+            (true, false) => json!({}),
+        };
         if index + 1 < self.alarms.len() {
             page["NextToken"] = format!("alarm-{}", index + 1).into();
         }

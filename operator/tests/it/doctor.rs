@@ -33,6 +33,8 @@ fn state(system: &System) -> StackState {
             output("JobsTable", "JOBS_TABLE"),
             output("ContactsQueueUrl", "CONTACTS_QUEUE_URL"),
             output("QuarantineQueueUrl", "QUARANTINE_QUEUE_URL"),
+            ("AlarmTopicArn".to_owned(), TOPIC.to_owned()),
+            ("ReceiverLogGroup".to_owned(), LOG_GROUP.to_owned()),
         ]
         .into(),
         parameters: [("DeliveryRetentionDays".to_owned(), "7".to_owned())].into(),
@@ -42,6 +44,10 @@ fn state(system: &System) -> StackState {
             "Timeout": 8,
             "MemorySize": 128,
             "Environment": {"Variables": variables},
+            "LoggingConfig": {
+                "LogFormat": "JSON", "ApplicationLogLevel": "INFO", "SystemLogLevel": "WARN",
+                "LogGroup": LOG_GROUP,
+            },
             "Version": "3",
             "CodeSha256": "the code of version 3",
         }),
@@ -62,8 +68,14 @@ fn state(system: &System) -> StackState {
             "AlarmDescription": "Redrive the queue.",
             "StateValue": "OK",
         })],
+        subscriptions: vec![SUBSCRIPTION],
     }
 }
+
+const TOPIC: &str = "arn:aws:sns:us-east-1:000000000000:alarms";
+const SUBSCRIPTION: &str =
+    "arn:aws:sns:us-east-1:000000000000:alarms:11111111-2222-4333-8444-555555555555";
+const LOG_GROUP: &str = "/aws/lambda/titanx-receiver-receiver";
 
 impl DoctorTest {
     pub(crate) fn new() -> Self {
@@ -82,7 +94,7 @@ impl DoctorTest {
                 "AWS_ENDPOINT_URL_SECRETS_MANAGER",
                 &emulators.secrets_manager_url,
             );
-        for service in ["CLOUDFORMATION", "LAMBDA", "IAM", "CLOUDWATCH"] {
+        for service in ["CLOUDFORMATION", "LAMBDA", "IAM", "CLOUDWATCH", "SNS"] {
             operator = operator.set(&format!("AWS_ENDPOINT_URL_{service}"), &control.url);
         }
         Self {
@@ -132,6 +144,8 @@ fn reports_no_problem_of_a_correct_stack() {
         "permissions",
         "deliveries table",
         "alarms",
+        "alarm topic",
+        "log",
         "clock",
     ] {
         assert_eq!(test.problems(subject), [""; 0], "{subject}");
@@ -413,6 +427,121 @@ fn checks_the_alarms_on_every_page() {
         it.alarms = vec![it.alarms[0].clone(), it.alarms[0].clone(), ringing];
     });
     test.assert_problem("alarms", "titanx-receiver-Last-1 is in state ALARM");
+}
+
+#[test]
+fn recommends_an_alarm_on_silence_until_there_is_one() {
+    let test = DoctorTest::new();
+    let silence = || {
+        let all = test.run_doctor().json();
+        let all = all.as_array().unwrap().clone();
+        let mut all = all.into_iter().filter(|it| it["subject"] == "alarms");
+        let found = all.find(|it| {
+            let found = it["found"].as_str().unwrap();
+            found.contains("nothing arrives") || found.contains("nothing was accepted")
+        });
+        found.unwrap()
+    };
+    let set = |hours: Option<&str>| {
+        test.control.update(|it| {
+            let name = "SilenceAlarmHours".to_owned();
+            match hours {
+                Some(hours) => it.parameters.insert(name, hours.to_owned()),
+                None => it.parameters.remove(&name),
+            };
+        });
+    };
+    // A stack of before the parameter has none, either.
+    for off in [None, Some("0")] {
+        set(off);
+        let note = silence();
+        assert_eq!(note["verdict"], "note", "{note}");
+        let advice = note["advice"].as_str().unwrap();
+        assert!(advice.contains("SilenceAlarmHours"), "{advice}");
+    }
+    set(Some("72"));
+    assert_eq!(silence()["verdict"], "fine");
+    assert_eq!(
+        silence()["found"],
+        "one rings when nothing was accepted for 72 hours"
+    );
+}
+
+#[test]
+fn reports_an_alarm_topic_that_nobody_listens_to() {
+    let test = DoctorTest::new();
+    let set = |subscriptions: &[&'static str]| {
+        test.control
+            .update(|it| it.subscriptions = subscriptions.to_vec());
+    };
+    set(&[]);
+    test.assert_problem("alarm topic", "has no subscriber");
+    set(&["PendingConfirmation", "PendingConfirmation"]);
+    test.assert_problem("alarm topic", "has no confirmed subscriber");
+    // On the last page.
+    set(&["PendingConfirmation", "Deleted", SUBSCRIPTION]);
+    assert_eq!(test.problems("alarm topic"), [""; 0]);
+    let printed = test.operator.run("doctor").exits(3).stdout;
+    assert!(
+        printed.contains("2 of its subscriptions are not confirmed"),
+        "{printed}"
+    );
+    set(&[SUBSCRIPTION, SUBSCRIPTION]);
+    let printed = test.operator.run("doctor -v").exits(3).stdout;
+    assert!(printed.contains("has 2 confirmed subscribers"), "{printed}");
+    assert!(!printed.contains("not confirmed"), "{printed}");
+}
+
+#[test]
+fn reports_a_page_without_action() {
+    let test = DoctorTest::new();
+    test.control.update(|it| {
+        it.alarms.push(json!({
+            "AlarmName": "titanx-receiver-PageAlarm-1", "AlarmRule": "ALARM(\"other\")",
+            "AlarmActions": [], "ActionsEnabled": true, "StateValue": "OK",
+        }));
+    });
+    let found = "titanx-receiver-PageAlarm-1 has no enabled action";
+    test.assert_problem("alarms", found);
+    test.control.update(|it| {
+        it.alarms[1]["AlarmActions"] = json!([TOPIC]);
+        it.alarms[1]["ActionsEnabled"] = false.into();
+    });
+    test.assert_problem("alarms", found);
+    test.control
+        .update(|it| it.alarms[1]["ActionsEnabled"] = true.into());
+    assert_eq!(test.problems("alarms"), [""; 0]);
+}
+
+#[test]
+fn reports_a_log_that_starves_metrics_and_alarms() {
+    let test = DoctorTest::new();
+    let set = |name: &str, value: &str| {
+        test.control
+            .update(|it| it.function["LoggingConfig"][name] = value.into());
+    };
+    for (level, counts_all) in [
+        ("TRACE", true),
+        ("DEBUG", true),
+        ("WARN", false),
+        ("ERROR", false),
+        ("FATAL", false),
+        ("INFO", true),
+    ] {
+        set("ApplicationLogLevel", level);
+        let expected = format!("has the application log level {level}");
+        let expected: &[String] = if counts_all { &[] } else { &[expected] };
+        assert_eq!(test.problems("log"), expected);
+    }
+    set("LogFormat", "Text");
+    assert_eq!(test.problems("log"), ["has the format Text"]);
+    set("LogFormat", "JSON");
+    set("LogGroup", "/aws/lambda/other");
+    assert_eq!(test.problems("log"), ["goes to /aws/lambda/other"]);
+    test.control.update(|it| {
+        it.function.as_object_mut().unwrap().remove("LoggingConfig");
+    });
+    assert_eq!(test.problems("log").len(), 3);
 }
 
 #[test]

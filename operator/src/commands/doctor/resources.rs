@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, anyhow};
-use aws_sdk_cloudwatch::types::StateValue;
 use aws_sdk_dynamodb::types::{KeyType, StreamSpecification, TimeToLiveStatus};
 use aws_sdk_iam::types::{
     ContextEntry, ContextKeyTypeEnum, PolicyEvaluationDecisionType as Decision,
@@ -427,46 +426,4 @@ fn queue_findings(subject: &'static str, attributes: &Attributes) -> Vec<Finding
 
 fn number(attributes: &Attributes, name: &Attribute) -> Option<i64> {
     attributes.get(name)?.parse().ok()
-}
-
-/// Checks the stack's alarms: that they exist, have an enabled action and are not in state ALARM.
-pub(super) async fn alarms(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
-    const SUBJECT: &str = "alarms";
-    let prefix = stack.name()?;
-    let client = aws_sdk_cloudwatch::Client::new(&stack.sdk);
-    let mut pages = client
-        .describe_alarms()
-        .alarm_name_prefix(format!("{prefix}-"))
-        .into_paginator()
-        .send();
-    let mut alarms = Vec::new();
-    while let Some(page) = pages.next().await {
-        let page = page.context("cannot read the alarms")?;
-        alarms.extend(page.metric_alarms.unwrap_or_default());
-    }
-    let mut findings = vec![Finding::check(
-        !alarms.is_empty(),
-        SUBJECT,
-        format!("the stack has {}", alarms.len()),
-        "deploy the template again: it defines the alarms",
-    )];
-    for alarm in &alarms {
-        let name = alarm.alarm_name().unwrap_or_default();
-        if alarm.alarm_actions().is_empty() || alarm.actions_enabled() == Some(false) {
-            findings.push(Finding::problem(
-                SUBJECT,
-                format!("{name} has no enabled action"),
-                "add the stack's alarm topic as its action, and enable its actions",
-            ));
-        }
-        if alarm.state_value() == Some(&StateValue::Alarm) {
-            let description = alarm.alarm_description().unwrap_or_default();
-            findings.push(Finding::problem(
-                SUBJECT,
-                format!("{name} is in state ALARM: {description}"),
-                "follow the alarm's description",
-            ));
-        }
-    }
-    Ok(findings)
 }

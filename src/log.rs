@@ -2,7 +2,7 @@
 //! fail without harm. A line holds ids, names of outcomes and errors; nothing of the payload but a job id
 //! that is a UUID, and nothing of the body, the signature or a secret.
 //!
-//! CloudWatch charges by the byte, so names are short and what is usual is left out. `docs/monitoring.md`
+//! `CloudWatch` charges by the byte, so names are short and what is usual is left out. `docs/monitoring.md`
 //! has a table of the fields, and says which metrics, alarms and queries read them.
 
 use std::{error::Error as StdError, fmt, panic, time::Duration};
@@ -200,7 +200,7 @@ impl Log {
     }
 
     /// Notes the ids of a delivery that was verified and understood, and the event's age at `now_ms`
-    /// (Unix milliseconds). No age is negative, since CloudWatch has no percentiles of such values.
+    /// (Unix milliseconds). No age is negative, since `CloudWatch` has no percentiles of such values.
     pub fn understood(&mut self, event: &Event<'_>, now_ms: i64) {
         let job_id = match &event.kind {
             Kind::ContactScored(contact) => contact.job_id.as_deref(),

@@ -131,8 +131,8 @@ impl Metric {
             None => (None, ""),
         };
         if self.namespace == OWN {
-            let filters = of_type(template, "AWS::Logs::MetricFilter").into_iter();
-            let mut written = filters.map(|(_, filter)| filter["MetricTransformations"][0].clone());
+            let filters = of_type(template, "AWS::Logs::MetricFilter");
+            let mut written = filters.map(|(_, filter)| &filter["MetricTransformations"][0]);
             let counted = written.find(|it| it["MetricName"] == self.name.as_str());
             let Some(counted) = counted else {
                 return Some(format!("nothing counts {self:?}"));
@@ -379,7 +379,7 @@ fn queries(template: &Value) -> Vec<String> {
                 .map(|it| format!("{resource} reads {it}")),
         );
     }
-    let found = of_type(template, "AWS::Logs::QueryDefinition").len();
+    let found = of_type(template, "AWS::Logs::QueryDefinition").count();
     if found != QUERIES.len() {
         wrong.push(format!("{found} queries"));
     }

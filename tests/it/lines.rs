@@ -30,7 +30,7 @@ const ID: &str = "99999999-8888-4777-8666-555555555555";
 /// How old the events are when they are sent.
 const AGE_MS: i64 = 1_250;
 const TIMEOUT: Duration = Duration::from_secs(8);
-/// What CloudWatch takes a million of for ten cents, at $0.50 a gigabyte.
+/// What `CloudWatch` takes a million of for ten cents, at $0.50 a gigabyte.
 const LONGEST: usize = 200;
 
 fn now() -> i64 {
@@ -119,11 +119,12 @@ fn parsed(lines: &[String]) -> Vec<Value> {
 /// How often each metric filter of the template counts one of the lines, without those that count none.
 pub(crate) fn counted(lines: &[Value]) -> BTreeMap<String, usize> {
     let mut counted = BTreeMap::new();
-    for (name, filter) in of_type(&template(), "AWS::Logs::MetricFilter") {
+    let template = template();
+    for (name, filter) in of_type(&template, "AWS::Logs::MetricFilter") {
         let pattern = filter["FilterPattern"].as_str().unwrap();
         let times = lines.iter().filter(|line| matches(pattern, line)).count();
         if times > 0 {
-            counted.insert(name, times);
+            counted.insert(name.to_owned(), times);
         }
     }
     counted

@@ -243,13 +243,14 @@ fn metric(namespace: &str, name: &str, dimension: &str) -> Map<String, Value> {
 }
 
 /// Name and properties of each resource of a type.
-pub(crate) fn of_type(template: &Value, kind: &str) -> Vec<(String, Value)> {
-    let resources = template["Resources"].as_object().unwrap();
+pub(crate) fn of_type<'a>(
+    template: &'a Value,
+    kind: &str,
+) -> impl Iterator<Item = (&'a str, &'a Value)> {
+    let resources = template["Resources"].as_object().unwrap().iter();
     resources
-        .iter()
-        .filter(|(_, resource)| resource["Type"] == kind)
-        .map(|(name, resource)| (name.clone(), resource["Properties"].clone()))
-        .collect()
+        .filter(move |(_, resource)| resource["Type"] == kind)
+        .map(|(name, resource)| (name.as_str(), &resource["Properties"]))
 }
 
 /// What is wrong.
@@ -261,7 +262,7 @@ fn expect(wrong: &mut Wrong, what: &str, found: &Value, expected: &Value) {
     }
 }
 
-/// Both directions of an alarm are published, and its description says what to do, within CloudWatch's limit in characters.
+/// Both directions of an alarm are published, and its description says what to do, within `CloudWatch`'s limit in characters.
 fn is_heard(wrong: &mut Wrong, name: &str, alarm: &mut Value) {
     let Some(alarm) = alarm.as_object_mut() else {
         return wrong.push(format!("{name} is missing"));
@@ -323,7 +324,7 @@ fn alarms(template: &Value) -> Wrong {
     }
     known.extend(EXPRESSIONS.map(|(name, ..)| name));
     let found = of_type(template, "AWS::CloudWatch::Alarm");
-    let found: BTreeSet<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+    let found: BTreeSet<_> = found.map(|(name, _)| name).collect();
     if found != known {
         wrong.push(format!("the alarms are {found:?}"));
     }
@@ -446,7 +447,7 @@ fn filters(template: &Value) -> Wrong {
         let [name, metric_name, value, unit, ..] = row[..] else {
             panic!("{row:?}");
         };
-        known.insert(name.to_owned());
+        known.insert(name);
         let mut transformation = properties_of(json!({
             "MetricNamespace": own_namespace(), "MetricName": metric_name, "MetricValue": value,
         }));
@@ -476,7 +477,7 @@ fn filters(template: &Value) -> Wrong {
         };
         expect(&mut wrong, name, &found["Condition"], &condition);
     }
-    let found = of_type(template, "AWS::Logs::MetricFilter").into_iter();
+    let found = of_type(template, "AWS::Logs::MetricFilter");
     let found: BTreeSet<_> = found.map(|(name, _)| name).collect();
     if found != known {
         wrong.push(format!("the filters are {found:?}"));

@@ -357,9 +357,10 @@ fn computed_alarms(template: &Value) -> Wrong {
             first.remove("Label");
             first.remove("Id");
         }
-        let expression = match expression.contains("${") {
-            true => json!({ "Fn::Sub": expression }),
-            false => json!(expression),
+        let expression = if expression.contains("${") {
+            json!({ "Fn::Sub": expression })
+        } else {
+            json!(expression)
         };
         let mut metrics = vec![json!({ "Expression": expression, "ReturnData": true })];
         for row in rows(COMPUTED).filter(|row| row[0] == name) {

@@ -395,8 +395,13 @@ async fn a_panic_is_answered_and_the_next_attempt_is_accepted() {
         "age_ms": 0, "cold": true, "key_form": "whole", "outcome": "panicked",
     });
     assert_eq!(log.told(), [line]);
-    // Once by each of the filters that count every delivery that was understood.
-    let filters = ["AnswerTimeFilter", "DeliveriesFilter", "EventAgeFilter"];
+    // Once by each of the filters that count every delivery that was understood, and as an answer with 5xx.
+    let filters = [
+        "AnswerTimeFilter",
+        "Answered5xxFilter",
+        "DeliveriesFilter",
+        "EventAgeFilter",
+    ];
     let counted = filters.map(|filter| (filter.to_owned(), 1)).into();
     assert_eq!(crate::lines::counted(&log.lines()), counted);
 

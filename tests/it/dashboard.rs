@@ -38,7 +38,10 @@ AWS/Logs       IncomingBytes                         LogGroupName AWS::Logs::Log
 /// The entrances, each with the conditions that hold for it.
 const ENTRANCES: [(&str, &[&str]); 3] = [
     ("http-api", &["HasHttpApi", "HasGatewayMetricMath"]),
-    ("function-url", &["HasFunctionUrl", "HasFunctionUrlMetricMath"]),
+    (
+        "function-url",
+        &["HasFunctionUrl", "HasFunctionUrlMetricMath"],
+    ),
     ("rest-api", &["HasRestApi", "HasGatewayMetricMath"]),
 ];
 
@@ -160,7 +163,6 @@ impl Metric {
         };
         let is_of_type = match row[3] {
             "AWS::ApiGateway::RestApi" => of_type(template, row[3])
-                .iter()
                 .any(|(_, api)| text_of(&api["Name"]).as_deref() == Some(value)),
             kind => resource.is_some_and(|name| template["Resources"][name]["Type"] == kind),
         };
@@ -225,8 +227,12 @@ impl<'a> Stack<'a> {
     /// A text, with what depends on the entrance chosen. Empty if the template does not say it.
     fn text(&self, value: &Value) -> String {
         if let Some([condition, then, otherwise]) = value["Fn::If"].as_array().map(Vec::as_slice) {
-            let holds = condition.as_str().is_some_and(|it| self.holds.contains(&it));
-            let is_known = ["HasHttpApi", "HasRestApi"].iter().any(|it| condition == it);
+            let holds = condition
+                .as_str()
+                .is_some_and(|it| self.holds.contains(&it));
+            let is_known = ["HasHttpApi", "HasRestApi"]
+                .iter()
+                .any(|it| condition == it);
             return match is_known {
                 true => self.text(if holds { then } else { otherwise }),
                 false => String::new(),
@@ -260,9 +266,12 @@ fn metrics_of(stack: &Stack<'_>, alarm: &Value) -> Vec<Metric> {
         Metric {
             namespace: stack.text(&metric["Namespace"]),
             name: stack.text(&metric["MetricName"]),
-            dimension: dimension
-                .is_object()
-                .then(|| (stack.text(&dimension["Name"]), stack.text(&dimension["Value"]))),
+            dimension: dimension.is_object().then(|| {
+                (
+                    stack.text(&dimension["Name"]),
+                    stack.text(&dimension["Value"]),
+                )
+            }),
         }
     };
     match alarm["Metrics"].as_array() {
@@ -439,10 +448,10 @@ fn fields_of(query: &str) -> Result<BTreeSet<&str>, &str> {
 pub(crate) fn check(template: &Value) -> Vec<String> {
     let mut used = BTreeSet::new();
     let mut wrong = Vec::new();
-    let alarms = of_type(template, "AWS::CloudWatch::Alarm");
     for stack in Stack::all(template) {
         wrong.extend(widgets(&stack, &mut used));
-        for (name, alarm) in alarms.iter().filter(|(name, _)| stack.has(name)) {
+        let alarms = of_type(template, "AWS::CloudWatch::Alarm");
+        for (name, alarm) in alarms.filter(|(name, _)| stack.has(name)) {
             for metric in metrics_of(&stack, alarm) {
                 wrong.extend(metric.wrong(template).map(|it| format!("{name}: {it}")));
                 used.insert(metric);
@@ -520,7 +529,8 @@ fn a_widget_or_a_query_of_what_does_not_exist_is_found() {
         (r#""title": "Jobs completed""#, r#""title": "Jobs""#),
     ] {
         let mut changed = template();
-        let body = &mut changed["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"][0];
+        let body =
+            &mut changed["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"][0];
         let text = body.as_str().unwrap();
         assert!(text.contains(right), "{right}");
         *body = text.replacen(right, mistake, 1).into();

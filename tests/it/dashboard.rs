@@ -233,9 +233,10 @@ impl<'a> Stack<'a> {
             let is_known = ["HasHttpApi", "HasRestApi"]
                 .iter()
                 .any(|it| condition == it);
-            return match is_known {
-                true => self.text(if holds { then } else { otherwise }),
-                false => String::new(),
+            return if is_known {
+                self.text(if holds { then } else { otherwise })
+            } else {
+                String::new()
             };
         }
         if let Some([map, key, what]) = value["Fn::FindInMap"].as_array().map(Vec::as_slice) {

@@ -3,7 +3,8 @@
 Used by scripts/stack-check and scripts/deploy-check, which run it inside a network namespace of its own.
 
 What ministack lacks, and what is done about it here: it makes no routes of an HTTP API's definition, so they are made from the expanded
-template. It resolves no pseudo parameter in a condition, so the alarms on metric math are left out.
+template. It refuses a whole stack for an alarm on metric math, a composite alarm or a saved query. It resolves no pseudo parameter in a condition
+either, and so leaves them out: each has the condition HasMetricMath, or one that implies it.
 """
 
 import base64

@@ -32,11 +32,15 @@ struct Site {
     message: Option<String>,
 }
 
-/// The messages of these lines, as far as they are lines of the log.
+/// The messages of these lines, as far as they are lines of the log. A usual delivery's line has its
+/// outcome alone.
 pub(super) fn messages(lines: &[String]) -> BTreeSet<String> {
     let lines = lines.iter();
     let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let messages = lines.filter_map(|line| Some(line["message"].as_str()?.to_owned()));
+    let messages = lines.filter_map(|line| {
+        let message = line.get("message").or(line.get("outcome"))?;
+        Some(message.as_str()?.to_owned())
+    });
     messages.collect()
 }
 

@@ -269,6 +269,20 @@ async fn refusals_to_start() -> Vec<String> {
     said
 }
 
+/// All output of a process whose log level leaves lines out.
+async fn reticent() -> Vec<String> {
+    let (_emulators, mut environment, _proxies) = surroundings(SECRET);
+    environment.insert("AWS_LAMBDA_LOG_LEVEL", "ERROR".to_owned());
+    let lambda = Lambda::new(TIMEOUT);
+    let mut process = lambda.start(Path::new(env!("CARGO_BIN_EXE_receiver")), &environment);
+    let body = body("id-1", EVENT_TYPES[0]);
+    let event = request(&body, Some(&signature(SECRET, body.as_bytes())));
+    let mut said = vec![format!("{:?}", lambda.invoke(&event).await)];
+    process.kill();
+    said.extend(process.take_output());
+    said
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_output_contains_a_fragment_of_a_payload_a_signature_or_a_secret() {
     let both = json!([SECRET, OTHER_SECRET]).to_string();
@@ -340,6 +354,7 @@ async fn no_output_contains_a_fragment_of_a_payload_a_signature_or_a_secret() {
     }
     let mut rare = refusals_to_start().await;
     rare.extend(panics::disclosures());
+    rare.extend(reticent().await);
     for step in &BEST_EFFORT {
         for harm in [Harm::ServerError, Harm::Reset] {
             rare.extend(best_effort(step, harm).await);

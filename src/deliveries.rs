@@ -90,6 +90,10 @@ pub struct Lease {
 
 /// What a claim writes, and its completion mark again.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the name of the record's attribute"
+)]
 struct Claimed {
     delivery_id: String,
     digest: String,

@@ -68,6 +68,8 @@ impl Well {
         let policy = json!({"deadLetterTargetArn": dead_letters, "maxReceiveCount": 1000});
         let mut state = None;
         test.control.update(|it| {
+            let hours = ("SilenceAlarmHours".to_owned(), "1".to_owned());
+            it.parameters.extend([hours]);
             it.function["Role"] = ROLE.into();
             it.tables = BTreeMap::from([
                 ("deliveries".to_owned(), table("deliveries", "delivery_id")),
@@ -149,6 +151,10 @@ impl Well {
         self.control(|it| _ = it.outputs.insert("KmsKeyArn".to_owned(), key));
     }
 
+    fn logging(&self, name: &str, value: &str) {
+        self.control(|it| it.function["LoggingConfig"][name] = value.into());
+    }
+
     fn deny(&self, denied: &str) {
         self.control(|it| it.denied.push(denied.to_owned()));
     }
@@ -174,7 +180,7 @@ fn nothing_is_wrong_with_a_stack_as_the_template_makes_it() {
     let run = doctor(&well.test.operator).exits(0);
     assert_eq!(not_fine(&run), <[[String; 3]; 0]>::default());
     let checked = run.json().as_array().unwrap().len();
-    assert_eq!(checked, 29, "{}", run.stdout);
+    assert_eq!(checked, 34, "{}", run.stdout);
     let text = well.test.operator.run("doctor").exits(0).stdout;
     assert_eq!(
         text,
@@ -189,6 +195,7 @@ const STILL_WELL: [&[Change]; 2] = [
         |it| it.control(|it| it.alarms[0]["StateValue"] = "INSUFFICIENT_DATA".into()),
         |it| it.use_fifo("ContactsQueueUrl"),
         |it| it.variable("SIGNING_KEY_FORM", Some("whole")),
+        |it| it.logging("ApplicationLogLevel", "DEBUG"),
         Well::use_key,
     ],
     &[
@@ -446,6 +453,14 @@ const WRONG: [&[(Change, Finding)]; 10] = [
             ),
         ),
         (
+            |it| it.control(|it| it.subscriptions.clear()),
+            ("alarm topic", "has no subscriber"),
+        ),
+        (
+            |it| it.logging("ApplicationLogLevel", "WARN"),
+            ("log", "has the application log level WARN"),
+        ),
+        (
             |it| it.test.system.emulators.secret.rotate("[]"),
             ("secret", "the receiver answers every delivery with 503"),
         ),
@@ -454,6 +469,14 @@ const WRONG: [&[(Change, Finding)]; 10] = [
         (
             |it| it.variable("TITANX_WEBHOOK_SECRET_ARN", None),
             ("function", "TITANX_WEBHOOK_SECRET"),
+        ),
+        (
+            |it| it.control(|it| it.subscriptions = vec!["PendingConfirmation"]),
+            ("alarm topic", "has no confirmed subscriber"),
+        ),
+        (
+            |it| it.logging("LogFormat", "Text"),
+            ("log", "has the format Text"),
         ),
         (
             |it| it.deny("sqs:SendMessage arn:aws:sqs:us-east-1:000000000000:quarantine"),
@@ -504,6 +527,10 @@ const WRONG: [&[(Change, Finding)]; 10] = [
                 "function",
                 "DELIVERY_RETENTION_DAYS must be a whole number of at least 7",
             ),
+        ),
+        (
+            |it| it.logging("LogGroup", "/aws/lambda/other"),
+            ("log", "goes to /aws/lambda/other"),
         ),
         (
             |it| it.deny("secretsmanager:GetSecretValue"),

@@ -103,6 +103,27 @@ impl Config {
         }
     }
 
+    /// Reads what AWS's clients need, and nothing else, for another program of the stack: region,
+    /// credentials and endpoints, and the certificates of `AWS_CA_BUNDLE`.
+    ///
+    /// # Errors
+    ///
+    /// [`Mistakes`], naming each one.
+    pub fn aws_from_env(
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<(AwsConfig, Option<Vec<u8>>), Mistakes> {
+        let mut env = Env {
+            lookup,
+            mistakes: Vec::new(),
+        };
+        let read = (env.aws(), env.ca_bundle());
+        if env.mistakes.is_empty() {
+            Ok(read)
+        } else {
+            Err(Mistakes(env.mistakes))
+        }
+    }
+
     /// Builds the receiver and the services that it calls. Makes no call.
     ///
     /// # Errors

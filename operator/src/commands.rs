@@ -2,6 +2,7 @@
 
 mod completions;
 mod doctor;
+mod heal;
 mod jobs;
 mod quarantine;
 mod reconcile;
@@ -25,6 +26,7 @@ pub(crate) enum Command {
     Delete(subscriptions::Delete),
     Jobs(jobs::Jobs),
     Reconcile(reconcile::Reconcile),
+    Heal(heal::Heal),
     Quarantine(quarantine::Quarantine),
     Send(send::Send),
     VerifySample(verify_sample::VerifySample),
@@ -48,6 +50,7 @@ impl Command {
             Self::Delete(command) => command.run(screen).await,
             Self::Jobs(command) => command.run(screen).await,
             Self::Reconcile(command) => command.run(screen).await,
+            Self::Heal(command) => command.run(screen).await,
             Self::Quarantine(command) => command.run(screen).await,
             Self::Send(command) => command.run(screen).await,
             Self::VerifySample(command) => command.run(screen).await,

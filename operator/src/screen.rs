@@ -149,10 +149,13 @@ pub(crate) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) {
-    let rows: Vec<[String; N]> = rows
-        .into_iter()
-        .map(|row| row.map(|cell| escape_control(&cell)))
-        .collect();
+    table_of(&header, rows.into_iter().map(Vec::from));
+}
+
+/// As [`table`], with columns that depend on what is shown.
+pub(crate) fn table_of(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let escaped = |row: Vec<String>| row.iter().map(|cell| escape_control(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.into_iter().map(escaped).collect();
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header);
     // The width is judged below: cells that are broken cannot be copied.
@@ -168,7 +171,7 @@ pub(crate) fn table<const N: usize>(
         }
         return;
     }
-    let names = header.map(str::to_lowercase);
+    let names: Vec<_> = header.iter().map(|name| name.to_lowercase()).collect();
     let indent = names.iter().map(String::len).max().unwrap_or(0);
     for (index, row) in rows.iter().enumerate() {
         if index > 0 {

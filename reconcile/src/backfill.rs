@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::{Stream, StreamExt, stream};
-use sha2::{Digest, Sha256};
+use serde_json::value::RawValue;
 use titanx_receiver::{
     budget::{Budget, now_ms},
     error::Error,
-    event::{API_VERSION, CONTACT_SCORED, Event},
+    event::{API_VERSION, CONTACT_SCORED, Event, JOB_COMPLETED},
     intake::{Acceptance, Intake},
     log::Log,
     queue::Source,
 };
 
-use crate::{job_id::JobId, matching::MissingContact};
+use crate::{backfill_id, job_id::JobId};
 
 /// Contacts that are sent concurrently.
 const CONCURRENCY: usize = 8;
@@ -22,20 +21,20 @@ const CONCURRENCY: usize = 8;
 const INVOCATION_MS: u64 = 8_000;
 const MAX_ATTEMPTS: u32 = 3;
 
-/// The result of backfilling one contact.
+/// The result of backfilling one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackfillResult {
-    /// This run queued the contact.
+    /// This run made the event durable.
     Queued,
-    /// Another backfill had queued the contact.
+    /// An earlier backfill, or a delivery in the meantime, had made it durable.
     AlreadyQueued,
 }
 
-/// A contact could not be queued. It may have been queued all the same; a later backfill finds out.
+/// An event could not be made durable. It may be durable all the same; a later backfill finds out.
 #[derive(Debug, thiserror::Error)]
-#[error("the contact with delivery id {delivery_id} could not be queued")]
+#[error("the event with delivery id {delivery_id} could not be queued")]
 pub struct BackfillError {
-    /// The delivery id of the backfilled contact.
+    /// The delivery id of the backfill.
     pub delivery_id: String,
     source: Cause,
 }
@@ -49,16 +48,28 @@ enum Cause {
     Intake(#[from] Error),
 }
 
-/// Backfills the missing contacts of a job, several at once, and yields each result in the order in
-/// which they are known.
+/// A contact to backfill.
+#[derive(Debug)]
+pub struct Backfill<'a> {
+    /// The contact as TitanX returned it.
+    pub contact: &'a RawValue,
+    /// See [`MissingContact`](crate::matching::MissingContact).
+    pub ordinal: usize,
+    /// The delivery id of an unfinished record of the contact, which may have been sent under it.
+    pub delivery_id: Option<String>,
+}
+
+/// Backfills missing contacts of a job, several at once, and yields each result in the order in which
+/// they are known.
 pub fn backfill<'a>(
     intake: &'a Intake,
     job: &'a JobId,
-    missing: &'a [MissingContact<'a>],
+    missing: Vec<Backfill<'a>>,
 ) -> impl Stream<Item = Result<BackfillResult, BackfillError>> + 'a {
-    let each = missing.iter().map(async move |missing| {
-        let delivery_id = delivery_id(job, missing);
-        let result = backfill_contact(intake, job, missing, &delivery_id).await;
+    let each = missing.into_iter().map(async move |missing| {
+        let own = || backfill_id::of_contact(job, missing.contact, missing.ordinal);
+        let delivery_id = missing.delivery_id.unwrap_or_else(own);
+        let result = backfill_contact(intake, job, missing.contact, &delivery_id).await;
         result.map_err(|source| BackfillError {
             delivery_id,
             source,
@@ -67,14 +78,43 @@ pub fn backfill<'a>(
     stream::iter(each).buffer_unordered(CONCURRENCY)
 }
 
+/// Marks a job completed of which TitanX's event was never received, as if it had come at
+/// `completed_at` (Unix milliseconds). A record of a later event stays as it is.
+///
+/// # Errors
+///
+/// [`BackfillError`] if the job could not be marked. Repeating the call is safe.
+pub async fn complete_job(
+    intake: &Intake,
+    job: &JobId,
+    payload: &RawValue,
+    completed_at: i64,
+) -> Result<BackfillResult, BackfillError> {
+    let delivery_id = backfill_id::of_job(job);
+    let envelope = envelope(JOB_COMPLETED, payload, completed_at, &delivery_id);
+    let result = backfill_event(intake, job, &envelope).await;
+    result.map_err(|source| BackfillError {
+        delivery_id,
+        source,
+    })
+}
+
 async fn backfill_contact(
     intake: &Intake,
     job: &JobId,
-    missing: &MissingContact<'_>,
+    contact: &RawValue,
     delivery_id: &str,
 ) -> Result<BackfillResult, Cause> {
-    let envelope = envelope(missing, delivery_id);
-    let event = Event::backfilled(&envelope, job.as_str());
+    let envelope = envelope(CONTACT_SCORED, contact, now_ms(), delivery_id);
+    backfill_event(intake, job, &envelope).await
+}
+
+async fn backfill_event(
+    intake: &Intake,
+    job: &JobId,
+    envelope: &str,
+) -> Result<BackfillResult, Cause> {
+    let event = Event::backfilled(envelope, job.as_str());
     let event = event.map_err(|it| Cause::NotAContact(it.reason.as_str()))?;
     for _ in 1..MAX_ATTEMPTS {
         match accept(intake, &event).await {
@@ -111,27 +151,10 @@ fn budget() -> Budget {
     Budget::begin(u64::try_from(now_ms()).unwrap_or(0) + INVOCATION_MS)
 }
 
-/// The envelope of the contact as TitanX would have sent it, but with a backfill's delivery id.
-fn envelope(missing: &MissingContact<'_>, delivery_id: &str) -> String {
+/// The envelope as TitanX would have sent it, but with a backfill's delivery id.
+fn envelope(event_type: &str, payload: &RawValue, timestamp: i64, delivery_id: &str) -> String {
     format!(
-        r#"{{"payload":{},"eventType":"{CONTACT_SCORED}","timestamp":{},"apiVersion":"{API_VERSION}","id":"{delivery_id}"}}"#,
-        missing.contact.get(),
-        now_ms(),
+        r#"{{"payload":{},"eventType":"{event_type}","timestamp":{timestamp},"apiVersion":"{API_VERSION}","id":"{delivery_id}"}}"#,
+        payload.get(),
     )
-}
-
-/// The delivery id of a backfilled contact. It depends only on the job and the contact, so that no
-/// two runs queue the same contact twice.
-fn delivery_id(job: &JobId, missing: &MissingContact<'_>) -> String {
-    let hash = Sha256::new().chain_update(job.key()).chain_update([0]);
-    let hash = if missing.keys.is_empty() {
-        hash.chain_update(missing.contact.get())
-    } else {
-        missing
-            .keys
-            .iter()
-            .fold(hash, |hash, key| hash.chain_update(key).chain_update([0]))
-    };
-    let hash = hash.chain_update(missing.ordinal.to_string()).finalize();
-    format!("backfill-{}", BASE64_URL_SAFE_NO_PAD.encode(&hash[..16]))
 }

@@ -1,32 +1,86 @@
 //! Matches the contacts at TitanX with the delivery records. Each record matches one contact.
 
-use std::collections::{HashMap, HashSet};
+use std::{collections::HashMap, ops::Range};
 
 use serde_json::value::RawValue;
-use titanx_receiver::contact::{Contact, KEY_KINDS};
 
-use crate::{delivery_records::DeliveryRecord, job_id::JobId, scored::is_scored};
+use crate::{
+    delivery_records::DeliveryRecords,
+    keys::{KeyTable, Keys, Kinds},
+    scored::is_scored,
+};
 
-/// The delivery records, each either unmatched or matched to a contact.
-#[derive(Debug)]
-pub struct RecordPool {
-    records: Vec<DeliveryRecord>,
-    /// Whether the record at the same index is matched.
-    matched: Vec<bool>,
-    /// The indices of the records that have a key.
-    by_key: HashMap<String, Vec<usize>>,
-    /// The kinds of keys to compare, the strongest first.
-    kinds: Vec<&'static str>,
+/// The contacts of one job, in the order of TitanX's list.
+#[derive(Debug, Default)]
+pub struct Contacts {
+    keys: KeyTable,
+    scored: Vec<bool>,
+}
+
+impl Contacts {
+    /// The contacts as TitanX returned them.
+    #[must_use]
+    pub fn read(contacts: &[Box<RawValue>]) -> Self {
+        let mut read = Self::default();
+        for contact in contacts {
+            read.push(&Keys::of_contact(contact), is_scored(contact));
+        }
+        read
+    }
+
+    /// Appends a contact, with its keys and whether TitanX has scored it.
+    pub fn push(&mut self, keys: &Keys, scored: bool) {
+        self.keys.push(keys);
+        self.scored.push(scored);
+    }
+
+    /// The number of contacts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.scored.len()
+    }
+
+    /// Whether there is no contact.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.scored.is_empty()
+    }
+
+    /// The keys of the contact with this index.
+    #[must_use]
+    pub fn keys(&self, index: usize) -> Keys {
+        self.keys.get(index)
+    }
+
+    /// Whether TitanX has scored the contact with this index.
+    #[must_use]
+    pub fn is_scored(&self, index: usize) -> bool {
+        self.scored[index]
+    }
+
+    /// The keys of all contacts.
+    #[must_use]
+    pub fn all_keys(&self) -> &[u64] {
+        self.keys.all()
+    }
+
+    /// The indices of the contacts that TitanX has scored, or of the others.
+    fn indices(&self, scored: bool) -> impl Iterator<Item = usize> + '_ {
+        let indices = 0..self.len();
+        indices.filter(move |&index| self.scored[index] == scored)
+    }
 }
 
 /// The result of matching the contacts of one job.
-#[derive(Debug)]
-pub struct MatchResult<'a> {
-    /// The scored contacts that match no record.
-    pub missing: Vec<MissingContact<'a>>,
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct MatchResult {
+    /// The scored contacts that match no completed record.
+    pub missing: Vec<MissingContact>,
+    /// The number of contacts that match the record of a backfill.
+    pub backfilled: usize,
     /// The number of contacts that match a record without a job id.
     pub without_job: usize,
-    /// The number of records of the job that match none of its contacts.
+    /// The number of completed records of the job that match none of its contacts.
     pub unmatched_records: usize,
     /// The number of contacts that TitanX has scored.
     pub scored: usize,
@@ -37,155 +91,277 @@ pub struct MatchResult<'a> {
     pub received_unscored: usize,
 }
 
-/// A scored contact that matches no record.
-#[derive(Debug)]
-pub struct MissingContact<'a> {
-    /// The contact as TitanX returned it.
-    pub contact: &'a RawValue,
-    /// Its keys, the strongest first.
-    pub keys: Vec<String>,
+/// A scored contact that matches no completed record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingContact {
+    /// Its index in the list.
+    pub index: usize,
     /// The position among the job's scored contacts with the same keys, from 0.
     pub ordinal: usize,
+    /// The delivery id of an unfinished record that it matches. The contact may be on the queue under
+    /// this id, so a backfill has to use it.
+    pub delivery_id: Option<String>,
 }
 
+/// The delivery records, each either unmatched or matched to a contact.
+#[derive(Debug)]
+pub struct RecordPool {
+    records: DeliveryRecords,
+    /// Whether the record at the same index is matched.
+    matched: Vec<bool>,
+    /// The positions of the keys in the records, in the order of [`Rank`].
+    sorted: Vec<u32>,
+    /// How many of the first records of a range are matched, by where the range starts.
+    matched_first: HashMap<usize, usize>,
+    /// How many completed records of a job are not matched yet.
+    unmatched: HashMap<usize, usize>,
+    kinds: Kinds,
+}
+
+/// The order of the records with one key: completed deliveries and unfinished ones apart, then by job,
+/// then as they were scanned.
+type Rank = (bool, Option<usize>, usize);
+
 impl RecordPool {
-    /// Compares the `kinds` of keys, or all kinds if none is given.
+    /// Compares the `kinds` of keys.
     #[must_use]
-    pub fn new(records: Vec<DeliveryRecord>, kinds: &[String]) -> Self {
-        let selected = |kind: &&str| kinds.is_empty() || kinds.iter().any(|it| it == kind);
-        let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
-        for (index, record) in records.iter().enumerate() {
-            for key in &record.keys {
-                by_key.entry(key.clone()).or_default().push(index);
-            }
-        }
-        // Records with a job id are matched first.
-        for indices in by_key.values_mut() {
-            indices.sort_by_key(|&index| records[index].job_id.is_none());
-        }
-        Self {
+    pub fn new(records: DeliveryRecords, kinds: Kinds) -> Self {
+        let all = records.keys.all();
+        let positions = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let mut sorted: Vec<u32> = (0..positions).collect();
+        sorted.sort_unstable_by_key(|&position| all[position as usize]);
+        let mut pool = Self {
             matched: vec![false; records.len()],
+            matched_first: HashMap::new(),
+            unmatched: records.completed_by_job(),
+            sorted,
             records,
-            by_key,
-            kinds: KEY_KINDS.into_iter().filter(selected).collect(),
-        }
+            kinds,
+        };
+        pool.sort_within_keys();
+        pool
     }
 
-    /// Matches the contacts of a job, and marks their records as matched.
-    pub fn match_job<'a>(&mut self, job: &JobId, contacts: &'a [Box<RawValue>]) -> MatchResult<'a> {
+    fn sort_within_keys(&mut self) {
+        let mut sorted = std::mem::take(&mut self.sorted);
+        let all = self.records.keys.all();
+        let equal = |a: &u32, b: &u32| all[*a as usize] == all[*b as usize];
+        for range in sorted.chunk_by_mut(equal).filter(|range| range.len() > 1) {
+            range.sort_by_cached_key(|&position| self.rank(position));
+        }
+        self.sorted = sorted;
+    }
+
+    fn rank(&self, position: u32) -> Rank {
+        let index = self.records.keys.owner(position);
+        let unfinished = self.records.is_unfinished(index);
+        (unfinished, self.records.job(index), index)
+    }
+
+    /// Matches the contacts of the job with this index, and marks their records as matched.
+    pub fn match_job(&mut self, job: usize, contacts: &Contacts) -> MatchResult {
+        let mut result = MatchResult::default();
+        let mut found = vec![None; contacts.len()];
         // The scored contacts first: of two equal ones TitanX may have rejected one, and the record is
         // of the other.
-        let (scored, unscored): (Vec<_>, Vec<_>) = contacts.iter().partition(|it| is_scored(it));
-        let mut result = MatchResult {
-            missing: Vec::new(),
-            without_job: 0,
-            unmatched_records: 0,
-            scored: scored.len(),
-            unscored: 0,
-            received_unscored: 0,
-        };
-        let mut ordinals: HashMap<Vec<String>, usize> = HashMap::new();
-        for contact in scored {
-            let keys = keys(contact);
-            let next = ordinals.entry(keys.clone()).or_default();
-            let ordinal = *next;
-            *next += 1;
-            match self.find(&keys, |it| it.is_none_or(|it| it == job)) {
-                Some(index) => {
-                    self.matched[index] = true;
-                    result.without_job += usize::from(self.records[index].job_id.is_none());
-                }
-                None => result.missing.push(MissingContact {
-                    contact,
-                    keys,
-                    ordinal,
-                }),
-            }
+        let scored: Vec<_> = contacts.indices(true).collect();
+        self.match_contacts(&scored, contacts, &[Some(job), None], &mut found);
+        // A record without a job id may be of the same contact in another job, where it was scored.
+        let unscored: Vec<_> = contacts.indices(false).collect();
+        self.match_contacts(&unscored, contacts, &[Some(job)], &mut found);
+
+        result.scored = scored.len();
+        for &index in &unscored {
+            let received = found[index].is_some();
+            result.received_unscored += usize::from(received);
+            result.unscored += usize::from(!received);
         }
-        for contact in unscored {
-            // A record without a job id may be of the same contact in another job, where it was scored.
-            match self.find(&keys(contact), |it| it == Some(job)) {
-                Some(index) => {
-                    self.matched[index] = true;
-                    result.received_unscored += 1;
-                }
-                None => result.unscored += 1,
-            }
+        for record in found.iter().flatten() {
+            result.backfilled += usize::from(self.counts_as_backfilled(*record));
+            result.without_job += usize::from(self.records.job(*record).is_none());
         }
-        let records = self.records.iter().zip(&self.matched);
-        let unmatched =
-            records.filter(|(it, matched)| !**matched && it.job_id.as_ref() == Some(job));
-        result.unmatched_records = unmatched.count();
+        result.missing = self.missing(&scored, contacts, &found);
+        result.unmatched_records = self.unmatched.get(&job).copied().unwrap_or(0);
         result
     }
 
-    /// An unmatched record with these keys and a job id that `is_of_job` accepts.
-    fn find(&self, keys: &[String], is_of_job: impl Fn(Option<&JobId>) -> bool) -> Option<usize> {
-        let keys: Vec<_> = self
-            .kinds
-            .iter()
-            .filter_map(|kind| of_kind(keys, kind))
-            .collect();
-        keys.iter().find_map(|key| {
-            let candidates = self.by_key.get(*key)?.iter().copied();
-            let mut candidates = candidates.filter(|&index| !self.matched[index]);
-            candidates.find(|&index| {
-                let record = &self.records[index];
-                is_of_job(record.job_id.as_ref())
-                    && strongest_in_common(&keys, &record.keys) == Some(key)
-            })
-        })
+    fn counts_as_backfilled(&self, record: usize) -> bool {
+        self.records.is_backfilled(record) && !self.records.is_unfinished(record)
+    }
+
+    /// Finds a record for each of these contacts. The strongest keys of all contacts are compared before
+    /// weaker ones, so that no contact gets the record of one that has a stronger key for it.
+    fn match_contacts(
+        &mut self,
+        indices: &[usize],
+        contacts: &Contacts,
+        jobs: &[Option<usize>],
+        found: &mut [Option<usize>],
+    ) {
+        for unfinished in [false, true] {
+            for kind in self.kinds.each() {
+                for &index in indices {
+                    if found[index].is_none() {
+                        let keys = contacts.keys(index);
+                        let key = keys.of_kind(kind);
+                        found[index] = key.and_then(|key| self.find(key, &keys, unfinished, jobs));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Marks an unmatched record with these keys as matched, and returns it.
+    fn find(
+        &mut self,
+        key: u64,
+        keys: &Keys,
+        unfinished: bool,
+        jobs: &[Option<usize>],
+    ) -> Option<usize> {
+        let range = self.with_key(key);
+        for &job in jobs {
+            let within = self.with_rank(range.clone(), unfinished, job);
+            if let Some(index) = self.first_unmatched(within, key, keys) {
+                self.mark_matched(index);
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    fn mark_matched(&mut self, index: usize) {
+        self.matched[index] = true;
+        if let Some(job) = self.records.job(index)
+            && !self.records.is_unfinished(index)
+            && let Some(unmatched) = self.unmatched.get_mut(&job)
+        {
+            *unmatched -= 1;
+        }
+    }
+
+    fn with_key(&self, key: u64) -> Range<usize> {
+        let all = self.records.keys.all();
+        let at = |position: &u32| all[*position as usize];
+        let begin = self.sorted.partition_point(|position| at(position) < key);
+        let length = self.sorted[begin..].partition_point(|position| at(position) == key);
+        begin..begin + length
+    }
+
+    fn with_rank(&self, range: Range<usize>, unfinished: bool, job: Option<usize>) -> Range<usize> {
+        let rank = |position: &u32| {
+            let (unfinished, job, _) = self.rank(*position);
+            (unfinished, job)
+        };
+        let of_key = &self.sorted[range.clone()];
+        let begin = of_key.partition_point(|position| rank(position) < (unfinished, job));
+        let end = of_key.partition_point(|position| rank(position) <= (unfinished, job));
+        range.start + begin..range.start + end
+    }
+
+    fn first_unmatched(&mut self, range: Range<usize>, key: u64, keys: &Keys) -> Option<usize> {
+        if range.is_empty() {
+            return None;
+        }
+        let first = self.matched_first.get(&range.start).copied().unwrap_or(0);
+        let mut all_matched = true;
+        for place in range.start + first..range.end {
+            let index = self.records.keys.owner(self.sorted[place]);
+            if self.matched[index] {
+                if all_matched {
+                    self.matched_first
+                        .insert(range.start, place + 1 - range.start);
+                }
+                continue;
+            }
+            all_matched = false;
+            let record = self.records.keys.get(index);
+            if keys.strongest_in_common(&record, self.kinds) == Some(key) {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// The scored contacts for which no completed record was found.
+    fn missing(
+        &self,
+        scored: &[usize],
+        contacts: &Contacts,
+        found: &[Option<usize>],
+    ) -> Vec<MissingContact> {
+        let mut ordinals = Ordinals::default();
+        let mut missing = Vec::new();
+        for &index in scored {
+            let ordinal = ordinals.next(contacts.keys(index).identity());
+            let unfinished = found[index].filter(|&record| self.records.is_unfinished(record));
+            if found[index].is_none() || unfinished.is_some() {
+                let id = unfinished.and_then(|it| self.records.unfinished_delivery_id(it));
+                missing.push(MissingContact {
+                    index,
+                    ordinal,
+                    delivery_id: id.map(str::to_owned),
+                });
+            }
+        }
+        missing
     }
 }
 
-/// The key of the strongest kind that contact and record both have, if the two keys are equal.
-fn strongest_in_common<'k>(
-    keys: &'k [&'k String],
-    record: &HashSet<String>,
-) -> Option<&'k &'k String> {
-    let has = |key: &str| {
-        let kind = key.split(':').next();
-        record.iter().any(|it| it.split(':').next() == kind)
-    };
-    let strongest = keys.iter().find(|key| has(key))?;
-    record.contains(*strongest).then_some(strongest)
-}
+/// Counts the scored contacts of a job that have the same keys.
+#[derive(Debug, Default)]
+pub struct Ordinals(HashMap<u64, usize>);
 
-fn of_kind<'k>(keys: &'k [String], kind: &str) -> Option<&'k String> {
-    keys.iter().find(|key| key.split(':').next() == Some(kind))
-}
-
-/// The keys of a contact. A value that is not a contact has none.
-fn keys(contact: &RawValue) -> Vec<String> {
-    let contact = serde_json::from_str::<Contact>(contact.get());
-    contact.map(|contact| contact.keys()).unwrap_or_default()
+impl Ordinals {
+    /// The ordinal of the next contact with this [`Keys::identity`].
+    pub fn next(&mut self, identity: u64) -> usize {
+        let next = self.0.entry(identity).or_default();
+        *next += 1;
+        *next - 1
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
-    fn contacts(json: &[&str]) -> Vec<Box<RawValue>> {
+    use super::*;
+    use crate::delivery_records::DeliveryRecord;
+
+    const JOB: usize = 0;
+    const OTHER: usize = 1;
+
+    fn contacts(json: &[&str]) -> Contacts {
         let raw = |json: &&str| RawValue::from_string((*json).to_owned()).unwrap();
-        json.iter().map(raw).collect()
+        Contacts::read(&json.iter().map(raw).collect::<Vec<_>>())
     }
 
-    fn record(job_id: Option<&str>, json: &str) -> DeliveryRecord {
-        let contact: Contact = serde_json::from_str(json).unwrap();
+    fn record(job: Option<usize>, json: &str) -> DeliveryRecord {
         DeliveryRecord {
-            job_id: job_id.map(JobId::from),
-            keys: contact.keys().into_iter().collect(),
+            job,
+            keys: Keys::of_contact(&RawValue::from_string(json.to_owned()).unwrap()),
+            delivery_id: "delivery-1".to_owned(),
+            unfinished: false,
         }
     }
 
-    /// The missing contacts of `job` with their ordinals, and the number of unmatched records.
-    fn missing(records: Vec<DeliveryRecord>, at_titanx: &[&str]) -> (Vec<(String, usize)>, usize) {
-        let contacts = contacts(at_titanx);
-        let result = RecordPool::new(records, &[]).match_job(&"job".into(), &contacts);
+    fn pool(records: Vec<DeliveryRecord>, kinds: &[String]) -> RecordPool {
+        let mut all = DeliveryRecords::default();
+        for record in records {
+            all.push(record);
+        }
+        RecordPool::new(all, Kinds::named(kinds))
+    }
+
+    fn result(records: Vec<DeliveryRecord>, at_titanx: &[&str]) -> MatchResult {
+        pool(records, &[]).match_job(JOB, &contacts(at_titanx))
+    }
+
+    /// The missing contacts with their ordinals, and the number of unmatched records.
+    fn missing(records: Vec<DeliveryRecord>, at_titanx: &[&str]) -> (Vec<(usize, usize)>, usize) {
+        let result = result(records, at_titanx);
         let missing = result.missing.iter();
-        let missing = missing
-            .map(|it| (it.contact.get().to_owned(), it.ordinal))
-            .collect();
+        let missing = missing.map(|it| (it.index, it.ordinal)).collect();
         (missing, result.unmatched_records)
     }
 
@@ -195,65 +371,98 @@ mod tests {
 
     #[test]
     fn matches_by_id_before_digest() {
-        let records = vec![record(Some("job"), A)];
-        assert_eq!(missing(records, &[B, A]), (vec![(B.to_owned(), 0)], 0));
+        let records = vec![record(Some(JOB), A)];
+        assert_eq!(missing(records, &[B, A]), (vec![(0, 0)], 0));
     }
 
     #[test]
     fn matches_by_digest_if_one_side_has_no_id() {
-        assert_eq!(missing(vec![record(Some("job"), PLAIN)], &[A]), (vec![], 0));
-        assert_eq!(missing(vec![record(Some("job"), A)], &[PLAIN]), (vec![], 0));
+        assert_eq!(missing(vec![record(Some(JOB), PLAIN)], &[A]), (vec![], 0));
+        assert_eq!(missing(vec![record(Some(JOB), A)], &[PLAIN]), (vec![], 0));
+    }
+
+    #[test]
+    fn a_contact_without_an_id_does_not_take_the_record_of_one_that_has_it() {
+        for list in [[PLAIN, A], [A, PLAIN]] {
+            let missing = missing(vec![record(Some(JOB), A)], &list).0;
+            assert_eq!(list[missing[0].0], PLAIN);
+            assert_eq!(missing.len(), 1);
+        }
     }
 
     #[test]
     fn equal_contacts_need_one_record_each() {
-        let one = vec![record(Some("job"), PLAIN)];
-        let expected = vec![(PLAIN.to_owned(), 1), (PLAIN.to_owned(), 2)];
+        let one = vec![record(Some(JOB), PLAIN)];
+        let expected = vec![(1, 1), (2, 2)];
         assert_eq!(missing(one, &[PLAIN, PLAIN, PLAIN]), (expected, 0));
-        let two = vec![record(Some("job"), PLAIN), record(None, PLAIN)];
+        let two = vec![record(Some(JOB), PLAIN), record(None, PLAIN)];
         assert_eq!(missing(two, &[PLAIN, PLAIN]), (vec![], 0));
     }
 
     #[test]
+    fn contacts_without_a_key_are_told_apart_by_their_bytes() {
+        let [one, two] = [r#"{"leadStatus": "Low"}"#, r#"{"leadStatus": "High"}"#];
+        let expected = vec![(0, 0), (1, 0), (2, 1)];
+        assert_eq!(missing(vec![], &[one, two, one]), (expected, 0));
+    }
+
+    #[test]
     fn a_record_of_another_job_does_not_match() {
-        let other = vec![record(Some("other"), A)];
-        assert_eq!(missing(other, &[A]), (vec![(A.to_owned(), 0)], 0));
+        let other = vec![record(Some(OTHER), A)];
+        assert_eq!(missing(other, &[A]), (vec![(0, 0)], 0));
     }
 
     #[test]
     fn records_with_a_job_id_match_before_those_without() {
-        let records = vec![record(None, A), record(Some("job"), A)];
+        let mut pool = pool(vec![record(None, A), record(Some(JOB), A)], &[]);
         let contacts = contacts(&[A]);
-        let mut pool = RecordPool::new(records, &[]);
-        assert_eq!(pool.match_job(&"job".into(), &contacts).without_job, 0);
-        assert_eq!(pool.match_job(&"other".into(), &contacts).without_job, 1);
-        assert_eq!(pool.match_job(&"third".into(), &contacts).missing.len(), 1);
+        assert_eq!(pool.match_job(JOB, &contacts).without_job, 0);
+        assert_eq!(pool.match_job(OTHER, &contacts).without_job, 1);
+        assert_eq!(pool.match_job(2, &contacts).missing.len(), 1);
     }
 
     #[test]
     fn counts_records_that_match_no_contact() {
-        let records = vec![record(Some("job"), A)];
-        assert_eq!(missing(records, &[B]), (vec![(B.to_owned(), 0)], 1));
+        let records = vec![record(Some(JOB), A)];
+        assert_eq!(missing(records, &[B]), (vec![(0, 0)], 1));
     }
 
     #[test]
     fn compares_only_the_selected_kinds_of_keys() {
-        let contacts = contacts(&[B]);
-        let mut pool = RecordPool::new(vec![record(Some("job"), A)], &["digest".to_owned()]);
-        assert!(pool.match_job(&"job".into(), &contacts).missing.is_empty());
+        let mut pool = pool(vec![record(Some(JOB), A)], &["digest".to_owned()]);
+        assert!(pool.match_job(JOB, &contacts(&[B])).missing.is_empty());
+    }
+
+    #[test]
+    fn a_contact_of_an_unfinished_delivery_is_missing_under_the_id_of_that() {
+        let unfinished = DeliveryRecord {
+            delivery_id: "unfinished-1".to_owned(),
+            unfinished: true,
+            ..record(Some(JOB), PLAIN)
+        };
+        // A completed delivery of an equal contact is matched first.
+        let records = vec![unfinished, record(None, PLAIN)];
+        let result = result(records, &[PLAIN, PLAIN, PLAIN]);
+        let ids = result.missing.iter().map(|it| it.delivery_id.as_deref());
+        assert_eq!(ids.collect::<Vec<_>>(), [Some("unfinished-1"), None]);
+        assert_eq!(result.unmatched_records, 0);
+    }
+
+    #[test]
+    fn counts_the_contacts_that_a_backfill_has_queued() {
+        let backfill = DeliveryRecord {
+            delivery_id: "backfill-x".to_owned(),
+            ..record(Some(JOB), A)
+        };
+        let result = result(vec![backfill, record(Some(JOB), B)], &[A, B]);
+        assert_eq!((result.missing.len(), result.backfilled), (0, 1));
     }
 
     /// Missing, unscored, received without a score, and unmatched records.
     fn counts(records: Vec<DeliveryRecord>, at_titanx: &[&str]) -> [usize; 4] {
-        let contacts = contacts(at_titanx);
-        let result = RecordPool::new(records, &[]).match_job(&"job".into(), &contacts);
-        assert_eq!(
-            result.scored,
-            contacts
-                .iter()
-                .filter(|it| it.get().contains("Status"))
-                .count()
-        );
+        let result = result(records, at_titanx);
+        let scored = at_titanx.iter().filter(|it| it.contains("Status"));
+        assert_eq!(result.scored, scored.count());
         [
             result.missing.len(),
             result.unscored,
@@ -267,13 +476,13 @@ mod tests {
     #[test]
     fn a_contact_without_a_score_is_not_missing() {
         assert_eq!(counts(vec![], &[UNSCORED, PLAIN, "5"]), [1, 2, 0, 0]);
-        let received = vec![record(Some("job"), PLAIN)];
+        let received = vec![record(Some(JOB), PLAIN)];
         assert_eq!(counts(received, &[UNSCORED]), [0, 0, 1, 0]);
     }
 
     #[test]
     fn a_record_is_of_the_scored_one_of_two_equal_contacts() {
-        let one = || vec![record(Some("job"), PLAIN)];
+        let one = || vec![record(Some(JOB), PLAIN)];
         assert_eq!(counts(one(), &[UNSCORED, PLAIN]), [0, 1, 0, 0]);
         assert_eq!(counts(one(), &[UNSCORED, PLAIN, PLAIN]), [1, 1, 0, 0]);
     }
@@ -286,10 +495,100 @@ mod tests {
     /// Else a contact that is scored later could get the delivery id of an equal one.
     #[test]
     fn a_contact_without_a_score_does_not_change_the_ordinals_of_others() {
-        let expected = vec![(PLAIN.to_owned(), 0), (PLAIN.to_owned(), 1)];
+        let expected = vec![(1, 0), (3, 1)];
         assert_eq!(
             missing(vec![], &[UNSCORED, PLAIN, UNSCORED, PLAIN]),
             (expected, 0)
         );
+    }
+
+    /// A contact, or what a delivery of it may have left: with an id or without, of one of few persons.
+    fn contact() -> impl Strategy<Value = (Option<u8>, u8)> {
+        (proptest::option::of(0..4_u8), 0..3_u8)
+    }
+
+    fn json((id, person): (Option<u8>, u8)) -> String {
+        let id = id.map_or(String::new(), |id| format!(r#""id": {id}, "#));
+        format!(r#"{{{id}"email": "{person}@example.com", "leadStatus": "Low"}}"#)
+    }
+
+    /// How many of the records match a contact, by the rule as `operator reconcile --help` has it: first
+    /// by the id, then by the rest where not both have an id.
+    fn matched_by_the_rule(
+        contacts: &[(Option<u8>, u8)],
+        records: &[(Option<u8>, u8)],
+    ) -> Vec<bool> {
+        let mut free = records.to_vec();
+        let mut matched = vec![false; contacts.len()];
+        for by_id in [true, false] {
+            for (contact, matched) in contacts.iter().zip(&mut matched) {
+                let is_same = |record: &(Option<u8>, u8)| match (contact.0, record.0) {
+                    (Some(ours), Some(theirs)) => by_id && ours == theirs,
+                    _ => !by_id && contact.1 == record.1,
+                };
+                if !*matched && let Some(index) = free.iter().position(is_same) {
+                    free.remove(index);
+                    *matched = true;
+                }
+            }
+        }
+        matched
+    }
+
+    proptest! {
+        #[test]
+        fn a_contact_is_missing_if_the_rule_finds_no_record(
+            contacts_ in proptest::collection::vec(contact(), 0..9),
+            received in proptest::collection::vec(contact(), 0..9),
+        ) {
+            let list: Vec<_> = contacts_.iter().copied().map(json).collect();
+            let list: Vec<_> = list.iter().map(String::as_str).collect();
+            let records = received.iter().map(|it| record(Some(JOB), &json(*it)));
+            let result = result(records.collect(), &list);
+            let mut missing = vec![false; contacts_.len()];
+            for it in &result.missing {
+                missing[it.index] = true;
+            }
+            let matched = matched_by_the_rule(&contacts_, &received);
+            let expected: Vec<_> = matched.iter().map(|matched| !matched).collect();
+            prop_assert_eq!(&missing, &expected);
+            let matched = matched.iter().filter(|it| **it).count();
+            prop_assert_eq!(result.unmatched_records, received.len() - matched);
+        }
+
+        /// Whatever is delivered, in whatever order and of whatever jobs: a contact whose delivery has
+        /// left a record is not missing, and every other one is.
+        #[test]
+        fn what_was_received_is_never_missing(
+            jobs in proptest::collection::vec(
+                proptest::collection::vec((0..1_000_u32, any::<bool>()), 0..12), 1..4),
+            names_job in any::<bool>(),
+            seed in any::<u64>(),
+        ) {
+            let text = |job: usize, person: u32, index: usize| format!(
+                r#"{{"customerContactId": "{job}-{index}", "lastName": "{person}", "leadStatus": "x"}}"#
+            );
+            let mut records = Vec::new();
+            for (job, contacts) in jobs.iter().enumerate() {
+                for (index, (person, delivered)) in contacts.iter().enumerate() {
+                    if *delivered {
+                        records.push(record(names_job.then_some(job), &text(job, *person, index)));
+                    }
+                }
+            }
+            let order = |record: &DeliveryRecord| record.keys.identity().wrapping_mul(seed | 1);
+            records.sort_by_key(order);
+            let mut pool = pool(records, &[]);
+            for (job, list) in jobs.iter().enumerate() {
+                let texts: Vec<_> = list.iter().enumerate()
+                    .map(|(index, (person, _))| text(job, *person, index)).collect();
+                let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+                let result = pool.match_job(job, &contacts(&texts));
+                let missing: Vec<_> = result.missing.iter().map(|it| it.index).collect();
+                let dropped = list.iter().enumerate().filter(|(_, (_, delivered))| !delivered);
+                prop_assert_eq!(missing, dropped.map(|(index, _)| index).collect::<Vec<_>>());
+                prop_assert_eq!(result.unmatched_records, 0);
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@ use self::sqs::Sqs;
 pub use self::sqs::{Attribute, Message};
 use crate::background::Background;
 pub use crate::titanx::SIGNING_SECRET;
+use crate::titanx_api::API_KEY;
 
 /// The running emulators, with their tables, queues and secret. They stop when this is dropped.
 pub struct Emulators {
@@ -29,10 +30,13 @@ pub struct Emulators {
     pub secrets_manager_url: String,
     pub deliveries: Table,
     pub jobs: Table,
+    pub checks: Table,
     pub contacts: Queue,
     pub contacts_fifo: Queue,
     pub quarantine: Queue,
     pub secret: SigningSecret,
+    /// The secret with the API key of TitanX.
+    pub api_key_arn: String,
     sqs: Arc<Sqs>,
     _background: Background,
 }
@@ -60,16 +64,18 @@ impl Emulators {
             secrets_manager_url,
             deliveries: Table::deliveries(&database),
             jobs: Table::jobs(&database),
+            checks: Table::checks(&database),
             contacts: Queue::standard(&sqs, "contacts"),
             contacts_fifo: Queue::fifo(&sqs, "contacts.fifo"),
             quarantine: Queue::standard(&sqs, "quarantine"),
-            secret: SigningSecret::create(secrets),
+            secret: SigningSecret::create(Arc::clone(&secrets)),
+            api_key_arn: secrets.create("titanx-api-key", API_KEY),
             sqs,
             _background: background,
         }
     }
 
-    /// The environment variables with which a receiver uses the emulators. They name the standard
+    /// The environment variables with which a receiver or a healer uses the emulators. They name the standard
     /// contacts queue and the secret in Secrets Manager. Insert other values for the FIFO queue,
     /// another secret or a [`FaultProxy`].
     pub fn environment(&self) -> BTreeMap<&'static str, String> {
@@ -88,6 +94,8 @@ impl Emulators {
             ("CONTACTS_QUEUE_URL", self.contacts.url.clone()),
             ("QUARANTINE_QUEUE_URL", self.quarantine.url.clone()),
             ("TITANX_WEBHOOK_SECRET_ARN", self.secret.arn.clone()),
+            ("CHECKS_TABLE", self.checks.name.to_owned()),
+            ("TITANX_API_KEY_ARN", self.api_key_arn.clone()),
         ])
     }
 

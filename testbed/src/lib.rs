@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`emulators`] | DynamoDB, SQS and Secrets Manager; also proxies that inject faults |
 //! | [`titanx`], [`sender`] | TitanX as a sender: request bodies and signatures, time limit and retries |
+//! | [`titanx_api`] | TitanX's API: subscriptions, jobs and the contacts of jobs |
 //! | [`gateway_events`] | the events that gateways send to the function |
 //! | [`runtime_api`], [`lambda`] | Lambda, which runs the function's program |
 //! | [`interface`] | the same with AWS's own emulator |
@@ -56,3 +57,5 @@ pub mod server;
 pub mod soak;
 #[cfg(feature = "emulators")]
 pub mod surroundings;
+#[cfg(feature = "emulators")]
+pub mod titanx_api;

@@ -342,6 +342,12 @@ impl TitanxClient {
         Ok(unwrap_payload(&job).clone())
     }
 
+    /// The list of all jobs, of which no page has been read yet.
+    #[must_use]
+    pub fn jobs() -> PagedList {
+        PagedList::new("/jobs")
+    }
+
     /// The list of a job's contacts, of which no page has been read yet.
     #[must_use]
     pub fn contacts(job_id: &str) -> PagedList {

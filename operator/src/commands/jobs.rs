@@ -6,21 +6,33 @@ use anyhow::{Context, bail};
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Args;
 use serde::Serialize;
+use titanx_healer::{
+    job_records::{
+        BACKFILLED, CHECKED_AT, CONTACTS_AT_TITANX, MISSING, RECEIVED, STATE, STATE_REASON,
+        UNSCORED,
+    },
+    report::State,
+};
 use titanx_receiver::jobs::{COMPLETED_AT, JOB_ID, MODIFIED_AT, NAME, STATUS, TYPE};
 use titanx_reconcile::JobId;
 
 use crate::{
     commands::CommandStatus,
     delivery_records,
-    screen::{Screen, format_time, table},
+    screen::{Screen, format_time, table_of},
     stack::{Stack, StackOptions},
 };
 
 /// List the completed jobs
+///
+/// For jobs that the healer or `operator heal` has checked, the list shows whether all contacts
+/// have arrived: complete; incomplete, with the reason; unproven, if TitanX's answers do not prove
+/// it; or waiting, while the check is not finished.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   operator jobs --stack titanx-receiver
+  operator jobs --stack titanx-receiver --state incomplete
   operator jobs --stack titanx-receiver --count 11111111-2222-4333-8444-555555555555
   operator jobs --stack titanx-receiver --json | jq -r '.[].job_id'")]
 pub(crate) struct Jobs {
@@ -33,6 +45,9 @@ pub(crate) struct Jobs {
     /// counted.
     #[arg(long)]
     count: bool,
+    /// Show only jobs in this state
+    #[arg(long, value_name = "STATE", value_parser = State::ALL.map(State::as_str))]
+    state: Option<String>,
     #[command(flatten)]
     stack: StackOptions,
 }
@@ -52,6 +67,22 @@ struct Job {
     completed_at: Option<i64>,
     /// The number of received contacts, if they were counted.
     contacts: Option<usize>,
+    #[serde(flatten)]
+    check: Check,
+}
+
+/// What a healer has found.
+#[derive(Serialize)]
+struct Check {
+    state: Option<String>,
+    state_reason: Option<String>,
+    contacts_at_titanx: Option<i64>,
+    received: Option<i64>,
+    backfilled: Option<i64>,
+    unscored: Option<i64>,
+    missing: Option<i64>,
+    /// Unix milliseconds.
+    checked_at: Option<i64>,
 }
 
 impl Jobs {
@@ -66,6 +97,9 @@ impl Jobs {
                 .cmp(&a.completed_at)
                 .then(a.job_id.cmp(&b.job_id))
         });
+        if let Some(state) = &self.state {
+            jobs.retain(|job| job.check.state.as_ref() == Some(state));
+        }
         if self.count {
             count_contacts(&stack, &mut jobs, screen).await?;
         }
@@ -137,12 +171,9 @@ async fn all_jobs(stack: &Stack<'_>) -> anyhow::Result<Vec<Job>> {
 
 async fn count_contacts(stack: &Stack<'_>, jobs: &mut [Job], screen: Screen) -> anyhow::Result<()> {
     let ids: Vec<JobId> = jobs.iter().map(|job| job.job_id.as_str().into()).collect();
-    let mut counts: HashMap<JobId, usize> = HashMap::new();
-    for record in delivery_records::scan(stack, &ids, screen).await? {
-        if let Some(job_id) = record.job_id {
-            *counts.entry(job_id).or_default() += 1;
-        }
-    }
+    let records = delivery_records::scan(stack, &ids, screen).await?;
+    let counts = records.completed_by_job().into_iter();
+    let counts: HashMap<_, _> = counts.map(|(index, count)| (&ids[index], count)).collect();
     for (job, id) in jobs.iter_mut().zip(&ids) {
         job.contacts = Some(counts.get(id).copied().unwrap_or(0));
     }
@@ -150,25 +181,67 @@ async fn count_contacts(stack: &Stack<'_>, jobs: &mut [Job], screen: Screen) -> 
 }
 
 fn print(jobs: &[Job], counted: bool) {
-    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let columns = |job: &Job| {
-        let completed = job.completed_at.map(format_time);
-        let [id, status, name] = [job.job_id.clone(), or_dash(&job.status), or_dash(&job.name)];
-        (id, status, or_dash(&completed), name)
-    };
-    if counted {
-        let rows = jobs.iter().map(|job| {
-            let (id, status, completed, name) = columns(job);
-            let contacts = job.contacts.map(|contacts| contacts.to_string());
-            [id, status, completed, or_dash(&contacts), name]
-        });
-        table(["JOB", "STATUS", "COMPLETED", "CONTACTS", "NAME"], rows);
-    } else {
-        let rows = jobs.iter().map(|job| {
-            let (id, status, completed, name) = columns(job);
-            [id, status, completed, name]
-        });
-        table(["JOB", "STATUS", "COMPLETED", "NAME"], rows);
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let number = |number: Option<i64>| or_dash(number.map(|it| it.to_string()));
+    let checked = jobs.iter().any(|job| job.check.state.is_some());
+    let mut header = vec!["JOB", "STATUS", "COMPLETED"];
+    header.extend(counted.then_some("CONTACTS"));
+    if checked {
+        header.extend([
+            "STATE",
+            "AT TITANX",
+            "RECEIVED",
+            "BACKFILLED",
+            "UNSCORED",
+            "MISSING",
+        ]);
+    }
+    header.push("NAME");
+    let rows = jobs.iter().map(|job| {
+        let completed = or_dash(job.completed_at.map(format_time));
+        let mut row = vec![job.job_id.clone(), or_dash(job.status.clone()), completed];
+        if counted {
+            row.push(or_dash(job.contacts.map(|contacts| contacts.to_string())));
+        }
+        if checked {
+            let check = &job.check;
+            let reason = check
+                .state_reason
+                .iter()
+                .map(|reason| format!(" ({reason})"));
+            row.push(or_dash(check.state.clone()) + &reason.collect::<String>());
+            row.extend(check.counts().map(number));
+        }
+        row.push(or_dash(job.name.clone()));
+        row
+    });
+    table_of(&header, rows);
+}
+
+impl Check {
+    fn read(item: &HashMap<String, AttributeValue>) -> Self {
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        let number = |name: &str| item.get(name)?.as_n().ok()?.parse().ok();
+        Self {
+            state: text(STATE),
+            state_reason: text(STATE_REASON),
+            contacts_at_titanx: number(CONTACTS_AT_TITANX),
+            received: number(RECEIVED),
+            backfilled: number(BACKFILLED),
+            unscored: number(UNSCORED),
+            missing: number(MISSING),
+            checked_at: number(CHECKED_AT),
+        }
+    }
+
+    fn counts(&self) -> [Option<i64>; 5] {
+        [
+            self.contacts_at_titanx,
+            self.received,
+            self.backfilled,
+            self.unscored,
+            self.missing,
+        ]
     }
 }
 
@@ -184,6 +257,7 @@ impl Job {
             modified_at: text(MODIFIED_AT),
             completed_at: completed_at.and_then(|ms| ms.parse().ok()),
             contacts: None,
+            check: Check::read(item),
         }
     }
 }

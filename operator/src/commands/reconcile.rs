@@ -12,12 +12,14 @@ use clap::Args;
 use futures_util::StreamExt;
 use serde::Serialize;
 use titanx_client::{Completeness, PagedList, PagingParameters, TitanxClient, string_member};
+use titanx_healer::job_records::{JobRecords, Taken};
 use titanx_receiver::{budget::now_ms, contact::KEY_KINDS, intake::Intake};
 use titanx_reconcile::{
     JobId,
-    backfill::{BackfillResult, backfill},
-    doubts::{Doubt, doubts},
-    matching::{MissingContact, RecordPool},
+    backfill::{Backfill, BackfillResult, backfill},
+    doubts::{Doubt, delivered_since, doubts},
+    keys::Kinds,
+    matching::{Contacts, MatchResult, RecordPool},
 };
 
 use self::checkpoint::Checkpoint;
@@ -50,6 +52,9 @@ use crate::{
 /// The deliveries table keeps a record for DELIVERY_RETENTION_DAYS days, so all contacts of an
 /// older job look missing. The command reports a doubt when contacts may have been received without
 /// a matching record. With a doubt, --yes backfills nothing unless you add --despite-doubts.
+///
+/// A contact whose delivery was sent but never marked completed is sent again under the same
+/// delivery id. A job that the healer works on at that moment is not backfilled.
 ///
 /// Scanning a million records costs less than 2 US cents.
 #[derive(Args)]
@@ -155,11 +160,12 @@ impl Reconcile {
         }
         // Read after the contacts, so that a contact received in the meantime is not missing.
         let records = delivery_records::scan(&stack, &jobs, screen).await?;
-        let mut pool = RecordPool::new(records, &self.match_by);
+        let mut pool = RecordPool::new(records, Kinds::named(&self.match_by));
         let mut reports = Vec::new();
-        for (job, list) in jobs.iter().zip(&lists) {
+        for (index, (job, list)) in jobs.iter().zip(&lists).enumerate() {
+            let result = pool.match_job(index, &Contacts::read(&list.items));
             reports.push(
-                self.reconcile_job(&titanx, &stack, job, list, &mut pool, screen)
+                self.reconcile_job(&titanx, &stack, job, list, result, screen)
                     .await?,
             );
         }
@@ -206,10 +212,9 @@ impl Reconcile {
         stack: &Stack<'_>,
         job: &JobId,
         list: &PagedList,
-        pool: &mut RecordPool,
+        result: MatchResult,
         screen: Screen,
     ) -> anyhow::Result<JobReport> {
-        let result = pool.match_job(job, &list.items);
         let mut report = JobReport {
             job_id: job.to_string(),
             contacts: list.items.len(),
@@ -228,8 +233,8 @@ impl Reconcile {
             return Ok(report);
         }
         let retention = stack.retention().await?;
-        let completed_at = job_completed_at(titanx, stack, job).await?;
-        let doubts = doubts(completed_at, now_ms(), retention, &result);
+        let since = job_delivered_since(titanx, stack, job).await?;
+        let doubts = doubts(since, now_ms(), retention, &result);
         let about_scores = |it: &Doubt| matches!(it, Doubt::ScoresNotShown { .. });
         report.scores_in_doubt = doubts.iter().any(about_scores);
         report.doubts = doubts
@@ -237,10 +242,60 @@ impl Reconcile {
             .map(|it| describe(it, retention))
             .collect();
         if self.yes && report.missing > 0 && (report.doubts.is_empty() || self.despite_doubts) {
+            let missing = result.missing.into_iter().map(|missing| Backfill {
+                contact: &list.items[missing.index],
+                ordinal: missing.ordinal,
+                delivery_id: missing.delivery_id,
+            });
+            let held = HeldJob::take(stack, job).await?;
             let intake = stack.intake().await?;
-            report.backfill(&intake, job, &result.missing, screen).await;
+            let missing = missing.collect();
+            report.backfill(&intake, job, missing, screen).await;
+            held.release().await?;
         }
         Ok(report)
+    }
+}
+
+/// A job that no healer works on meanwhile.
+struct HeldJob<'a> {
+    jobs: JobRecords,
+    job: &'a JobId,
+}
+
+/// The same for all persons: two of them queue no contact twice, and an interrupted run must not keep
+/// the next one from going on.
+const OWNER: &str = "operator";
+
+impl<'a> HeldJob<'a> {
+    async fn take(stack: &Stack<'_>, job: &'a JobId) -> anyhow::Result<Self> {
+        /// If the command is interrupted, the healer waits for as long.
+        const LEASE_MS: i64 = 15 * 60 * 1_000;
+        let held = Self {
+            jobs: JobRecords {
+                client: stack.dynamodb(),
+                table: stack.jobs_table().await?,
+            },
+            job,
+        };
+        let now = now_ms();
+        let times = (now, now + LEASE_MS);
+        let taken = held.jobs.take(job, OWNER, times, None).await;
+        match taken.with_context(|| format!("cannot take job {job}"))? {
+            // A job whose completion was not received is not the healer's.
+            Taken::Taken | Taken::NoRecord => Ok(held),
+            Taken::Held { until } => bail!(
+                "the healer works on job {job}, until {} at the latest: run \
+                 this command again later",
+                format_time(until)
+            ),
+        }
+    }
+
+    async fn release(self) -> anyhow::Result<()> {
+        let Self { jobs, job } = self;
+        let released = jobs.release(job, OWNER).await;
+        released.with_context(|| format!("cannot release job {job}"))
     }
 }
 
@@ -261,10 +316,10 @@ impl PagingOptions {
 fn describe(doubt: Doubt, retention: Duration) -> String {
     let retention_days = retention.as_secs() / (24 * 60 * 60);
     match doubt {
-        Doubt::RecordsExpired { completed_at } => format!(
-            "the job was completed at {}, and the deliveries table keeps records for \
-             {retention_days} days: the contacts may have been received",
-            format_time(completed_at)
+        Doubt::RecordsExpired { since } => format!(
+            "contacts of the job may have been delivered since {}, and the deliveries table keeps \
+             records for {retention_days} days: the contacts may have been received",
+            format_time(since)
         ),
         Doubt::AgeUnknown => format!(
             "the completion time of the job is unknown, and the deliveries table keeps records \
@@ -284,28 +339,28 @@ fn describe(doubt: Doubt, retention: Duration) -> String {
     }
 }
 
-/// When a job was completed, in Unix milliseconds: from the jobs table, else from TitanX.
-async fn job_completed_at(
+/// Since when contacts of a job may have been delivered, in Unix milliseconds: since TitanX created the
+/// job. If TitanX does not tell, a day before the job was completed, by the jobs table or by TitanX.
+async fn job_delivered_since(
     titanx: &TitanxClient,
     stack: &Stack<'_>,
     job: &JobId,
 ) -> anyhow::Result<Option<i64>> {
-    const MEMBERS: [&str; 4] = ["completedAt", "modifiedAt", "updatedAt", "createdAt"];
     let completed = completed_job(stack, job).await?;
-    if let Some(at) = completed.and_then(|it| it.completed_at) {
-        return Ok(Some(at));
-    }
-    // TitanX may not support this request. Then the time is unknown.
-    let Ok(job) = titanx.job(job.as_str()).await else {
-        return Ok(None);
+    // TitanX may not support this request.
+    let job = titanx.job(job.as_str()).await.unwrap_or_default();
+    let time = |members: &[&str]| {
+        let mut times = members
+            .iter()
+            .filter_map(|member| string_member(&job, &[member]));
+        times.find_map(|time| {
+            let time = DateTime::from_str(&time, Format::DateTimeWithOffset).ok()?;
+            time.to_millis().ok()
+        })
     };
-    let mut times = MEMBERS
-        .iter()
-        .filter_map(|member| string_member(&job, &[member]));
-    Ok(times.find_map(|time| {
-        let time = DateTime::from_str(&time, Format::DateTimeWithOffset).ok()?;
-        time.to_millis().ok()
-    }))
+    let recorded = completed.and_then(|it| it.completed_at);
+    let completed_at = recorded.or_else(|| time(&["completedAt", "modifiedAt", "updatedAt"]));
+    Ok(delivered_since(time(&["createdAt"]), completed_at))
 }
 
 impl JobReport {
@@ -314,7 +369,7 @@ impl JobReport {
         &mut self,
         intake: &Intake,
         job: &JobId,
-        missing: &[MissingContact<'_>],
+        missing: Vec<Backfill<'_>>,
         screen: Screen,
     ) {
         let bar = screen.progress("backfilling", missing.len() as u64);

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Every command; the first is `operator` itself.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "",
     "subscribe",
     "rotate",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 17] = [
     "delete",
     "jobs",
     "reconcile",
+    "heal",
     "quarantine",
     "quarantine list",
     "quarantine show",

@@ -6,6 +6,7 @@ mod control_plane;
 mod credentials;
 mod doctor;
 mod doctor_limits;
+mod heal;
 mod help;
 mod jobs;
 mod operator;
@@ -20,13 +21,12 @@ mod send;
 mod subscribe;
 mod subscriptions;
 mod times;
-mod titanx_api;
 mod tls;
 mod verify_sample;
 
 use std::sync::Arc;
 
-use titanx_testbed::{emulators::Emulators, front_door, gateway::Gateway};
+use titanx_testbed::{emulators::Emulators, front_door, gateway::Gateway, titanx_api};
 
 use crate::{
     operator::Operator,

@@ -395,11 +395,69 @@ async fn queues_contacts_of_an_old_job_only_with_despite_doubts() {
     assert_eq!(report[0]["queued"], 0);
     let doubt = report[0]["doubts"][0].as_str().unwrap();
     assert!(
-        doubt.contains("2020-01-05T12:00:00Z") && doubt.contains("7 days"),
+        doubt.contains("since 2020-01-04T12:00:00Z") && doubt.contains("7 days"),
         "{doubt}"
     );
     reconcile(&system, "--yes --despite-doubts").exits(0);
     assert_eq!(queued_names(&system), all_names(1));
+}
+
+/// Its first contacts may have been delivered long before it was completed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_age_of_a_job_begins_with_its_creation() {
+    let system = system_with_half_received(2).await;
+    let job = json!({"id": JOB, "createdAt": "2020-01-05T12:00:00Z"});
+    system.api.put_job(JOB, job, &[contact(0), contact(1)]);
+    let report = reconcile(&system, "--yes").exits(3).json();
+    let doubt = report[0]["doubts"][0].as_str().unwrap();
+    assert!(doubt.contains("since 2020-01-05T12:00:00Z"), "{doubt}");
+    assert_eq!(report[0]["queued"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_the_healer_works_on_is_not_backfilled() {
+    let system = system_with_half_received(2).await;
+    let held = |until: u64| {
+        let mut record = system.emulators.jobs.get(JOB).unwrap();
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        record.insert("checked_by".to_owned(), text("a-healer"));
+        let ends = AttributeValue::N(until.to_string());
+        record.insert("check_ends".to_owned(), ends);
+        system.emulators.jobs.put(&record);
+    };
+    held(front_door::now_ms() + 60_000);
+    let run = reconcile(&system, "--yes").exits(1);
+    let said = "works on job 11111111-2222-4333-8444-555555555555";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    assert_eq!(system.emulators.contacts.len(), 1);
+    held(front_door::now_ms() - 1);
+    reconcile(&system, "--yes").exits(0);
+    assert_eq!(queued_names(&system), all_names(2));
+    let record = system.emulators.jobs.get(JOB).unwrap();
+    assert!(!record.contains_key("checked_by"), "it is given up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_of_an_unfinished_delivery_is_queued_under_the_id_of_that() {
+    let system = system(&[contact(0)], &[scored(&contact(0))]).await;
+    let mut record = system.emulators.deliveries.get("delivery-0").unwrap();
+    let unfinished = AttributeValue::S("INPROGRESS".to_owned());
+    record.insert("status".to_owned(), unfinished);
+    let over = AttributeValue::N("0".to_owned());
+    record.insert("in_progress_expiration".to_owned(), over);
+    system.emulators.deliveries.put(&record);
+    let report = reconcile(&system, "--yes").exits(0).json();
+    assert_eq!(
+        (&report[0]["missing"], &report[0]["queued"]),
+        (&json!(1), &json!(1))
+    );
+    let messages = system.emulators.contacts.messages();
+    let ids: BTreeSet<_> = messages
+        .iter()
+        .map(|it| it.attribute("deliveryId"))
+        .collect();
+    assert_eq!(ids, BTreeSet::from([Some("delivery-0")]));
+    assert_eq!(reconcile(&system, "").exits(0).json()[0]["missing"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! The two tables in an in-memory DynamoDB.
+//! The tables in an in-memory DynamoDB.
 
 use dynoxide::Database;
 pub use dynoxide::{AttributeValue, Item};
@@ -15,7 +15,16 @@ pub struct Table {
 impl Table {
     /// Creates the deliveries table, with TTL.
     pub(super) fn deliveries(database: &Database) -> Self {
-        let table = Self::create(database, "deliveries", "delivery_id", json!({}));
+        Self::with_ttl(database, "deliveries", "delivery_id")
+    }
+
+    /// Creates the healer's table of checks, with TTL.
+    pub(super) fn checks(database: &Database) -> Self {
+        Self::with_ttl(database, "checks", "check_id")
+    }
+
+    fn with_ttl(database: &Database, name: &'static str, key: &'static str) -> Self {
+        let table = Self::create(database, name, key, json!({}));
         let expiry = json!({
             "TableName": table.name,
             "TimeToLiveSpecification": { "AttributeName": "expiration", "Enabled": true },

@@ -56,6 +56,9 @@ pub struct PagedList {
     next: NextPage,
     /// Digest of the last page.
     last_page: Option<String>,
+    /// The number of items that were taken out.
+    #[serde(default)]
+    taken: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +78,20 @@ impl PagedList {
             path: path.to_owned(),
             next: NextPage::Page(1),
             last_page: None,
+            taken: 0,
         }
+    }
+
+    /// Takes out the items read so far, so that a long list need not be kept whole.
+    pub fn take_items(&mut self) -> Vec<Box<RawValue>> {
+        self.taken += self.items.len() as u64;
+        std::mem::take(&mut self.items)
+    }
+
+    /// The number of items that were read, whether they were taken out or not.
+    #[must_use]
+    pub fn items_read(&self) -> u64 {
+        self.taken + self.items.len() as u64
     }
 
     /// Whether there is no further page to read.
@@ -138,7 +154,7 @@ impl PagedList {
             self.last_page = Some(digest);
         }
         self.total = metadata.total.or(self.total);
-        let items = self.items.len() as u64;
+        let items = self.items_read();
         let below_total = self.total.is_some_and(|total| items < total);
         self.next = match metadata.next {
             Some(NextPageHint::Next(next)) if has_new_items => next,

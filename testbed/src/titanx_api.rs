@@ -1,6 +1,6 @@
 //! A server with TitanX's API, in both documented forms and with several kinds of behaviour where
 //! the documentation says nothing. It is written from the documentation and shares no code with the
-//! operator.
+//! operator or the healer.
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +11,16 @@ use std::{
 use http_body_util::Full;
 use hyper::{Request, Response, body::Bytes};
 use serde_json::{Value, json};
-use titanx_testbed::server::{Server, json as respond};
 use uuid::Uuid;
 
-pub(crate) const API_KEY: &str = "synthetic-api-key";
+use crate::server::{Server, json as respond};
+
+pub const API_KEY: &str = "synthetic-api-key";
 const BASE: &str = "/api/public/v2";
 
 /// The two documented forms of a subscription.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Form {
+pub enum Form {
     /// `events`, answered under `payload` with `triggers`.
     Schema,
     /// `eventTypes`, answered flat; `events` is refused.
@@ -28,7 +29,7 @@ pub(crate) enum Form {
 
 /// How the server returns a job's contacts.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum PagingStyle {
+pub enum PagingStyle {
     /// All contacts in an array at the root, without paging metadata.
     NoMetadata,
     /// Pages of two in `data.contacts`, with a total.
@@ -71,7 +72,7 @@ pub(crate) enum PagingStyle {
 
 impl PagingStyle {
     /// The styles that say which page is the last.
-    pub(crate) const COMPLETE: [Self; 15] = [
+    pub const COMPLETE: [Self; 15] = [
         Self::Total,
         Self::Cursor,
         Self::Link,
@@ -92,7 +93,7 @@ impl PagingStyle {
 
 /// A failure of one request.
 #[derive(Clone, Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The request has no effect, and is answered with this status.
     Status(u16),
     /// The request takes effect, but the connection is closed before the response.
@@ -106,8 +107,8 @@ pub(crate) enum Failure {
 }
 
 /// The running server. It stops when this is dropped.
-pub(crate) struct TitanxApi {
-    pub(crate) url: String,
+pub struct TitanxApi {
+    pub url: String,
     state: Arc<Mutex<State>>,
     _server: Server,
 }
@@ -129,6 +130,26 @@ struct State {
     contacts: BTreeMap<String, Vec<Value>>,
     failures: Vec<PlannedFailure>,
     requests: Vec<(String, SystemTime)>,
+    page_size: usize,
+    /// Contacts that are put first in a job's list once a page of it was served.
+    insertions: Vec<Insertion>,
+    limit: Option<Limit>,
+}
+
+/// A change of a list while it is read.
+struct Insertion {
+    job: String,
+    after_page: usize,
+    contact: Value,
+}
+
+/// A rate limit.
+struct Limit {
+    /// Calls that are left until the limit resets.
+    left: usize,
+    calls: usize,
+    reset: SystemTime,
+    window: Duration,
 }
 
 /// A failure of a future request.
@@ -142,16 +163,16 @@ struct PlannedFailure {
 
 /// A subscription as the server stores it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Subscription {
-    pub(crate) id: String,
-    pub(crate) url: String,
-    pub(crate) events: Vec<String>,
-    pub(crate) active: bool,
-    pub(crate) secret: String,
+pub struct Subscription {
+    pub id: String,
+    pub url: String,
+    pub events: Vec<String>,
+    pub active: bool,
+    pub secret: String,
 }
 
 impl TitanxApi {
-    pub(crate) fn start(form: Form) -> Self {
+    pub fn start(form: Form) -> Self {
         let state = Arc::new(Mutex::new(State {
             form,
             paging: PagingStyle::Total,
@@ -165,6 +186,9 @@ impl TitanxApi {
             contacts: BTreeMap::new(),
             failures: Vec::new(),
             requests: Vec::new(),
+            page_size: 2,
+            insertions: Vec::new(),
+            limit: None,
         }));
         let shared = Arc::clone(&state);
         let server = Server::start("titanx", move |request| {
@@ -183,47 +207,71 @@ impl TitanxApi {
     }
 
     /// Answers requests that list or delete subscriptions with 404.
-    pub(crate) fn disable_management(&self) {
+    pub fn disable_management(&self) {
         self.state().has_management = false;
     }
 
     /// Grants only these event types to new subscriptions.
-    pub(crate) fn set_granted(&self, events: &[&str]) {
+    pub fn set_granted(&self, events: &[&str]) {
         self.state().granted = events.iter().map(|&it| it.to_owned()).collect();
     }
 
     /// Refuses a creation that asks for other event types than these.
-    pub(crate) fn set_allowed(&self, events: &[&str]) {
+    pub fn set_allowed(&self, events: &[&str]) {
         self.state().allowed = Some(events.iter().map(|&it| it.to_owned()).collect());
     }
 
     /// Creates only active subscriptions, and does not return their secrets.
-    pub(crate) fn omit_secret(&self) {
+    pub fn omit_secret(&self) {
         self.state().returns_secret = false;
     }
 
-    pub(crate) fn set_paging(&self, paging: PagingStyle) {
+    pub fn set_paging(&self, paging: PagingStyle) {
         self.state().paging = paging;
     }
 
+    /// Returns so many items a page instead of two.
+    pub fn set_page_size(&self, size: usize) {
+        self.state().page_size = size;
+    }
+
+    /// Puts a contact first in a job's list, once this page of it was served: what follows moves on by one.
+    pub fn insert_after_page(&self, job: &str, after_page: usize, contact: Value) {
+        self.state().insertions.push(Insertion {
+            job: job.to_owned(),
+            after_page,
+            contact,
+        });
+    }
+
+    /// Takes no more than this many calls in each window, beginning now. It is told as that of a day.
+    pub fn limit(&self, calls: usize, window: Duration) {
+        self.state().limit = Some(Limit {
+            left: calls,
+            calls,
+            reset: SystemTime::now() + window,
+            window,
+        });
+    }
+
     /// Lists subscriptions in pages, as it does contacts.
-    pub(crate) fn page_subscriptions(&self) {
+    pub fn page_subscriptions(&self) {
         self.state().pages_subscriptions = true;
     }
 
     /// Has these subscriptions and no others, as if they had been created in its app.
-    pub(crate) fn put_subscriptions(&self, subscriptions: &[Subscription]) {
+    pub fn put_subscriptions(&self, subscriptions: &[Subscription]) {
         self.state().subscriptions = subscriptions.to_vec();
     }
 
     /// Fails the next request whose method and path start with `prefix`. Failures with the same
     /// prefix apply one after the other.
-    pub(crate) fn fail(&self, prefix: &str, failure: Failure) {
+    pub fn fail(&self, prefix: &str, failure: Failure) {
         self.fail_after(0, prefix, failure);
     }
 
     /// As [`Self::fail`], but lets `after` matching requests succeed first.
-    pub(crate) fn fail_after(&self, after: usize, prefix: &str, failure: Failure) {
+    pub fn fail_after(&self, after: usize, prefix: &str, failure: Failure) {
         self.state().failures.push(PlannedFailure {
             prefix: prefix.to_owned(),
             after,
@@ -232,29 +280,29 @@ impl TitanxApi {
     }
 
     /// The only subscription. Panics if there are none or several.
-    pub(crate) fn only_subscription(&self) -> Subscription {
+    pub fn only_subscription(&self) -> Subscription {
         let [subscription] = self.subscriptions().try_into().unwrap();
         subscription
     }
 
-    pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
+    pub fn subscriptions(&self) -> Vec<Subscription> {
         self.state().subscriptions.clone()
     }
 
-    pub(crate) fn active(&self) -> Vec<Subscription> {
+    pub fn active(&self) -> Vec<Subscription> {
         let mut subscriptions = self.subscriptions();
         subscriptions.retain(|it| it.active);
         subscriptions
     }
 
-    pub(crate) fn put_job(&self, id: &str, job: Value, contacts: &[Value]) {
+    pub fn put_job(&self, id: &str, job: Value, contacts: &[Value]) {
         let mut state = self.state();
         state.jobs.insert(id.to_owned(), job);
         state.contacts.insert(id.to_owned(), contacts.to_vec());
     }
 
     /// What this TitanX has told in confidence: the secrets, and every text of a contact if asked.
-    pub(crate) fn confidential(&self) -> impl Fn(bool) -> Vec<String> + Send + Sync + use<> {
+    pub fn confidential(&self) -> impl Fn(bool) -> Vec<String> + Send + Sync + use<> {
         let state = Arc::clone(&self.state);
         move |with_contacts| {
             let state = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,12 +316,12 @@ impl TitanxApi {
     }
 
     /// Method and path of every request so far, with the time of each.
-    pub(crate) fn times(&self) -> Vec<(String, SystemTime)> {
+    pub fn times(&self) -> Vec<(String, SystemTime)> {
         self.state().requests.clone()
     }
 
     /// Method and path of every request so far.
-    pub(crate) fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.state()
             .requests
             .iter()
@@ -282,7 +330,7 @@ impl TitanxApi {
     }
 
     /// The time between the first two requests.
-    pub(crate) fn time_between_requests(&self) -> Duration {
+    pub fn time_between_requests(&self) -> Duration {
         let state = self.state();
         let [(_, first), (_, second), ..] = &state.requests[..] else {
             panic!("there were fewer than two requests");
@@ -314,6 +362,9 @@ fn answer(state: &Mutex<State>, request: &Request<Bytes>) -> Option<Response<Ful
     if !authorized {
         return Some(respond(401, &json!({"error": "Unauthorized"})));
     }
+    if let Some(refusal) = state.refuse_by_limit() {
+        return Some(refusal);
+    }
     let failure = state.next_failure(&call);
     match failure {
         Some(Failure::Status(status)) => return Some(respond(status, &json!({"error": "No."}))),
@@ -344,7 +395,11 @@ fn rate_limited(window: &str, reset_s: u64) -> Response<Full<Bytes>> {
         .duration_since(UNIX_EPOCH)
         .expect("after 1970")
         .as_secs();
-    let day = now + 86_400;
+    let day = if window == "day" {
+        now + reset_s
+    } else {
+        now + 86_400
+    };
     let headers = response.headers_mut();
     for (name, remaining, reset) in [
         ("second", 0, now + reset_s),
@@ -370,6 +425,33 @@ fn not_found() -> Response<Full<Bytes>> {
 }
 
 impl State {
+    /// What a call is answered that is beyond the limit.
+    fn refuse_by_limit(&mut self) -> Option<Response<Full<Bytes>>> {
+        let limit = self.limit.as_mut()?;
+        let now = SystemTime::now();
+        if now >= limit.reset {
+            limit.left = limit.calls;
+            limit.reset = now + limit.window;
+        }
+        if limit.left > 0 {
+            limit.left -= 1;
+            return None;
+        }
+        let wait = limit.reset.duration_since(now).unwrap_or_default();
+        Some(rate_limited("day", wait.as_secs() + 1))
+    }
+
+    /// Applies the changes that are due after a page of a job's contacts.
+    fn insert_after(&mut self, job: &str, query: &str) {
+        let page = asked_page(query);
+        let due = |it: &mut Insertion| it.job == job && it.after_page == page;
+        for insertion in self.insertions.extract_if(.., due) {
+            if let Some(contacts) = self.contacts.get_mut(job) {
+                contacts.insert(0, insertion.contact);
+            }
+        }
+    }
+
     fn next_failure(&mut self, call: &str) -> Option<Failure> {
         let matches = |planned: &PlannedFailure| call.starts_with(&planned.prefix);
         let index = self.failures.iter().position(matches)?;
@@ -406,8 +488,16 @@ impl State {
                 Some(job) => respond(200, &json!({ "data": job })),
                 None => not_found(),
             },
+            ("GET", ["jobs"]) => {
+                let jobs: Vec<_> = self.jobs.values().cloned().collect();
+                self.page(&jobs, path, query, origin)
+            }
             ("GET", ["jobs", id, "contacts"]) => match self.contacts.get(*id) {
-                Some(contacts) => self.page(contacts, path, query, origin),
+                Some(contacts) => {
+                    let page = self.page(contacts, path, query, origin);
+                    self.insert_after(id, query);
+                    page
+                }
                 None => not_found(),
             },
             _ => not_found(),
@@ -507,22 +597,13 @@ impl State {
         query: &str,
         origin: &str,
     ) -> Response<Full<Bytes>> {
-        const SIZE: usize = 2;
-        let parameter = |name: &str| {
-            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            let (_, value) = pairs.find(|(it, _)| *it == name)?;
-            Some(decoded(value))
-        };
-        let asked = parameter("page").or(parameter("cursor"));
-        let asked = asked.map(|it| it.trim_start_matches(RESERVED).parse::<usize>());
-        let page = match asked {
-            None => 1,
-            Some(Ok(page)) => page,
-            // Such as the text `null`.
-            Some(Err(_)) => return respond(400, &json!({"error": "no such page"})),
-        };
-        let begin = ((page - 1) * SIZE).min(contacts.len());
-        let end = (page * SIZE).min(contacts.len());
+        let size = self.page_size;
+        let page = asked_page(query);
+        if page == 0 {
+            return respond(400, &json!({"error": "no such page"}));
+        }
+        let begin = ((page - 1) * size).min(contacts.len());
+        let end = (page * size).min(contacts.len());
         let items = &contacts[begin..end];
         let is_last = end == contacts.len();
         let link = format!("http://{origin}{BASE}{path}?page={}", page + 1);
@@ -559,7 +640,7 @@ impl State {
                 respond(200, &json!({"data": items, "meta": {"hasMore": !is_last}}))
             }
             PagingStyle::Repeating => {
-                let first = &contacts[..SIZE.min(contacts.len())];
+                let first = &contacts[..size.min(contacts.len())];
                 respond(200, &json!({"data": first, "hasMore": true}))
             }
             PagingStyle::BelowTotal => {
@@ -572,10 +653,21 @@ impl State {
             }
             more => respond(
                 200,
-                &more.body(items, page, contacts.len().div_ceil(SIZE), path),
+                &more.body(items, page, contacts.len().div_ceil(size), path),
             ),
         }
     }
+}
+
+/// The number of the page that a query asks for; 0 if it is none, such as the text `null`.
+fn asked_page(query: &str) -> usize {
+    let parameter = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let (_, value) = pairs.find(|(it, _)| *it == name)?;
+        Some(decoded(value))
+    };
+    let asked = parameter("page").or(parameter("cursor"));
+    asked.map_or(1, |it| it.trim_start_matches(RESERVED).parse().unwrap_or(0))
 }
 
 /// Characters that mean something in a query, or in its encoding.

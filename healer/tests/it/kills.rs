@@ -1,0 +1,136 @@
+//! A healer that is killed at each of its calls, and two of them at once.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use titanx_testbed::emulators::{Fault, FaultProxy, Harm, When};
+
+use crate::system::{System, contact, run};
+
+const JOBS: [&str; 2] = ["job-a", "job-b"];
+
+/// Two jobs, of which TitanX has dropped a contact each, and one that is unfinished.
+async fn system() -> System {
+    let system = System::start();
+    for job in JOBS {
+        let contacts: Vec<_> = (0..3).map(|number| contact(job, number)).collect();
+        system.deliver(Some(job), &contacts[1..]).await;
+        system.complete(job, 80, &contacts).await;
+    }
+    system
+}
+
+fn expected() -> Vec<String> {
+    let ids = JOBS
+        .iter()
+        .flat_map(|job| (0..3).map(move |n| format!("{job}-{n}")));
+    ids.collect()
+}
+
+/// Runs a healer whose `nth` call to a service is never answered, and kills it there. Returns whether it
+/// came so far.
+async fn kill_at(system: &System, variable: &'static str, url: &str, nth: usize) -> bool {
+    let proxy = FaultProxy::start(url, 0);
+    // The call takes effect, or not.
+    let harm = if nth.is_multiple_of(2) {
+        Fault::Before
+    } else {
+        Fault::After
+    };
+    proxy.inject(When::Nth(nth), harm(Harm::Stop));
+    let healer = system.healer_with(&[(variable, proxy.url.clone())]).await;
+    let run = run(&healer, Duration::from_mins(15));
+    tokio::select! {
+        (end, _) = run => {
+            end.unwrap();
+            false
+        }
+        () = proxy.stopped() => true,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_each_call_the_next_runs_finish_the_round() {
+    for service in ["DYNAMODB", "SQS"] {
+        let mut kills = 0;
+        for nth in 1.. {
+            let system = system().await;
+            let (variable, url) = match service {
+                "SQS" => ("AWS_ENDPOINT_URL_SQS", system.emulators.sqs_url.clone()),
+                _ => (
+                    "AWS_ENDPOINT_URL_DYNAMODB",
+                    system.emulators.dynamodb_url.clone(),
+                ),
+            };
+            if !kill_at(&system, variable, &url, nth).await {
+                break;
+            }
+            kills += 1;
+            system.let_leases_end();
+            let _ = run(&system.healer().await, Duration::from_mins(15)).await;
+            for job in JOBS {
+                let context = format!("{service} {nth}");
+                assert_eq!(
+                    system.recorded(job, "state").as_deref(),
+                    Some("complete"),
+                    "{context}"
+                );
+                assert_eq!(
+                    system.recorded(job, "missing").as_deref(),
+                    Some("0"),
+                    "{context}"
+                );
+            }
+            // A second message of a delivery has the same id.
+            let messages = system.emulators.contacts.messages();
+            let ids: BTreeSet<_> = messages
+                .iter()
+                .map(|it| it.attribute("deliveryId"))
+                .collect();
+            assert_eq!(ids.len(), 6, "{service} {nth}");
+            let contacts: BTreeSet<_> = system.queued_contacts().into_iter().collect();
+            assert_eq!(
+                contacts,
+                expected().into_iter().collect(),
+                "{service} {nth}"
+            );
+            // Only a killed send may be repeated.
+            assert!(messages.len() <= 7, "{service} {nth}");
+        }
+        let at_least = if service == "SQS" { 2 } else { 25 };
+        assert!(kills >= at_least, "{service}: only {kills} calls");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_healers_at_once_queue_nothing_twice() {
+    let system = system().await;
+    let (first, second) = (system.healer().await, system.healer().await);
+    let timeout = Duration::from_mins(15);
+    let (one, two) = tokio::join!(run(&first, timeout), run(&second, timeout));
+    let finished = [one.0.unwrap(), two.0.unwrap()];
+    let finished = finished
+        .iter()
+        .filter(|end| format!("{end:?}").contains("RoundFinished"));
+    assert_eq!(finished.count(), 1);
+    assert_eq!(system.queued_contacts(), expected());
+}
+
+/// As with clocks that differ by hours: no lease holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_healers_without_leases_queue_nothing_twice() {
+    let system = system().await;
+    let healers = [system.healer().await, system.healer().await];
+    let timeout = Duration::from_mins(15);
+    let runs = healers.each_ref().map(|healer| run(healer, timeout));
+    let [one, two] = runs;
+    let steal = async {
+        for _ in 0..200 {
+            system.let_leases_end_of_checks();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::join!(one, two, steal);
+    system.let_leases_end();
+    let _ = run(&healers[0], timeout).await;
+    assert_eq!(system.queued_contacts(), expected());
+}

@@ -1,0 +1,187 @@
+//! TitanX's lists: every form of paging, lists that change while they are read, and rate limits.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use titanx_healer::report::{End, State};
+use titanx_testbed::titanx_api::{Failure, PagingStyle};
+
+use crate::system::{JOB, System, contact, result, run};
+
+fn contacts(count: usize) -> Vec<Value> {
+    (0..count).map(|number| contact(JOB, number)).collect()
+}
+
+fn all(count: usize) -> Vec<String> {
+    let mut all: Vec<_> = (0..count).map(|number| format!("{JOB}-{number}")).collect();
+    all.sort();
+    all
+}
+
+/// A job of which every second contact was delivered.
+async fn half_delivered(count: usize) -> System {
+    let system = System::start();
+    let contacts = contacts(count);
+    let odd: Vec<_> = contacts.iter().skip(1).step_by(2).cloned().collect();
+    system.deliver(Some(JOB), &odd).await;
+    system.complete(JOB, 80, &contacts).await;
+    system
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_documented_form_of_paging_is_read_whole() {
+    for paging in PagingStyle::COMPLETE {
+        let system = half_delivered(7).await;
+        system.api.set_paging(paging);
+        let told = system.heal().await;
+        let complete = result(State::Complete, None, [7, 3, 4, 0, 0]);
+        assert_eq!(told.checked[0].1, complete, "{paging:?}");
+        assert_eq!(system.queued_contacts(), all(7), "{paging:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_queued_of_a_list_that_is_not_proven_whole() {
+    for paging in [
+        PagingStyle::NoMetadata,
+        PagingStyle::Repeating,
+        PagingStyle::BelowTotal,
+    ] {
+        let system = half_delivered(7).await;
+        system.api.set_paging(paging);
+        let told = system.heal().await;
+        let (_, result) = &told.checked[0];
+        assert_eq!(result.state, State::Incomplete, "{paging:?}");
+        assert_eq!(system.emulators.contacts.len(), 3, "{paging:?}");
+    }
+    // All that is listed was received, which proves nothing either.
+    let system = System::start();
+    system.deliver(Some(JOB), &contacts(3)).await;
+    system.complete(JOB, 80, &contacts(3)).await;
+    system.api.set_paging(PagingStyle::NoMetadata);
+    let told = system.heal().await;
+    let unproven = result(State::Unproven, Some("completeness"), [3, 3, 0, 0, 0]);
+    assert_eq!(told.checked[0].1, unproven);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_not_to_be_had_is_unproven() {
+    let system = half_delivered(3).await;
+    system
+        .api
+        .fail(&format!("GET /jobs/{JOB}/contacts"), Failure::Status(404));
+    let told = system.heal().await;
+    let unproven = result(State::Unproven, Some("not_listed"), [0; 5]);
+    assert_eq!(told.checked[0].1, unproven);
+    system.let_a_day_pass();
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Complete, None, [3, 1, 2, 0, 0])
+    );
+}
+
+/// A contact that moves to the next page while the list is read looks like two. Whatever the form of
+/// paging, it is queued once at most, and what was received is not queued again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_grows_between_two_pages_queues_no_contact_twice() {
+    for paging in PagingStyle::COMPLETE {
+        for (page, received) in [(1, true), (2, true), (1, false), (2, false)] {
+            let system = System::start();
+            let contacts = contacts(6);
+            let delivered = if received {
+                &contacts[..]
+            } else {
+                &contacts[..1]
+            };
+            system.deliver(Some(JOB), delivered).await;
+            system.complete(JOB, 80, &contacts).await;
+            system.api.set_paging(paging);
+            system.api.insert_after_page(JOB, page, contact(JOB, 6));
+            let told = system.heal().await;
+            let mut queued = system.queued_contacts();
+            let count = queued.len();
+            queued.dedup();
+            let context = format!("{paging:?} {page} {received} {:?}", told.checked);
+            assert_eq!(queued.len(), count, "{context}");
+            assert!(count <= 7, "{context}");
+            let state = told.checked[0].1.state;
+            assert_eq!(state == State::Complete, count == 7, "{context}");
+            // Another check finds the rest.
+            system.let_a_day_pass();
+            let _ = run(&system.healer().await, Duration::from_mins(15)).await;
+            let mut record = system.emulators.jobs.get(JOB).unwrap();
+            record.remove("checked_at");
+            system.emulators.jobs.put(&record);
+            system.let_a_day_pass();
+            system.heal().await;
+            assert_eq!(system.queued_contacts(), all(7), "{context}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_limit_of_the_day_runs_wait_for_the_reset_and_go_on_where_they_were() {
+    let system = half_delivered(60).await;
+    // Thirty pages, twice, and the list and the job itself.
+    system.api.limit(20, Duration::from_secs(70));
+    let healer = system.healer().await;
+    let (end, _) = run(&healer, Duration::from_mins(15)).await;
+    let End::RateLimited { until } = end.unwrap() else {
+        panic!("the limit is exhausted");
+    };
+    let calls = system.api.requests().len();
+    // No run calls TitanX before.
+    let (end, _) = run(&healer, Duration::from_mins(15)).await;
+    assert_eq!(end.unwrap(), End::RateLimited { until });
+    assert_eq!(system.api.requests().len(), calls);
+    assert_eq!(system.emulators.contacts.len(), 30);
+
+    system.api.limit(usize::MAX, Duration::from_secs(1));
+    let mut round = system.emulators.checks.get("round").unwrap();
+    round.remove("not_before");
+    system.emulators.checks.put(&round);
+    system.let_leases_end();
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Complete, None, [60, 30, 30, 0, 0])
+    );
+    assert_eq!(system.queued_contacts(), all(60));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_of_titanx_are_waited_for_and_never_queue_anything_twice() {
+    let system = half_delivered(5).await;
+    let path = format!("GET /jobs/{JOB}/contacts");
+    system.api.fail(&path, Failure::Status(502));
+    system.api.fail(
+        &path,
+        Failure::RateLimited {
+            window: "second",
+            reset_s: 1,
+        },
+    );
+    system.api.fail_after(3, &path, Failure::LostResponse);
+    system.heal().await;
+    assert_eq!(system.queued_contacts(), all(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_api_key_fails_the_run_and_checks_nothing() {
+    let system = half_delivered(3).await;
+    system
+        .api
+        .fail("GET /jobs", Failure::Quoting { status: 401 });
+    let (end, told) = run(&system.healer().await, Duration::from_mins(15)).await;
+    let error = end.unwrap_err();
+    let text = titanx_receiver::error::Chain(&error).to_string();
+    assert!(text.contains("does not accept the API key"), "{text}");
+    assert!(
+        !text.contains(titanx_testbed::titanx_api::API_KEY),
+        "{text}"
+    );
+    assert_eq!(told.checked.len(), 0);
+    system.heal().await;
+    assert_eq!(system.queued_contacts(), all(3));
+}

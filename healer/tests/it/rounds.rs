@@ -1,0 +1,345 @@
+//! Which jobs are checked, what is queued, and what their records say.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use titanx_healer::report::{End, State};
+use titanx_testbed::emulators::{AttributeValue, Item};
+
+use crate::system::{JOB, System, contact, hours_ago, now_ms, result, run};
+
+/// A job of ten contacts, of which TitanX has dropped those in `dropped`.
+async fn with_dropped(dropped: &[usize]) -> System {
+    let system = System::start();
+    let contacts: Vec<_> = (0..10).map(|number| contact(JOB, number)).collect();
+    let delivered = contacts.iter().enumerate();
+    let delivered = delivered.filter(|(number, _)| !dropped.contains(number));
+    let delivered: Vec<_> = delivered.map(|(_, contact)| contact.clone()).collect();
+    system.deliver(Some(JOB), &delivered).await;
+    system.complete(JOB, 80, &contacts).await;
+    system
+}
+
+fn expected(job: &str, count: usize) -> Vec<String> {
+    let mut ids: Vec<_> = (0..count).map(|number| format!("{job}-{number}")).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_dropped_contact_is_queued_once_and_nothing_again() {
+    let system = with_dropped(&[0, 3, 9]).await;
+    let told = system.heal().await;
+    let complete = result(State::Complete, None, [10, 7, 3, 0, 0]);
+    assert_eq!(told.checked, [(JOB.to_owned(), complete)]);
+    assert_eq!(told.began, [(1, 0, 0)]);
+    // The ten deliveries less three, and the completion.
+    assert_eq!(told.scans, [(8, 7)]);
+    assert_eq!(system.queued_contacts(), expected(JOB, 10));
+    for (attribute, value) in [
+        ("state", Some("complete")),
+        ("state_reason", None),
+        ("contacts_at_titanx", Some("10")),
+        ("received", Some("7")),
+        ("backfilled", Some("3")),
+        ("unscored", Some("0")),
+        ("missing", Some("0")),
+        ("checked_by", None),
+        ("check_ends", None),
+    ] {
+        assert_eq!(
+            system.recorded(JOB, attribute).as_deref(),
+            value,
+            "{attribute}"
+        );
+    }
+    let checked_at: i64 = system.recorded(JOB, "checked_at").unwrap().parse().unwrap();
+    assert!((now_ms() - 60_000..=now_ms()).contains(&checked_at));
+    let backfills = system.emulators.contacts.messages().into_iter();
+    let backfills = backfills.filter(|it| it.attribute("source") == Some("backfill"));
+    assert!(
+        backfills
+            .clone()
+            .all(|it| it.attribute("jobId") == Some(JOB))
+    );
+    assert_eq!(backfills.count(), 3);
+
+    // Another round finds nothing to do, and another check nothing to queue.
+    system.let_a_day_pass();
+    assert_eq!(system.heal().await.began, [(0, 0, 0)]);
+    let mut again = system.emulators.jobs.get(JOB).unwrap();
+    again.remove("checked_at");
+    system.emulators.jobs.put(&again);
+    system.let_a_day_pass();
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Complete, None, [10, 7, 3, 0, 0])
+    );
+    assert_eq!(system.queued_contacts(), expected(JOB, 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_day_that_was_dropped_is_fetched_jobs_without_a_report_too() {
+    let system = System::start();
+    let mut all = Vec::new();
+    for job in ["job-a", "job-b", "job-c"] {
+        let contacts: Vec<_> = (0..5).map(|number| contact(job, number)).collect();
+        all.extend(expected(job, 5));
+        if job == "job-c" {
+            // Neither a contact nor the completion has arrived.
+            system.list(job, 80, &contacts);
+        } else {
+            system.complete(job, 80, &contacts).await;
+        }
+    }
+    let undecided = json!({"id": "job-d", "status": "Processing", "modifiedAt": hours_ago(80)});
+    system
+        .api
+        .put_job("job-d", undecided, &[contact("job-d", 0)]);
+    let recent = json!({"id": "job-e", "status": "Finalized", "modifiedAt": hours_ago(72)});
+    system.api.put_job("job-e", recent, &[contact("job-e", 0)]);
+    let told = system.heal().await;
+    assert_eq!(told.began, [(3, 1, 1)]);
+    assert_eq!(told.checked.len(), 3);
+    let complete = result(State::Complete, None, [5, 0, 5, 0, 0]);
+    assert!(told.checked.iter().all(|(_, result)| *result == complete));
+    assert_eq!(system.queued_contacts(), all);
+    let record = system.emulators.jobs.get("job-c").unwrap();
+    let id = record["delivery_id"].clone();
+    assert!(matches!(id, AttributeValue::S(id) if id.starts_with("backfill-job-")));
+    assert_eq!(
+        system.recorded("job-c", "status").as_deref(),
+        Some("Finalized")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_not_checked_before_titanx_has_given_up() {
+    let system = System::start();
+    system.complete(JOB, 72, &[contact(JOB, 0)]).await;
+    assert_eq!(system.heal().await.began, [(0, 0, 0)]);
+    assert_eq!(system.recorded(JOB, "state"), None);
+    assert_eq!(system.queued_contacts(), [""; 0]);
+    // The next round is not due, whoever asks.
+    let (end, _) = run(&system.healer().await, Duration::from_mins(15)).await;
+    assert_eq!(end.unwrap(), End::Idle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_that_were_never_scored_are_counted_and_not_queued() {
+    let system = System::start();
+    let mut unscored = contact(JOB, 1);
+    unscored.as_object_mut().unwrap().remove("phoneStatus");
+    let contacts = [contact(JOB, 0), unscored, contact(JOB, 2)];
+    system.deliver(Some(JOB), &contacts[..1]).await;
+    system.complete(JOB, 80, &contacts).await;
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Complete, None, [3, 1, 1, 1, 0])
+    );
+    let queued = [format!("{JOB}-0"), format!("{JOB}-2")];
+    assert_eq!(system.queued_contacts(), queued);
+}
+
+/// Asserts that the job's only missing contact was not queued, for this reason.
+async fn assert_not_queued(system: &System, queued: usize, reason: &str, missing: u64) {
+    let told = system.heal().await;
+    let (_, result) = &told.checked[0];
+    assert_eq!(result.reason.as_deref(), Some(reason));
+    let state = if missing > 0 {
+        State::Incomplete
+    } else {
+        State::Unproven
+    };
+    assert_eq!((result.state, result.missing), (state, missing), "{reason}");
+    assert_eq!(system.emulators.contacts.len(), queued, "{reason}");
+    assert_eq!(
+        system.recorded(JOB, "state").as_deref(),
+        Some(state.as_str())
+    );
+    assert_eq!(
+        system.recorded(JOB, "state_reason").as_deref(),
+        Some(reason)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_queued_on_a_doubt() {
+    // The first records of a job may have expired although it was completed within the retention.
+    let old = System::start();
+    old.complete(JOB, 160, &[contact(JOB, 0)]).await;
+    let job = json!({"id": JOB, "createdAt": hours_ago(169)});
+    old.api.put_job(JOB, job, &[contact(JOB, 0)]);
+    assert_not_queued(&old, 0, "records_expired", 1).await;
+
+    // Without `createdAt` a job is assumed to take a day.
+    let unknown = System::start();
+    unknown.complete(JOB, 145, &[contact(JOB, 0)]).await;
+    unknown
+        .api
+        .put_job(JOB, json!({"id": JOB}), &[contact(JOB, 0)]);
+    assert_not_queued(&unknown, 0, "records_expired", 1).await;
+
+    let other_ids = System::start();
+    let mut here = contact(JOB, 0);
+    here["id"] = "row-1".into();
+    let mut delivered = contact(JOB, 0);
+    delivered["id"] = "contact-99".into();
+    other_ids.deliver(Some(JOB), &[delivered]).await;
+    other_ids.complete(JOB, 80, &[here]).await;
+    assert_not_queued(&other_ids, 1, "unmatched_records", 1).await;
+
+    let no_scores = System::start();
+    let mut plain = contact(JOB, 0);
+    plain.as_object_mut().unwrap().remove("phoneStatus");
+    no_scores.complete(JOB, 80, &[plain]).await;
+    assert_not_queued(&no_scores, 0, "scores_not_shown", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_was_sent_and_never_marked_is_sent_again_under_its_own_id() {
+    let system = with_dropped(&[]).await;
+    let mut record = system.emulators.deliveries.get("delivery-4").unwrap();
+    record.insert(
+        "status".to_owned(),
+        AttributeValue::S("INPROGRESS".to_owned()),
+    );
+    system.emulators.deliveries.put(&record);
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Complete, None, [10, 9, 1, 0, 0])
+    );
+    let mut ids = system.queued();
+    assert_eq!(ids.len(), 11);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 10, "a consumer drops the second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_a_person_works_on_is_left_out() {
+    let system = with_dropped(&[2]).await;
+    let mut record = system.emulators.jobs.get(JOB).unwrap();
+    let set = |record: &mut Item, name: &str, value| record.insert(name.to_owned(), value);
+    set(
+        &mut record,
+        "checked_by",
+        AttributeValue::S("operator-1".to_owned()),
+    );
+    let ends = (now_ms() + 60_000).to_string();
+    set(&mut record, "check_ends", AttributeValue::N(ends));
+    system.emulators.jobs.put(&record);
+    let told = system.heal().await;
+    assert_eq!((told.held, told.checked.len()), (vec![JOB.to_owned()], 0));
+    assert_eq!(system.emulators.contacts.len(), 9);
+    assert_eq!(
+        system.recorded(JOB, "checked_by").as_deref(),
+        Some("operator-1")
+    );
+    // It is due in the next round.
+    system.let_leases_end();
+    system.let_a_day_pass();
+    assert_eq!(system.heal().await.checked.len(), 1);
+    assert_eq!(system.queued_contacts(), expected(JOB, 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_queued_is_incomplete_and_tried_again() {
+    let system = with_dropped(&[5]).await;
+    let nowhere = [("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9".to_owned())];
+    let healer = system.healer_with(&nowhere).await;
+    let (end, told) = run(&healer, Duration::from_mins(15)).await;
+    assert_eq!(end.unwrap(), End::RoundFinished { more: false });
+    let incomplete = result(State::Incomplete, Some("failed"), [10, 9, 0, 0, 1]);
+    assert_eq!(told.checked[0].1, incomplete);
+    system.let_leases_end();
+    system.let_a_day_pass();
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Complete, None, [10, 9, 1, 0, 0])
+    );
+    assert_eq!(system.queued_contacts(), expected(JOB, 10));
+    assert_eq!(system.recorded(JOB, "state_reason"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payloads_without_a_job_id_are_matched_as_well() {
+    let system = System::start();
+    let lists: Vec<Vec<Value>> = ["job-a", "job-b"]
+        .map(|job| (0..6).map(|number| contact(job, number)).collect())
+        .into();
+    for (job, list) in ["job-a", "job-b"].iter().zip(&lists) {
+        system.deliver(None, &list[..4]).await;
+        system.complete(job, 80, list).await;
+    }
+    let told = system.heal().await;
+    assert_eq!(told.checked.len(), 2);
+    let complete = result(State::Complete, None, [6, 4, 2, 0, 0]);
+    assert!(told.checked.iter().all(|(_, result)| *result == complete));
+    let all = [expected("job-a", 6), expected("job-b", 6)].concat();
+    assert_eq!(system.queued_contacts(), all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_contacts_than_a_round_takes_are_left_to_the_next_which_begins_at_once() {
+    let system = System::start();
+    for (job, hours) in [("job-a", 90), ("job-b", 85), ("job-c", 80)] {
+        let contacts: Vec<_> = (0..4).map(|number| contact(job, number)).collect();
+        system.complete(job, hours, &contacts).await;
+    }
+    let mut healer = system.healer().await;
+    healer.settings.max_contacts = 8;
+    let (end, told) = run(&healer, Duration::from_mins(15)).await;
+    assert_eq!(end.unwrap(), End::RoundFinished { more: true });
+    let oldest: Vec<_> = told.checked.iter().map(|(job, _)| job.as_str()).collect();
+    assert_eq!(oldest, ["job-a", "job-b"]);
+    let (end, told) = run(&healer, Duration::from_mins(15)).await;
+    assert_eq!(end.unwrap(), End::RoundFinished { more: false });
+    assert_eq!(told.checked[0].0, "job-c");
+    assert_eq!(system.emulators.contacts.len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_completed_again_meanwhile_is_due_again() {
+    let system = with_dropped(&[1]).await;
+    let completed_again = |system: &System| {
+        let mut record = system.emulators.jobs.get(JOB).unwrap();
+        let at = (now_ms() - 75 * 3_600_000).to_string();
+        record.insert("completed_at".to_owned(), AttributeValue::N(at));
+        system.emulators.jobs.put(&record);
+    };
+    let healer = system.healer().await;
+    let (end, _) = run_until_listed(&system, &healer).await;
+    completed_again(&system);
+    assert_eq!(end.unwrap(), End::OutOfTime);
+    let told = system.heal().await;
+    assert_eq!(told.checked.len(), 0);
+    assert_eq!(system.recorded(JOB, "checked_at"), None);
+    system.let_leases_end();
+    system.let_a_day_pass();
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Complete, None, [10, 9, 1, 0, 0])
+    );
+    assert_eq!(system.queued_contacts(), expected(JOB, 10));
+}
+
+/// A run that has no time for the scan, since TitanX answers slowly.
+async fn run_until_listed(
+    system: &System,
+    healer: &titanx_healer::Healer,
+) -> (
+    Result<End, titanx_healer::error::Error>,
+    crate::system::Told,
+) {
+    system.api.fail(
+        &format!("GET /jobs/{JOB}/contacts"),
+        titanx_testbed::titanx_api::Failure::RetryAfter(3),
+    );
+    run(healer, Duration::from_secs(8)).await
+}

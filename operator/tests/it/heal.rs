@@ -1,0 +1,194 @@
+//! `operator heal`, and what `operator jobs` shows of it.
+
+use serde_json::{Value, json};
+use titanx_testbed::{
+    emulators::AttributeValue,
+    front_door,
+    titanx::{completed_job, envelope, signed},
+};
+
+use crate::{System, titanx_api::Form};
+
+const JOB: &str = "11111111-2222-4333-8444-555555555555";
+const HOUR_MS: u64 = 3_600_000;
+
+fn contact(number: usize) -> Value {
+    json!({
+        "customerContactId": format!("contact-{number}"),
+        "lastName": format!("Person {number}"),
+        "email": format!("sample.{number}@example.com"),
+        "phoneStatus": "High",
+    })
+}
+
+/// A job of three contacts that was completed so many hours ago. One contact was never delivered.
+async fn system(hours: u64) -> System {
+    let system = System::start(Form::Schema);
+    let contacts: Vec<_> = (0..3).map(contact).collect();
+    system.api.put_job(JOB, json!({"id": JOB}), &contacts);
+    let receiver = front_door::receiver(&front_door::environment(&system.emulators));
+    let mut bodies = vec![completed_job("completed", JOB)];
+    for (number, contact) in contacts[1..].iter().enumerate() {
+        let mut payload = contact.clone();
+        payload["jobId"] = JOB.into();
+        let id = format!("delivery-{number}");
+        bodies.push(envelope(&id, "job.contact.scored", &payload));
+    }
+    for body in bodies {
+        let answer = front_door::deliver(&receiver, &signed(&body)).await;
+        assert_eq!(answer, front_door::Answer::accepted());
+    }
+    let mut record = system.emulators.jobs.get(JOB).unwrap();
+    let at = front_door::now_ms() - hours * HOUR_MS;
+    let at = AttributeValue::N(at.to_string());
+    record.insert("completed_at".to_owned(), at);
+    system.emulators.jobs.put(&record);
+    system
+}
+
+fn heal(system: &System, line: &str, status: i32) -> Value {
+    let run = system.operator.run(&format!("--json heal {line}"));
+    run.exits(status).json()
+}
+
+fn result(state: &str, reason: Option<&str>, counts: [u64; 5]) -> Value {
+    let [at_titanx, received, backfilled, unscored, missing] = counts;
+    json!([{
+        "job_id": JOB, "state": state, "reason": reason, "contacts_at_titanx": at_titanx,
+        "received": received, "backfilled": backfilled, "unscored": unscored, "missing": missing,
+    }])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_what_is_missing_and_changes_nothing() {
+    let system = system(80).await;
+    let before = (
+        system.emulators.jobs.items(),
+        system.emulators.deliveries.items(),
+    );
+    let expected = result("incomplete", Some("dry_run"), [3, 2, 0, 0, 1]);
+    for which in [&format!("--job {JOB}"), "--due"] {
+        assert_eq!(heal(&system, &format!("{which} --dry-run"), 3), expected);
+    }
+    let after = (
+        system.emulators.jobs.items(),
+        system.emulators.deliveries.items(),
+    );
+    assert_eq!(before, after);
+    assert_eq!(system.emulators.checks.len(), 0);
+    assert_eq!(system.emulators.contacts.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_healed_at_once_and_its_record_tells() {
+    let system = system(1).await;
+    let complete = result("complete", None, [3, 2, 1, 0, 0]);
+    // In another spelling.
+    let line = format!("--job {}", JOB.replace('-', "").to_uppercase());
+    assert_eq!(heal(&system, &line, 0), complete);
+    assert_eq!(system.emulators.contacts.len(), 3);
+    assert_eq!(
+        heal(&system, &line, 0),
+        complete,
+        "a second run queues nothing"
+    );
+    assert_eq!(system.emulators.contacts.len(), 3);
+
+    let jobs = |line: &str| system.operator.run(line).exits(0);
+    let listed = jobs("--json jobs --state complete").json();
+    assert_eq!(listed[0]["job_id"], JOB);
+    assert_eq!(listed[0]["backfilled"], 1);
+    assert_eq!(listed[0]["state_reason"], Value::Null);
+    assert_eq!(jobs("--json jobs --state incomplete").json(), json!([]));
+    let table = system
+        .operator
+        .clone()
+        .set("COLUMNS", "200")
+        .run("jobs")
+        .stdout;
+    let mut lines = table.lines();
+    let header = lines.next().unwrap();
+    for column in [
+        "STATE",
+        "AT TITANX",
+        "RECEIVED",
+        "BACKFILLED",
+        "UNSCORED",
+        "MISSING",
+    ] {
+        assert!(header.contains(column), "{header}");
+    }
+    let row: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(row[3..9], ["complete", "3", "2", "1", "0", "0"]);
+    let text = system.operator.run(&format!("heal {line}")).exits(0).stdout;
+    assert!(text.contains("2 received, 1 backfilled"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_jobs_that_are_due_are_healed() {
+    let system = system(80).await;
+    assert_eq!(heal(&system, "--due --delay-hours 81", 0), json!([]));
+    let complete = result("complete", None, [3, 2, 1, 0, 0]);
+    assert_eq!(heal(&system, "--due", 0), complete);
+    assert_eq!(system.emulators.contacts.len(), 3);
+    // The function would find this round finished.
+    assert!(system.emulators.checks.get("round").is_some());
+    let run = system.operator.run("heal --due").exits(0);
+    assert!(run.stderr.contains("no job is due"), "{}", run.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doubt_keeps_contacts_from_being_queued() {
+    let system = system(80).await;
+    let job = json!({"id": JOB, "createdAt": "2020-01-05T12:00:00Z"});
+    let contacts: Vec<_> = (0..3).map(contact).collect();
+    system.api.put_job(JOB, job, &contacts);
+    let expected = result("incomplete", Some("records_expired"), [3, 2, 0, 0, 1]);
+    assert_eq!(heal(&system, "--due", 3), expected);
+    assert_eq!(system.emulators.contacts.len(), 2);
+    let table = system
+        .operator
+        .run("jobs --state incomplete")
+        .exits(0)
+        .stdout;
+    assert!(table.contains("incomplete (records_expired)"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_or_a_round_that_somebody_works_on_is_left_alone() {
+    let system = system(80).await;
+    let held = AttributeValue::N((front_door::now_ms() + 60_000).to_string());
+    let mut record = system.emulators.jobs.get(JOB).unwrap();
+    record.insert("check_ends".to_owned(), held.clone());
+    system.emulators.jobs.put(&record);
+    let run = system.operator.run(&format!("heal --job {JOB}")).exits(3);
+    assert!(run.stderr.contains("works on job"), "{}", run.stderr);
+
+    let round = [
+        ("check_id", AttributeValue::S("round".to_owned())),
+        ("lease_ends", held),
+    ];
+    let round = round.map(|(name, value)| (name.to_owned(), value));
+    system.emulators.checks.put(&round.into());
+    let run = system.operator.run("heal --due").exits(1);
+    assert!(
+        run.stderr.contains("the healer works on its round"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(system.emulators.contacts.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_job_or_all_that_are_due_and_the_job_is_completed() {
+    let system = system(80).await;
+    for line in ["heal", "heal --due --job x", "heal x", "jobs --state whole"] {
+        system.operator.run(line).exits(2);
+    }
+    let run = system.operator.run("heal --job other").exits(1);
+    assert!(
+        run.stderr.contains("job other is not completed"),
+        "{}",
+        run.stderr
+    );
+}

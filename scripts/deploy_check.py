@@ -189,7 +189,8 @@ def check_guided():
     template = pathlib.Path("template.yaml").read_text()
     architecture = first["Resources"]["ReceiverFunction"]["Properties"]["Architectures"][0]
     # Only what `sam build` would have replaced.
-    template = template.replace("CodeUri: .\n", "CodeUri: code\n").replace("[arm64]", f"[{architecture}]")
+    template = template.replace("CodeUri: .\n", "CodeUri: code\n").replace("CodeUri: healer\n", "CodeUri: code\n")
+    template = template.replace("[arm64]", f"[{architecture}]")
     (guided / "template.yaml").write_text(template)
     deployed = subprocess.run(
         [str(pathlib.Path("target/tools/bin/sam").resolve()), "deploy", "--guided"],

@@ -17,10 +17,12 @@ class NoManagedPolicies:
 
 def expand(code="bootstrap.zip", architecture=None, path="template.yaml", **values):
     template = yaml_parse(open(path).read())
-    function = template["Resources"]["ReceiverFunction"]["Properties"]
-    function["CodeUri"] = f"s3://code-bucket/{code}"
-    if architecture:
-        function["Architectures"] = [architecture]
+    for name, function in template["Resources"].items():
+        if function["Type"] == "AWS::Serverless::Function":
+            key = code if name == "ReceiverFunction" else f"{name}.zip"
+            function["Properties"]["CodeUri"] = f"s3://code-bucket/{key}"
+            if architecture:
+                function["Properties"]["Architectures"] = [architecture]
     defaults = {name: it.get("Default") for name, it in template["Parameters"].items()}
     return transform(template, defaults | values, NoManagedPolicies())
 

@@ -27,6 +27,7 @@ def variants():
                 "ReservedConcurrency": "10",
                 "ContactsQueueType": "fifo",
                 "AlarmEmail": "a@example.com",
+                "HealerEnabled": "true",
             }
             if entrance != "function-url":
                 values |= {"AccessLog": "on", "DomainName": "hooks.example.com", "CertificateArn": CERTIFICATE}

@@ -29,6 +29,21 @@ ENTRANCES = {
 }
 DOMAIN = {"WebhookDomain", "WebhookDomainMapping"}
 GRADUAL = {"ServerlessDeploymentApplication", "ReceiverFunctionDeploymentGroup", "DeploymentRole"}
+HEALER = {
+    "HealerFunction",
+    "HealerRole",
+    "HealerSchedule",
+    "HealerSchedulePermission",
+    "HealerInvokeConfig",
+    "HealerLogGroup",
+    "HealerErrorsAlarm",
+    "HealerRoundFilter",
+    "HealerSilentAlarm",
+    "IncompleteJobFilter",
+    "IncompleteJobAlarm",
+    "TitanxApiKey",
+    "ChecksTable",
+}
 
 
 def covers(pattern, api, stage):
@@ -44,6 +59,7 @@ def check_entrance(deployed, entrance, domain):
     webhook = {it for it in deployed.resources if it.startswith("Webhook")} - {"WebhookSecret"}
     assert webhook == ENTRANCES[entrance] | (DOMAIN if domain else set()), webhook
     permissions = deployed.of_type("AWS::Lambda::Permission")
+    permissions.pop("HealerSchedulePermission", None)
     assert set(permissions) == {it for it in ENTRANCES[entrance] if it.endswith("Permission")}, permissions
     for permission in permissions.values():
         assert permission["FunctionName"] == ALIAS, permission
@@ -210,6 +226,30 @@ def check_key(deployed, key):
         assert queue.get("SqsManagedSseEnabled") == (None if key else True), queue
 
 
+def check_healer(deployed, enabled, key):
+    """There is a healer, run by its schedule, if it is enabled, and nothing of one else."""
+    found = set(deployed.resources) & (HEALER | {"HealerKeyPolicy"})
+    assert found == (HEALER if enabled else set()) | ({"HealerKeyPolicy"} if enabled and key else set()), found
+    assert not [it for it in set(deployed.resources) - found if "Heal" in it]
+    assert {"ChecksTable", "TitanxApiKeyArn", "HealerLogGroup"} & set(deployed.outputs) == (
+        {"ChecksTable", "TitanxApiKeyArn", "HealerLogGroup"} if enabled else set()
+    )
+    if not enabled:
+        return
+    [target] = deployed.resources["HealerSchedule"]["Properties"]["Targets"]
+    assert target["Arn"] == "<HealerFunction.Arn>", target
+    permission = deployed.resources["HealerSchedulePermission"]["Properties"]
+    assert permission == {
+        "Action": "lambda:InvokeFunction",
+        "FunctionName": "<HealerFunction>",
+        "Principal": "events.amazonaws.com",
+        "SourceArn": "<HealerSchedule.Arn>",
+    }, permission
+    function = deployed.resources["HealerFunction"]["Properties"]
+    assert function["Timeout"] == 900 and function["MemorySize"] == 256, function
+    assert function["Role"] == "<HealerRole.Arn>", function
+
+
 def check_tls_only(deployed):
     """Each queue, and the topic, refuses what does not come over TLS."""
     denied = {}
@@ -275,8 +315,8 @@ def main():
     for deployment in gradual:
         template = expand(path=path, GradualDeployment=deployment)
         check_description(template)
-        for entrance, domain, log, key, queue, email in itertools.product(
-            ENTRANCES, domains, ["off", "on"], ["", OWN_KEY], ["standard", "fifo"], ["", "a@example.com"]
+        for entrance, domain, log, key, queue, email, healer in itertools.product(
+            ENTRANCES, domains, ["off", "on"], ["", OWN_KEY], ["standard", "fifo"], ["", "a@example.com"], ["false", "true"]
         ):
             if entrance == "function-url" and (domain or log == "on"):
                 continue
@@ -288,12 +328,14 @@ def main():
                 ContactsQueueType=queue,
                 AlarmEmail=email,
                 GradualDeployment=deployment,
+                HealerEnabled=healer,
                 **domains[domain],
             )
             check_entrance(deployed, entrance, domain)
             check_gradual(deployed, deployment)
             check_key(deployed, key)
             check_tls_only(deployed)
+            check_healer(deployed, healer == "true", key)
             count += 1
     print(f"{count} combinations: every request to the entrance reaches the function, with the permissions of that entrance")
 

@@ -9,6 +9,7 @@ mod entrances;
 mod environment;
 mod events;
 mod fair_queues;
+mod healer;
 mod hostile;
 mod house;
 mod kill;

@@ -30,6 +30,9 @@ TooLargeAlarm             | -               | own            | Deliveries       
 CompleteFailedAlarm       | -               | own            | CompleteFailed                     | -                                                    | Sum     | 300  | 1 | >= 1      | fine
 ReleaseFailedAlarm        | -               | own            | ReleaseFailed                      | -                                                    | Sum     | 3600 | 1 | >= 5      | fine
 EventAgeAlarm             | -               | own            | EventAge                           | -                                                    | Maximum | 300  | 1 | > 3600000 | fine
+HealerErrorsAlarm         | HasHealer       | AWS/Lambda     | Errors                             | FunctionName Ref HealerFunction                      | Sum     | 3600 | 1 | >= 3      | fine
+IncompleteJobAlarm        | HasHealer       | own            | IncompleteJobs                     | -                                                    | Sum     | 300  | 1 | >= 1      | fine
+HealerSilentAlarm         | HasHealer       | own            | HealerRounds                       | -                                                    | Sum     | 86400 | 2 | < 1      | rings
 SilenceAlarm              | HasSilenceAlarm | own            | Deliveries                         | Outcome is accepted                                  | Sum     | 3600 | Ref SilenceAlarmHours | < 1 | rings
 ";
 
@@ -116,6 +119,8 @@ CompleteFailedFilter | CompleteFailed | 1        | -            | { $.message = 
 ReleaseFailedFilter  | ReleaseFailed  | 1        | Count        | { $.message = "release of the claim failed" }
 Answered4xxFilter    | Answered4xx    | 1        | -            | { ($.outcome = "refused") || ($.outcome = "unrecognised") || ($.outcome = "in_flight") || ($.outcome = "too_large") }
 Answered5xxFilter    | Answered5xx    | 1        | -            | { ($.outcome = "unavailable") || ($.outcome = "panicked") }
+IncompleteJobFilter  | IncompleteJobs | 1        | -            | { $.state = "incomplete" }
+HealerRoundFilter    | HealerRounds   | 1        | -            | { $.message = "round finished" }
 "#;
 
 /// How often a message is received before it moves to the dead-letter queue.
@@ -134,6 +139,18 @@ ReceiverRole   | sqs:SendMessage               | GetAtt QuarantineQueue.Arn
 ReceiverRole   | secretsmanager:GetSecretValue | Ref WebhookSecret
 ReceiverRole   | logs:CreateLogStream          | GetAtt ReceiverLogGroup.Arn
 ReceiverRole   | logs:PutLogEvents             | GetAtt ReceiverLogGroup.Arn
+HealerRole     | dynamodb:Scan                 | GetAtt DeliveriesTable.Arn
+HealerRole     | dynamodb:PutItem              | GetAtt DeliveriesTable.Arn
+HealerRole     | dynamodb:DeleteItem           | GetAtt DeliveriesTable.Arn
+HealerRole     | dynamodb:Scan                 | GetAtt JobsTable.Arn
+HealerRole     | dynamodb:UpdateItem           | GetAtt JobsTable.Arn
+HealerRole     | dynamodb:GetItem              | GetAtt ChecksTable.Arn
+HealerRole     | dynamodb:PutItem              | GetAtt ChecksTable.Arn
+HealerRole     | dynamodb:UpdateItem           | GetAtt ChecksTable.Arn
+HealerRole     | sqs:SendMessage               | GetAtt ContactsQueue.Arn
+HealerRole     | secretsmanager:GetSecretValue | Ref TitanxApiKey
+HealerRole     | logs:CreateLogStream          | GetAtt HealerLogGroup.Arn
+HealerRole     | logs:PutLogEvents             | GetAtt HealerLogGroup.Arn
 DeploymentRole | lambda:GetAlias                        | GetAtt ReceiverFunction.Arn
 DeploymentRole | lambda:GetAlias                        | Sub ${ReceiverFunction.Arn}:live
 DeploymentRole | lambda:GetProvisionedConcurrencyConfig | GetAtt ReceiverFunction.Arn
@@ -157,6 +174,9 @@ AlarmTopicArn      | -            | Ref AlarmTopic
 Dashboard          | -            | Ref Dashboard
 DomainTarget       | HasDomain    | GetAtt WebhookDomain.RegionalDomainName
 AccessLogGroup     | HasAccessLog | Ref AccessLogGroup
+ChecksTable        | HasHealer    | Ref ChecksTable
+TitanxApiKeyArn    | HasHealer    | Ref TitanxApiKey
+HealerLogGroup     | HasHealer    | Ref HealerLogGroup
 ";
 
 fn webhook_url() -> Value {
@@ -467,8 +487,10 @@ fn filters(template: &Value) -> Wrong {
         if name == "Answered4xxFilter" {
             transformation.insert("DefaultValue".into(), json!(0));
         }
+        let of_the_healer = ["IncompleteJobFilter", "HealerRoundFilter"].contains(&name);
+        let group = if of_the_healer { "HealerLogGroup" } else { "ReceiverLogGroup" };
         let expected = json!({
-            "LogGroupName": { "Ref": "ReceiverLogGroup" },
+            "LogGroupName": { "Ref": group },
             "FilterPattern": row[4..].join(" | "),
             "MetricTransformations": [transformation],
         });
@@ -477,6 +499,7 @@ fn filters(template: &Value) -> Wrong {
         // Counted for the alarm of a gradual deployment alone.
         let condition = match name {
             "Answered5xxFilter" => json!("IsGradual"),
+            _ if of_the_healer => json!("HasHealer"),
             _ => Value::Null,
         };
         expect(&mut wrong, name, &found["Condition"], &condition);
@@ -533,6 +556,7 @@ fn roles(template: &Value) -> Wrong {
     for (name, service, condition) in [
         ("ReceiverRole", "lambda", "-"),
         ("DeploymentRole", "codedeploy", "IsGradual"),
+        ("HealerRole", "lambda", "HasHealer"),
     ] {
         let role = &template["Resources"][name];
         let condition = condition_of(condition);
@@ -667,6 +691,11 @@ fn conditions(template: &Value) -> Wrong {
         (
             "HasPager",
             json!({ "Fn::And": [condition("HasMetricMath"), is_set("PagerUrl", "")] }),
+        ),
+        ("HasHealer", equals("HealerEnabled", "true")),
+        (
+            "HasHealerKey",
+            json!({ "Fn::And": [condition("HasHealer"), condition("HasKmsKey")] }),
         ),
         ("HasMetricMath", json!({ "Fn::Or": partitions })),
     ]);
@@ -839,6 +868,9 @@ fn seeded(template: &Value) -> Vec<String> {
             "/Resources/DeploymentRole/Condition",
             "/Resources/DeploymentRole/Properties/AssumeRolePolicyDocument",
             "/Resources/DeploymentRole/Properties/Policies",
+            "/Resources/HealerRole/Condition",
+            "/Resources/HealerRole/Properties/AssumeRolePolicyDocument",
+            "/Resources/HealerRole/Properties/Policies",
             "/Resources/ReceiverKeyPolicy",
             "/Conditions",
             "/Outputs",

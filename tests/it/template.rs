@@ -296,7 +296,11 @@ fn any_stack_name_makes_fifo_queues_also_when_the_queues_of_its_first_stack_are_
             "TopicName",
         ];
         let has = |name: &&str| resource["Properties"].get(*name).is_some();
-        let names_another = ["AWS::Logs::MetricFilter", "AWS::Lambda::Permission"];
+        let names_another = [
+            "AWS::Logs::MetricFilter",
+            "AWS::Lambda::EventInvokeConfig",
+            "AWS::Lambda::Permission",
+        ];
         !names_another.iter().any(|it| resource["Type"] == *it) && NAMES.iter().any(has)
     };
     let named: BTreeSet<&str> = resources
@@ -309,10 +313,11 @@ fn any_stack_name_makes_fifo_queues_also_when_the_queues_of_its_first_stack_are_
         "AccessLogGroup",
         "ContactsDeadLetterQueue",
         "ContactsQueue",
+        "HealerLogGroup",
         "ReceiverLogGroup",
     ];
     assert_eq!(named, BTreeSet::from(expected));
-    for group in ["AccessLogGroup", "ReceiverLogGroup"] {
+    for group in ["AccessLogGroup", "HealerLogGroup", "ReceiverLogGroup"] {
         let name = &properties(group)["LogGroupName"];
         assert!(resolved(name, &longest, &stacks[0]).len() <= 512);
         assert_eq!(resources[group]["DeletionPolicy"], "Delete");
@@ -522,7 +527,7 @@ fn resolved(value: &Value, stack_name: &str, stack_id: &str) -> String {
 }
 
 /// Each action that a statement allows, with each resource for which it does.
-fn grants(statement: &Value) -> Vec<String> {
+pub(crate) fn grants(statement: &Value) -> Vec<String> {
     assert_eq!(statement["Effect"], "Allow");
     let resources = match &statement["Resource"] {
         Value::Array(resources) => resources.clone(),

@@ -17,8 +17,10 @@ export { Parameters } from "./parameters";
 export interface TitanxReceiverProps extends Parameters {
   /** Path of the released zip of the function, `titanx-receiver-VERSION-ARCHITECTURE.zip`. */
   readonly code: string;
+  /** Path of the zip of the healer. Without it, there is no healer. */
+  readonly healerCode?: string;
   /**
-   * The architecture of this zip.
+   * The architecture of these zips.
    * @default arm64
    */
   readonly architecture?: lambda.Architecture;
@@ -52,7 +54,11 @@ export class TitanxReceiver extends Construct {
 
   constructor(scope: Construct, id: string, props: TitanxReceiverProps) {
     super(scope, id);
-    const { code, architecture = lambda.Architecture.ARM_64, ...parameters } = props;
+    const { code, healerCode, architecture = lambda.Architecture.ARM_64, ...parameters } = props;
+    if (healerCode === undefined) {
+      if (parameters.healerEnabled === "true") throw new Error("healerEnabled needs healerCode");
+      Object.assign(parameters, { healerEnabled: "false" });
+    }
     const given = Object.entries(parameters).filter(([, value]) => value !== undefined);
     this.template = new CfnInclude(this, "Template", {
       templateFile: join(__dirname, "template.yaml"),
@@ -67,12 +73,16 @@ export class TitanxReceiver extends Construct {
 
     this.template.getResource("WebhookFunctionUrl").addOverride("DependsOn", "ReceiverFunctionAliaslive");
 
+    // SAM's transform asks for the code of a function even if its condition does not hold.
     const asset = new assets.Asset(this, "Code", { path: code });
-    const receiver = this.template.getResource("ReceiverFunction") as sam.CfnFunction;
-    receiver.codeUri = { bucket: asset.s3BucketName, key: asset.s3ObjectKey };
-    receiver.architectures = [architecture.name];
-    // SAM's instruction to build the function. It is built already.
-    receiver.cfnOptions.metadata = undefined;
+    const healerAsset = healerCode === undefined ? asset : new assets.Asset(this, "HealerCode", { path: healerCode });
+    for (const [name, { s3BucketName, s3ObjectKey }] of [["ReceiverFunction", asset], ["HealerFunction", healerAsset]] as const) {
+      const built = this.template.getResource(name) as sam.CfnFunction;
+      built.codeUri = { bucket: s3BucketName, key: s3ObjectKey };
+      built.architectures = [architecture.name];
+      // SAM's instruction to build the function. It is built already.
+      built.cfnOptions.metadata = undefined;
+    }
 
     this.webhookUrl = Token.asString(this.output("WebhookUrl").value);
     this.webhookSecret = secretsmanager.Secret.fromSecretCompleteArn(this, "WebhookSecret", this.ref("WebhookSecret"));

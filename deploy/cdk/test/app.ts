@@ -7,10 +7,17 @@ import { TitanxReceiver } from "../lib";
 const [, , code, values] = process.argv;
 const app = new App();
 
-new TitanxReceiver(new Stack(app, "Defaults"), "Receiver", { code });
+new TitanxReceiver(new Stack(app, "Defaults"), "Receiver", { code, healerCode: code });
+// Without the healer's code it cannot be enabled.
+new TitanxReceiver(new Stack(app, "WithoutHealer"), "Receiver", { code });
 
 const stack = new Stack(app, "Given");
-const receiver = new TitanxReceiver(stack, "Receiver", { code, architecture: lambda.Architecture.X86_64, ...JSON.parse(values) });
+const receiver = new TitanxReceiver(stack, "Receiver", {
+  code,
+  healerCode: code,
+  architecture: lambda.Architecture.X86_64,
+  ...JSON.parse(values),
+});
 const consumer = new lambda.Function(stack, "Consumer", {
   runtime: lambda.Runtime.PYTHON_3_13,
   handler: "index.handler",

@@ -14,7 +14,8 @@ use crate::{
     titanx::{Delivery, TitanxSender},
 };
 
-const CONTACTS: usize = 40;
+/// Contacts of the job, all of which TitanX delivers.
+pub(crate) const CONTACTS: usize = 40;
 /// The number of concurrent deliveries.
 const CONCURRENCY: usize = 8;
 /// One in this many contacts is delivered again later, as if its answer had been lost.
@@ -22,8 +23,9 @@ const ONE_IN_REPEATED_LATER: usize = 10;
 /// One in this many contacts is delivered twice concurrently.
 const ONE_IN_REPEATED_CONCURRENTLY: usize = 5;
 
-/// Delivers the events of one job. Returns the number of AWS calls that the forged requests caused.
-pub(crate) async fn run(titanx: &TitanxSender, system: &System, screen: Screen) -> usize {
+/// Delivers the events of one job. Returns its id, and the number of AWS calls that the forged requests
+/// caused.
+pub(crate) async fn run(titanx: &TitanxSender, system: &System, screen: Screen) -> (String, usize) {
     let job_id = Uuid::new_v4().to_string();
     let mut contacts: Vec<_> = (1..CONTACTS).map(|n| contact(n, &job_id)).collect();
     let late = Delivery {
@@ -66,7 +68,7 @@ pub(crate) async fn run(titanx: &TitanxSender, system: &System, screen: Screen) 
     for delivery in not_understood(&job_id, &late) {
         titanx.deliver(&delivery).await;
     }
-    calls
+    (job_id, calls)
 }
 
 /// All contacts, some of them followed by a second delivery of the same contact.
@@ -86,7 +88,7 @@ fn with_concurrent_repeats(contacts: &[Delivery]) -> Vec<Delivery> {
 }
 
 /// A synthetic contact. Phone numbers with 555-01xx are reserved for fictional use.
-fn contact(n: usize, job_id: &str) -> Delivery {
+pub(crate) fn contact(n: usize, job_id: &str) -> Delivery {
     let person = [
         ("firstName", format!("Prénom{n:02}")),
         ("lastName", format!("Nachname{n:02}")),

@@ -488,7 +488,11 @@ fn filters(template: &Value) -> Wrong {
             transformation.insert("DefaultValue".into(), json!(0));
         }
         let of_the_healer = ["IncompleteJobFilter", "HealerRoundFilter"].contains(&name);
-        let group = if of_the_healer { "HealerLogGroup" } else { "ReceiverLogGroup" };
+        let group = if of_the_healer {
+            "HealerLogGroup"
+        } else {
+            "ReceiverLogGroup"
+        };
         let expected = json!({
             "LogGroupName": { "Ref": group },
             "FilterPattern": row[4..].join(" | "),

@@ -154,7 +154,7 @@ async fn compare(url: &str, scale: Scale) {
         *units = (units.0 + page.records, units.1 + page.units);
     });
     let records = records.await.expect("the table answers");
-    let (scanned, kept) = (began.elapsed(), records.len());
+    let (scanned, kept, matching) = (began.elapsed(), records.len(), Instant::now());
     let mut pool = RecordPool::new(records, Kinds::named(&[]));
     let mut missing = 0;
     for (job, contacts) in lists.into_iter().enumerate() {
@@ -177,7 +177,7 @@ async fn compare(url: &str, scale: Scale) {
     println!(
         "scan {:.1} s, match {:.1} s, CPU {:.1} s, peak memory {:.0} MB",
         scanned.as_secs_f64(),
-        (began.elapsed() - scanned).as_secs_f64(),
+        matching.elapsed().as_secs_f64(),
         cpu_seconds(),
         peak_mb()
     );
@@ -218,15 +218,11 @@ fn peak_mb() -> f64 {
 /// The user and system time so far.
 fn cpu_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields: Vec<_> = stat.rsplit(' ').collect();
-    let after_name: Vec<_> = fields.iter().rev().copied().collect();
-    // The fields 14 and 15; the name may hold blanks, so count from its end.
-    let close = after_name
-        .iter()
-        .position(|it| it.ends_with(')'))
-        .expect("a name");
+    // The fields 14 and 15. The name before them may hold blanks, and ends in a parenthesis.
+    let (_, after_name) = stat.rsplit_once(") ").expect("a name");
+    let fields: Vec<_> = after_name.split(' ').collect();
     let ticks: f64 = [12, 13]
-        .map(|at| after_name[close + at].parse::<f64>().expect("ticks"))
+        .map(|at| fields[at - 1].parse::<f64>().expect("ticks"))
         .iter()
         .sum();
     ticks / 100.0

@@ -1,4 +1,4 @@
-"""An example of a consumer: applies each scored contact once. With Powertools for AWS Lambda.
+"""An example of a consumer in Python: the same as examples/consumer, with Powertools for AWS Lambda.
 
 Needs the tables APPLIED_TABLE (key delivery_id, TTL attribute expiration) and CONTACTS_TABLE (key contact_id), and an event source
 mapping with ReportBatchItemFailures. docs/consumers.md explains what it guards against.

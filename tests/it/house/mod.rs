@@ -254,10 +254,13 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries
 }
 
+/// Every file of Rust in a directory, without those of another package in it.
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let entries = entries(directory).into_iter();
     let files = entries.flat_map(|entry| {
-        if root().join(&entry).is_dir() {
+        if root().join(&entry).join("Cargo.toml").is_file() {
+            Vec::new()
+        } else if root().join(&entry).is_dir() {
             files_below(&entry)
         } else if entry.extension().is_some_and(|it| it == "rs") {
             vec![entry]

@@ -34,7 +34,8 @@ pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error>
     } = &system.emulators;
     let ports = [dynamodb_url, sqs_url, secrets_manager_url].map(|url| port(url));
     let exposed = containers::expose(&ports).await;
-    write_environment(&system.emulators)?;
+    let copy = system.emulators.contacts.copy_to("contacts-copy");
+    write_environment(&system.emulators, &copy.url)?;
     print_instructions(&gateway.url, &system.emulators, &exposed, screen);
     pending().await
 }
@@ -46,13 +47,15 @@ fn port(url: &str) -> u16 {
 }
 
 /// Writes environment files with which the function uses the emulated services: for `cargo lambda
-/// watch`, and for `sam local invoke`, which starts the function in a container.
-fn write_environment(emulators: &Emulators) -> Result<(), Error> {
+/// watch`, and for `sam local invoke`, which starts the function in a container. The first names the
+/// `copy` of the contacts queue, too, for `operator listen`.
+fn write_environment(emulators: &Emulators, copy: &str) -> Result<(), Error> {
     let environment = emulators.environment();
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let lines: Vec<_> = environment
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
+        .chain([format!("CONTACTS_COPY_QUEUE_URL={copy}")])
         .collect();
     fs::write(target.join("local.env"), lines.join("\n") + "\n")?;
     let in_container = environment.into_iter();
@@ -113,6 +116,12 @@ cargo lambda invoke receiver --invoke-address 127.0.0.1 --invoke-port 9001 \
 sam build --template events/local.yaml
 sam local invoke ReceiverFunction --event events/apigw-v2.job-finalized.json \
   --env-vars target/local.json --add-host {host}:host-gateway
+
+  Forward a copy of each contact to an endpoint of your own, signed as TitanX signs it. The contacts
+  queue keeps its messages:
+
+set -a; . target/local.env; set +a
+cargo run -p titanx-operator -- listen --forward-to http://127.0.0.1:3000/webhooks
 
   Receive messages from the contacts queue, and scan the jobs table:
 

@@ -4,6 +4,7 @@ mod completions;
 mod doctor;
 mod heal;
 mod jobs;
+mod listen;
 mod quarantine;
 mod reconcile;
 mod rotate;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Heal(heal::Heal),
     Quarantine(quarantine::Quarantine),
     Send(send::Send),
+    Listen(listen::Listen),
     VerifySample(verify_sample::VerifySample),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
@@ -53,6 +55,7 @@ impl Command {
             Self::Heal(command) => command.run(screen).await,
             Self::Quarantine(command) => command.run(screen).await,
             Self::Send(command) => command.run(screen).await,
+            Self::Listen(command) => command.run(screen).await,
             Self::VerifySample(command) => command.run(screen).await,
             Self::Doctor(command) => command.run(screen).await,
             Self::Completions(command) => command.run(operator),

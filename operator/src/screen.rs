@@ -60,6 +60,11 @@ pub(crate) fn check_written() -> anyhow::Result<()> {
     }
 }
 
+/// Whether a line of the result could not be written. Nobody reads what would follow.
+pub(crate) fn output_failed() -> bool {
+    WRITE_ERROR.get().is_some()
+}
+
 /// Writes one line to standard error, and ignores failures.
 fn write_error_line(text: Arguments) {
     let _ignored = writeln!(anstream::stderr(), "{text}");

@@ -143,6 +143,13 @@ impl Queue {
         self.sqs.messages(self.name)
     }
 
+    /// Sends a copy of each message that is sent to this queue from now on to the returned one.
+    pub fn copy_to(&self, name: &'static str) -> Self {
+        let copy = Self::standard(&self.sqs, name);
+        self.sqs.copy(self.name, name);
+        copy
+    }
+
     /// Sends a message with string attributes.
     pub fn put(&self, body: &str, attributes: &[(&str, &str)]) {
         self.sqs.put(&self.url, body, attributes);

@@ -22,6 +22,7 @@ const COMMANDS: [&str; 18] = [
     "quarantine show",
     "quarantine redrive",
     "send",
+    "listen",
     "verify-sample",
     "doctor",
     "completions",
@@ -63,6 +64,9 @@ fn invalid_usage_exits_with_2() {
         "pause",
         "verify-sample",
         "jobs a b",
+        "listen --take",
+        "listen --forward-to http://127.0.0.1:9",
+        "listen --take --forward-to http://127.0.0.1:9 --count 0",
     ] {
         operator.run(line).exits(2);
     }

@@ -9,6 +9,7 @@ mod doctor_limits;
 mod heal;
 mod help;
 mod jobs;
+mod listen;
 mod operator;
 mod order;
 mod paging;

@@ -94,6 +94,13 @@ impl Operator {
         command.spawn().expect("the command can be started")
     }
 
+    /// Starts the command without waiting for it, to read its output later.
+    pub(crate) fn start_with_output(&self, line: &str) -> Child {
+        let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the command can be started")
+    }
+
     /// The exit status of a run whose standard output and standard error are closed pipes.
     pub(crate) fn run_with_closed_pipes(&self, line: &str) -> Option<i32> {
         let closed_pipe = || {

@@ -320,6 +320,10 @@ fn nothing_confidential_leaves_this_machine_unencrypted() {
         .emulators
         .quarantine
         .put(&contact("delivery-1"), &attributes);
+    system
+        .emulators
+        .contacts
+        .put(&contact("delivery-3"), &[("deliveryId", "delivery-3")]);
     let before = system.api.requests();
     let folder = TempDir::new().unwrap();
     let body = folder.path().join("body.json");
@@ -359,6 +363,13 @@ fn nothing_confidential_leaves_this_machine_unencrypted() {
     ] {
         refused("TITANX_API_URL", insecure[0], line);
     }
+    for url in insecure {
+        refused(
+            "WEBHOOK_URL",
+            url,
+            &format!("listen --take --forward-to {url}"),
+        );
+    }
     for url in &insecure[1..] {
         refused("WEBHOOK_URL", url, "send --count 1");
         refused("TITANX_API_URL", url, "subscriptions");
@@ -366,6 +377,7 @@ fn nothing_confidential_leaves_this_machine_unencrypted() {
     assert_eq!(eavesdropper.heard(), "");
     assert_eq!(system.api.requests(), before);
     assert_eq!(system.emulators.quarantine.len(), 1);
+    assert_eq!(system.emulators.contacts.len(), 1);
     // It would have heard them: an encrypted connection begins with a request to the proxy.
     let secure = operator
         .clone()

@@ -33,6 +33,8 @@ pub(crate) struct Sqs {
 #[derive(Default)]
 struct State {
     queues: BTreeMap<String, QueueState>,
+    /// By the name of a queue, the one that gets a copy of each message that is sent to it.
+    copies: BTreeMap<String, String>,
     /// By how much the clock has been advanced.
     advanced: Duration,
 }
@@ -77,6 +79,12 @@ impl Sqs {
         let mut state = self.state();
         let queue = state.queues.get_mut(queue).expect("the queue is there");
         queue.set_attribute(name, value);
+    }
+
+    /// Sends a copy of each message for `queue` to `copy`, too, from now on. Both are standard queues.
+    pub(crate) fn copy(&self, queue: &str, copy: &str) {
+        let copies = &mut self.state().copies;
+        copies.insert(queue.to_owned(), copy.to_owned());
     }
 
     pub(crate) fn len(&self, queue: &str) -> usize {
@@ -135,10 +143,17 @@ impl Sqs {
     }
 
     fn send(&self, request: SendMessage) -> Result<Value, Refusal> {
-        self.with_queue(&request.queue_url.clone(), |queue, now| {
+        let name = request.queue_url.rsplit('/').next().unwrap_or_default();
+        let copy = self.state().copies.get(name).cloned();
+        let copy = copy.map(|queue| (queue, request.clone()));
+        let sent = self.with_queue(&request.queue_url.clone(), |queue, now| {
             limits::check_message(&request, queue)?;
             Ok(queue.send(request, now))
-        })
+        })?;
+        if let Some((queue, request)) = copy {
+            self.with_queue(&queue, |queue, now| Ok(queue.send(request, now)))?;
+        }
+        Ok(sent)
     }
 
     async fn receive(&self, request: ReceiveMessage) -> Result<Value, Refusal> {
@@ -271,7 +286,7 @@ struct GetQueueAttributes {
     attribute_names: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct SendMessage {
     queue_url: String,

@@ -46,6 +46,29 @@ async fn starts_with_empty_tables_and_queues_and_the_secret() {
 }
 
 #[tokio::test]
+async fn a_copied_queue_keeps_its_messages_and_what_was_refused_is_not_copied() {
+    let emulators = Emulators::start();
+    let copy = emulators.contacts.copy_to("copy");
+    let sqs = client!(aws_sdk_sqs, &emulators.sqs_url);
+    let send = |body: &str| {
+        let send = sqs.send_message().queue_url(&emulators.contacts.url);
+        send.message_body(body).send()
+    };
+    send("first").await.unwrap();
+    send("").await.unwrap_err();
+    let received = sqs.receive_message().queue_url(&copy.url).send().await;
+    let [message] = received.unwrap().messages.unwrap().try_into().unwrap();
+    assert_eq!(message.body(), Some("first"));
+    let delete = sqs.delete_message().queue_url(&copy.url);
+    let delete = delete.receipt_handle(message.receipt_handle().unwrap());
+    delete.send().await.unwrap();
+    assert_eq!([emulators.contacts.len(), copy.len()], [1, 0]);
+    // Nothing flows back.
+    copy.put("second", &[]);
+    assert_eq!([emulators.contacts.len(), copy.len()], [1, 1]);
+}
+
+#[tokio::test]
 async fn the_environment_names_every_resource() {
     let emulators = Emulators::start();
     let environment = emulators.environment();

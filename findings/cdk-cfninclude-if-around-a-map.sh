@@ -4,18 +4,20 @@
 # Expected, written down before the first run: CfnInclude copies a template as it is, or fails. CloudFormation allows
 # Fn::If in property values and in UpdatePolicy, so it stays where it is.
 # Observed: synthesis succeeds. The environment of a Lambda function becomes the variables `typeHint`, `value` and
-# `disambiguator`, the Fn::If inside `value`. A map of tags becomes the tags `creationStack`, `disambiguator`, `typeHint`
-# and `value`, the last with the text "[object Object]": the Fn::If is gone. CDK's check of the template only warns.
-# The same Fn::If around `Environment` itself, or around a list such as `Layers`, is kept.
+# `disambiguator`, the Fn::If inside `value`. A map of tags becomes the tags `creationStack`, `disambiguator`,
+# `typeHint` and `value`, the last with the text "[object Object]": the Fn::If is gone. The same Fn::If around
+# a list such as `Layers` is kept.
 # Versions: aws-cdk-lib 2.276.0, constructs 10.8.1, Node 20.
-# Documented: no. aws/aws-cdk#37734 is about Fn::If around a *list* of tags, #27578 about UpdatePolicy; for the latter an
-# error was introduced, which this case does not meet.
+# Documented: no. aws/aws-cdk#37734 is about Fn::If around a *list* of tags, #27578 about UpdatePolicy; for the latter
+# an error was introduced, which this case does not meet.
 set -euo pipefail
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-npm install --silent --prefer-offline --no-audit --no-fund --ignore-scripts aws-cdk-lib@2.276.0 constructs@10.8.1 >log 2>&1 || { cat log; exit 1; }
+npm install --loglevel=error --prefer-offline --no-audit --no-fund --ignore-scripts \
+  aws-cdk-lib@2.276.0 constructs@10.8.1 >log 2>&1 ||
+  { cat log; exit 1; }
 cat >template.json <<'JSON'
 {
   "Parameters": {"Stage": {"Type": "String"}},

@@ -2,18 +2,21 @@
 # CfnInclude drops the default value of Fn::FindInMap.
 #
 # Expected, written down before the first run: CfnInclude keeps the fourth argument of Fn::FindInMap, `DefaultValue`,
-# or refuses the template. It does refuse Fn::Length, a function that it does not know.
+# or refuses the template.
 # Observed: the template is accepted and the fourth argument is missing in the result, without a message. A key that is
 # not in the map then fails the deployment. `Fn.findInMap` of the same library writes the default. The transform
-# AWS::LanguageExtensions in the source makes no difference.
+# AWS::LanguageExtensions in the source makes no difference. Fn::Length, which it does not know, it refuses.
 # Versions: aws-cdk-lib 2.276.0, constructs 10.8.1, Node 20.
-# Documented: no. `DefaultValue` is part of CloudFormation, since 2026 without the transform (aws-cloudformation/cfn-lint#4627).
+# Documented: no. `DefaultValue` is part of CloudFormation, since 2026 without the transform
+# (aws-cloudformation/cfn-lint#4627).
 set -euo pipefail
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-npm install --silent --prefer-offline --no-audit --no-fund --ignore-scripts aws-cdk-lib@2.276.0 constructs@10.8.1 >log 2>&1 || { cat log; exit 1; }
+npm install --loglevel=error --prefer-offline --no-audit --no-fund --ignore-scripts \
+  aws-cdk-lib@2.276.0 constructs@10.8.1 >log 2>&1 ||
+  { cat log; exit 1; }
 cat >include.js <<'JS'
 const fs = require('fs');
 const cdk = require('aws-cdk-lib');

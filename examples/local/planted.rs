@@ -7,7 +7,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -58,6 +58,21 @@ fn quoting_queues() -> Server {
     })
 }
 
+/// A Secrets Manager that fails when the secret is read again, so that a forgery is not refused at once.
+fn failing_secret() -> Server {
+    const ATTEMPTS: usize = 3;
+    let reads = Arc::new(AtomicUsize::new(0));
+    Server::start("failing-secret", move |request: Request<Bytes>| {
+        let reads_secret = request.headers().contains_key("x-amz-target");
+        let earlier = reads.fetch_add(usize::from(reads_secret), Ordering::SeqCst);
+        let secret = json!({"SecretString": SIGNING_SECRET});
+        let error = json!({"__type": "InternalServiceError"});
+        let fails = (1..=ATTEMPTS).contains(&earlier);
+        let (status, answer) = if fails { (500, error) } else { (200, secret) };
+        async move { Some(respond(status, &answer)) }
+    })
+}
+
 /// Changes the environment so that the receiver has this mistake. Also returns what has to run.
 fn plant(mistake: &str, environment: &mut Environment) -> Option<Server> {
     let secrets = |environment: &mut Environment, secrets: &str| {
@@ -76,6 +91,7 @@ fn plant(mistake: &str, environment: &mut Environment) -> Option<Server> {
         }
         "loses messages" => ("AWS_ENDPOINT_URL_SQS", forgetful_queues()),
         "forgets deliveries" => ("AWS_ENDPOINT_URL_DYNAMODB", forgetful_tables()),
+        "refuses too late" => ("AWS_ENDPOINT_URL_SECRETS_MANAGER", failing_secret()),
         "logs contacts" => ("AWS_ENDPOINT_URL_SQS", quoting_queues()),
         other => panic!("there is no mistake called {other:?}"),
     };
@@ -163,6 +179,11 @@ fn a_delivery_that_is_sent_again_without_a_cause_is_one_too_many() {
 #[test]
 fn a_forged_event_that_is_accepted_got_in() {
     assert_breaks("accepts what is forged", "Nothing unsigned gets in");
+}
+
+#[test]
+fn a_forged_event_that_is_not_refused_got_in() {
+    assert_breaks("refuses too late", "Nothing unsigned gets in");
 }
 
 #[test]

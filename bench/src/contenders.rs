@@ -1,13 +1,11 @@
 //! The measured programs: the receiver, lower bounds, and common alternatives.
 
-use std::fs::{self, File};
-use std::io::{self, Cursor, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
 
 use crate::endpoints::Transport;
 use crate::workload::Workload;
@@ -240,45 +238,25 @@ pub fn arm64_zip() -> Result<Option<u64>> {
     is_arm64.then(|| zip_of(&[function])).transpose()
 }
 
-/// Bytes of an archive of these files and directories.
+/// Bytes of an archive of these files and directories, without Python's caches.
 fn zip_of(uploads: &[PathBuf]) -> Result<u64> {
-    let mut archive = Archive(ZipWriter::new(Cursor::new(Vec::new())));
+    let directory = tempfile::tempdir()?;
+    let archive = directory.path().join("upload.zip");
     for upload in uploads {
-        let name = upload
-            .file_name()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        archive.add(upload, &name)?;
+        // Names in the archive are relative to the upload's directory.
+        let (Some(parent), Some(name)) = (upload.parent(), upload.file_name()) else {
+            bail!("{} has no name", upload.display());
+        };
+        let zip = Command::new("zip")
+            .args(["-9", "-q", "-r"])
+            .arg(&archive)
+            .arg(name)
+            .args(["-x", "*__pycache__*"])
+            .current_dir(parent)
+            .output()
+            .context("zip makes the archives that are weighed")?;
+        let errors = String::from_utf8_lossy(&zip.stdout);
+        ensure!(zip.status.success(), "zip {}: {errors}", upload.display());
     }
-    Ok(archive.0.finish()?.into_inner().len() as u64)
-}
-
-/// A zip of files and directories, without Python's caches.
-struct Archive(ZipWriter<Cursor<Vec<u8>>>);
-
-impl Archive {
-    fn add(&mut self, path: &Path, name: &str) -> Result<()> {
-        if name == "__pycache__" || name.ends_with("/__pycache__") {
-            return Ok(());
-        }
-        if path.is_dir() {
-            for entry in fs::read_dir(path)? {
-                let entry = entry?;
-                self.add(
-                    &entry.path(),
-                    &format!("{name}/{}", entry.file_name().to_string_lossy()),
-                )?;
-            }
-            return Ok(());
-        }
-        let options = SimpleFileOptions::default()
-            .compression_level(Some(9))
-            .unix_permissions(0o755);
-        self.0.start_file(name, options)?;
-        let mut file = File::open(path).with_context(|| path.display().to_string())?;
-        io::copy(&mut file, &mut self.0)?;
-        self.0.flush()?;
-        Ok(())
-    }
+    Ok(fs::metadata(archive)?.len())
 }

@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use rcgen::PKCS_RSA_SHA256;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rcgen::{PKCS_RSA_SHA256, RsaKeySize};
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
 
 /// Writes the root's certificate to `authority` and returns a server's configuration under it.
@@ -30,7 +31,7 @@ pub fn server(authority: &Path) -> Result<ServerConfig> {
     let chain = vec![leaf.der().clone(), intermediate.der().clone()];
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
 
-    let mut provider = aws_lc_rs::default_provider();
+    let mut provider = ring::default_provider();
     provider
         .cipher_suites
         .sort_by_key(|suite| format!("{:?}", suite.suite()).contains("AES_256"));
@@ -43,10 +44,19 @@ pub fn server(authority: &Path) -> Result<ServerConfig> {
     Ok(server)
 }
 
+/// ring signs with RSA keys, but cannot generate them.
 fn rsa_key() -> Result<KeyPair> {
-    Ok(KeyPair::generate_rsa_for(
+    let openssl = Command::new("openssl")
+        .args(["genpkey", "-quiet", "-algorithm", "RSA"])
+        .args(["-pkeyopt", "rsa_keygen_bits:2048"])
+        .output()
+        .context("openssl generates the keys of the test authority")?;
+    let errors = String::from_utf8_lossy(&openssl.stderr);
+    ensure!(openssl.status.success(), "openssl genpkey: {errors}");
+    let pem = String::from_utf8(openssl.stdout)?;
+    Ok(KeyPair::from_pkcs8_pem_and_sign_algo(
+        &pem,
         &PKCS_RSA_SHA256,
-        RsaKeySize::_2048,
     )?)
 }
 

@@ -7,6 +7,7 @@
 //! [`modules`] resolves imports, [`files`] looks at single files, [`planted`] tests both on sources
 //! with a known mistake.
 
+mod features;
 mod files;
 mod modules;
 mod planted;

@@ -1,4 +1,4 @@
-//! The allocations of a new contact, out of what `cargo bench --bench delivery` prints (divan's table).
+//! Reads the allocations of a new contact from the table that `cargo bench --bench delivery` prints.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 ///
 /// # Errors
 ///
-/// When the file does not hold that figure.
+/// If the file does not contain the figure.
 pub fn of_a_new_contact(printed: &Path) -> Result<f64> {
     let text = fs::read_to_string(printed).with_context(|| printed.display().to_string())?;
     median(&text, "whole_delivery", "3000").with_context(|| {

@@ -19,10 +19,10 @@ const MEGABYTES_OF_ONE_CPU: f64 = 1769.0;
 /// The period of Lambda's CPU quota, as observed inside a function.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// Names the groups; the number of the run's process follows.
+/// Prefix of the control groups' names, followed by the process id of this run.
 const PREFIX: &str = "titanx-bench-";
 
-/// User and system time of all threads of a process since it began, to the nanosecond.
+/// User and system time of all threads of a process since its start, in nanoseconds.
 pub fn used(process: Pid) -> Result<Duration> {
     let clock = ClockId::pid_cpu_clock_id(process).context("the process is gone")?;
     Ok(clock_gettime(clock)?.into())
@@ -81,7 +81,7 @@ impl Share {
     }
 }
 
-/// How a share is enforced here.
+/// How a CPU share is enforced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
@@ -89,18 +89,18 @@ pub enum Method {
     CgroupV2,
     /// The same under its older name: `cpu.cfs_quota_us`.
     CgroupV1,
-    /// The driver stops the process when its time in a period is used up. Coarser; for users without rights.
+    /// The driver sends `SIGSTOP` when the quota of a period is used up. Less precise, but needs no privileges.
     StopAndContinue,
 }
 
-/// Sets functions apart, so that their share can be limited.
+/// Assigns functions to control groups, so that their CPU can be limited.
 pub struct Limiter {
     pub method: Method,
     group: PathBuf,
 }
 
 impl Limiter {
-    /// Takes the best method that works here.
+    /// Selects the most precise method that is available.
     pub fn new() -> Self {
         let name = format!("{PREFIX}{}", std::process::id());
         let groups = [
@@ -127,7 +127,7 @@ impl Limiter {
         }
     }
 
-    /// Sets a new process apart. It is not limited yet.
+    /// Puts a new process into a group of its own, without a limit.
     pub fn admit(&self, process: Pid) -> Result<()> {
         if self.method == Method::StopAndContinue {
             return Ok(());
@@ -149,7 +149,7 @@ impl Limiter {
         Ok(Limit { _stopper: stopper })
     }
 
-    /// Whatever else the machine does waits for the function, as far as there is a choice.
+    /// Gives the function priority over other processes, if permitted.
     fn outweigh_the_rest(&self) {
         let (file, weight) = match self.method {
             Method::CgroupV2 => ("cpu.weight", "10000"),
@@ -177,7 +177,7 @@ impl Limiter {
     }
 }
 
-/// Removes the groups of runs that were cut off.
+/// Removes groups left behind by interrupted runs.
 fn remove_leftovers(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -204,12 +204,12 @@ impl Drop for Limiter {
     }
 }
 
-/// A share in force.
+/// An active limit; dropping it lifts the limit.
 pub struct Limit {
     _stopper: Option<Stopper>,
 }
 
-/// Stops a process whenever it has used its time in a period, and lets it go on in the next.
+/// Stops a process when it has used its quota in a period, and continues it in the next.
 struct Stopper {
     done: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,

@@ -1,9 +1,9 @@
-//! DynamoDB and SQS as the function meets them: two servers, over TLS and over plain HTTP, each call as slow as told.
+//! Minimal DynamoDB and SQS endpoints, over TLS and plain HTTP, with a configurable latency for each call.
 //!
-//! They keep what a delivery needs to be told from its duplicate, and count what they are asked, so that a contender
-//! that skips a call cannot look fast. Expressions and request signatures are not checked: correctness is proved elsewhere.
+//! They store the delivery records, so that duplicates are recognised, and count the calls: a contender that skips a call
+//! fails instead of looking fast. They check neither expressions nor request signatures; the integration tests do.
 //!
-//! They are not the testbed's emulators, which speak no TLS, and take CPU from what is measured: they evaluate everything.
+//! The testbed's emulators are not used here: they have no TLS, and their CPU time would disturb the measurement.
 
 mod dynamodb;
 mod sqs;
@@ -32,9 +32,9 @@ pub enum Transport {
     Plain,
 }
 
-/// Both services, running.
+/// The running endpoints of both services.
 pub struct Endpoints {
-    /// The test authority's certificate, for the functions to trust.
+    /// Root certificate that the functions have to trust.
     pub authority: PathBuf,
     dynamodb: Addresses,
     sqs: Addresses,
@@ -163,7 +163,7 @@ fn listen(
                     None => converse(stream, service, &services),
                     Some(session) => {
                         converse(
-                            StreamOwned::new(session.expect("a fine configuration"), stream),
+                            StreamOwned::new(session.expect("a valid configuration"), stream),
                             service,
                             &services,
                         );

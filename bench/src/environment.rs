@@ -1,4 +1,4 @@
-//! One environment of one function, as Lambda makes it: a process, its variables, its Runtime API.
+//! An execution environment as Lambda provides it: a process with its variables and its Runtime API.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -18,11 +18,11 @@ use crate::cpu::{self, Limit, Limiter, Share};
 use crate::endpoints::{Endpoints, Transport};
 use crate::invocations::{Answer, Invocations, Took};
 
-/// What every function is started with.
+/// What all functions share: endpoints, Runtime API, directories.
 pub struct Host {
     pub endpoints: Endpoints,
     pub limiter: Limiter,
-    /// For logs and the test authority.
+    /// Directory for logs and the test authority's certificate.
     pub directory: PathBuf,
 }
 
@@ -44,9 +44,9 @@ impl Drop for Host {
     }
 }
 
-/// A function that has started and waits for its first event.
+/// A running function that has requested its first event.
 pub struct Environment {
-    /// From before the process was created until it asked for an event.
+    /// Time from before the process was created until it requested an event.
     pub init: Duration,
     invocations: Invocations,
     child: Child,
@@ -54,7 +54,7 @@ pub struct Environment {
     limit: Option<Limit>,
 }
 
-/// What a function is started with beside the host's own.
+/// Additions for one function: wrapper programs and variables.
 #[derive(Default)]
 pub struct Extras {
     /// Programs (and arguments) to run the function under.
@@ -104,13 +104,13 @@ impl Environment {
         Ok(environment)
     }
 
-    /// From here on the function has this share of a CPU (on Lambda, init has all of it).
+    /// Limits the function to this share of a CPU from now on. On Lambda, init has a whole CPU.
     pub fn limit(&mut self, limiter: &Limiter, share: Share) -> Result<()> {
         self.limit = Some(limiter.limit(self.process(), share)?);
         Ok(())
     }
 
-    /// Hands over one event, and returns when the function waits for the next one.
+    /// Sends one event, and returns when the function requests the next one.
     pub fn invoke(&self, event: &Arc<[u8]>, status: u16) -> Result<Took> {
         let (answer, took) = self.with_log(self.invocations.invoke(event))?;
         self.with_log(check(&answer, status))?;
@@ -122,24 +122,24 @@ impl Environment {
         self.invocations.submit(event)
     }
 
-    /// Waits for the next answer to what was queued, and gives the time from event to answer. The function may still be at
-    /// work on it: [`Self::settle`] waits for that.
+    /// Waits for the next answer to a queued event, and returns the time from event to answer. Work after the answer may
+    /// not be finished; [`Self::settle`] waits for it.
     pub fn finish(&self, status: u16) -> Result<Duration> {
         let answer = self.with_log(self.invocations.answer())?;
         self.with_log(check(&answer, status))?;
         Ok(answer.took())
     }
 
-    /// Waits until the function has asked for an event `count` times more.
+    /// Waits until the function has requested `count` more events.
     pub fn settle(&self, count: usize) -> Result<()> {
         (0..count).try_for_each(|_| self.with_log(self.invocations.poll()).map(drop))
     }
 
-    /// Waits until the process uses no CPU any more.
+    /// Waits until the process is idle.
     ///
     /// # Errors
     ///
-    /// When it is still at work after a minute.
+    /// If it still uses CPU after a minute.
     pub fn come_to_rest(&self) -> Result<()> {
         const LOOK_EVERY: Duration = Duration::from_millis(100);
         const PATIENCE: Duration = Duration::from_mins(1);
@@ -164,7 +164,7 @@ impl Environment {
         cpu::used(self.process())
     }
 
-    /// Resident memory in bytes: now, and at its highest.
+    /// Resident memory: current and peak.
     pub fn memory(&self) -> Result<Memory> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         Ok(Memory {

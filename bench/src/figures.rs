@@ -1,4 +1,4 @@
-//! Figures out of results: medians over the rounds, and ratios paired by round.
+//! Figures computed from results: medians over the rounds, and ratios paired by round.
 
 use std::collections::BTreeMap;
 
@@ -93,7 +93,7 @@ impl SceneResults {
         known_median(self.starts.get(contender)?.iter().map(figure))
     }
 
-    /// The median over the rounds of a function of two contenders' starts in the same round.
+    /// The median over the rounds of a function of two contenders' starts in a round.
     pub fn paired(
         &self,
         one: &str,
@@ -104,7 +104,7 @@ impl SceneResults {
         known_median(pairs.map(|(one, other)| combine(one, other)))
     }
 
-    /// How many times as much as `other` the contender `one` takes, paired by round.
+    /// The median ratio `one` ÷ `other`, paired by round.
     pub fn ratio(&self, one: &str, other: &str, figure: impl Fn(&Start) -> f64) -> Option<f64> {
         self.paired(one, other, |one, other| figure(one) / figure(other))
     }

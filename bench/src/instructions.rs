@@ -1,4 +1,4 @@
-//! User-space instructions of a start and of a delivery, counted by callgrind: the same on a busy machine.
+//! User-space instructions of init and of a delivery, counted by callgrind. The counts do not depend on the machine's load.
 
 use std::fmt::Write;
 use std::fs;
@@ -16,16 +16,16 @@ use crate::workload::{Request, Workload, contact};
 /// Millions of instructions, over TLS.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Instructions {
-    /// Until the function asks for work.
+    /// Until the function requests its first event.
     pub init: f64,
-    /// The same where nobody listens at the services' addresses, so that no connection is opened.
+    /// Init if no service can be reached, so that no connection is opened.
     pub init_unprimed: f64,
     pub init_and_first: f64,
-    /// One more new contact, when a hundred have gone before.
+    /// One new contact, as the mean of the deliveries 101 to 200.
     pub warm: f64,
 }
 
-/// Counts, and leaves what callgrind wrote in `directory`, for `callgrind_annotate` to show.
+/// Counts the instructions. Callgrind's output stays in `directory`, for `callgrind_annotate`.
 pub fn count(host: &Host, contender: &Contender, directory: &Path) -> Result<Instructions> {
     const MANY: usize = 100;
     let counted = |name: &str, deliveries, variables: &[_]| {
@@ -52,14 +52,14 @@ pub fn count(host: &Host, contender: &Contender, directory: &Path) -> Result<Ins
     })
 }
 
-/// Whether the work grows as the body does and no faster: what one more kilobyte takes, in thousands of instructions,
-/// between bodies of 100 and 200 KB and between those of 200 and 400 KB.
+/// Checks that the work grows linearly with the body. The table has the thousands of instructions for each further KB,
+/// from 100 to 200 KB and from 200 to 400 KB.
 ///
 /// # Errors
 ///
-/// When the second is a tenth more than the first.
+/// If the second figure is more than a tenth above the first.
 pub fn growth(host: &Host, contender: &Contender, directory: &Path) -> Result<String> {
-    let mut table = String::from("thousands for one more KB     100–200 KB  200–400 KB\n");
+    let mut table = String::from("thousands for each further KB 100–200 KB  200–400 KB\n");
     for (workload, secret) in [
         (Workload::New, SIGNING_SECRET),
         (Workload::Forged, "another"),
@@ -75,13 +75,13 @@ pub fn growth(host: &Host, contender: &Contender, directory: &Path) -> Result<St
         let _ = writeln!(table, "{:<28}{first:>12.1}{second:>12.1}", workload.title());
         ensure!(
             second < 1.1 * first,
-            "{table}\nthe work grows faster than the body"
+            "{table}\nthe work grows faster than linearly with the body"
         );
     }
     Ok(table)
 }
 
-/// Millions of instructions of a start and these deliveries.
+/// Millions of instructions of init and of these deliveries.
 fn run(
     host: &Host,
     contender: &Contender,

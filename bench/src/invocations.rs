@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use titanx_testbed::runtime_api::{Driver, Event, Peer, Reply, RuntimeApi};
 
-/// Longer than any invocation may take; a function that is silent for so long has failed.
+/// Longer than any invocation may take. A function that does not answer within it has failed.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The function's timeout in the template: the deadline that it is told.
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -77,15 +77,15 @@ impl Invocations {
         self.api.address
     }
 
-    /// When the function next asked, or asks, for an event. Each request for one is reported once.
+    /// Waits for the function's next request for an event and returns its time. Each request is reported once.
     pub fn poll(&self) -> Result<Instant> {
         self.polls
             .recv_timeout(PATIENCE)
             .context("the function did not ask for an event")
     }
 
-    /// Hands one event to the waiting function, and returns when it waits for the next one. For functions that serve one
-    /// event at a time.
+    /// Sends one event to the waiting function, and returns when it requests the next one. Only for functions that serve
+    /// one event at a time.
     pub fn invoke(&self, event: &Arc<[u8]>) -> Result<(Answer, Took)> {
         self.submit(event)?;
         let answer = self.answer()?;
@@ -101,7 +101,7 @@ impl Invocations {
         Ok((answer, took))
     }
 
-    /// Queues an event for whichever poll takes it (several may be open at once).
+    /// Queues an event for any of the open polls.
     pub fn submit(&self, event: &Arc<[u8]>) -> Result<()> {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let request_id = format!("00000000-0000-4000-8000-{count:012x}");
@@ -114,7 +114,7 @@ impl Invocations {
             .context("the Runtime API has stopped")
     }
 
-    /// The next answer to an event that was submitted. The function may still be at work on that event.
+    /// Waits for the next answer to a submitted event. Work after the answer may not be finished.
     pub fn answer(&self) -> Result<Answer> {
         self.answers
             .recv_timeout(PATIENCE)
@@ -122,7 +122,7 @@ impl Invocations {
     }
 }
 
-/// Takes the times. Where a send fails, the environment is no longer wanted and the connection is closed.
+/// Records the times. If a send fails, the environment was dropped, and the connection is closed.
 struct Stopwatch {
     events: Mutex<Receiver<Event>>,
     handed_out: Mutex<HashMap<String, Instant>>,

@@ -1,17 +1,17 @@
-//! The form in which figures are kept: few lines, so that a new measurement is a readable change.
+//! The format of stored results: compact JSON whose diff after a new measurement stays readable.
 
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What fits into so many columns stands on one line.
+/// Values that fit within this width are written on one line.
 const WIDTH: usize = 200;
-/// Objects and arrays at this depth stand on one line, however long.
+/// Objects and arrays at this depth are written on one line whatever their length.
 const DEEPEST: usize = 4;
-/// Digits of a figure: a hundred times finer than two runs agree.
+/// Significant digits. Two runs agree in about three.
 const DIGITS: usize = 5;
 
-/// JSON in few lines, with figures rounded to five digits.
+/// Serialises to compact JSON, with floating-point numbers rounded to [`DIGITS`].
 pub fn json(value: &impl Serialize) -> Result<String> {
     let mut text = String::new();
     write(&rounded(serde_json::to_value(value)?), 0, &mut text);
@@ -80,7 +80,7 @@ fn is_flat(values: &[Value]) -> bool {
         .any(|value| value.is_array() || value.is_object())
 }
 
-/// Keeps a list of alike objects as one object of lists: `[{"a": 1}, {"a": 2}]` as `{"a": [1, 2]}`.
+/// Stores a list of objects with the same fields as one object of lists: `[{"a": 1}, {"a": 2}]` as `{"a": [1, 2]}`.
 pub mod by_figure {
     use std::collections::BTreeMap;
 
@@ -127,7 +127,7 @@ fn columns(rows: Vec<Value>) -> Value {
     Value::Object(fields.collect())
 }
 
-/// One of the objects again; none after the last.
+/// Restores the object at `index`; `None` after the last.
 fn row(columns: &Value, index: usize) -> Option<Value> {
     match columns {
         Value::Array(values) => values.get(index).cloned(),
@@ -174,14 +174,14 @@ mod tests {
         let figures = Figures {
             starts: BTreeMap::from([
                 ("one".to_owned(), vec![start(1.5, 2.5), start(3.0, 4.0)]),
-                ("never driven".to_owned(), Vec::new()),
+                ("never measured".to_owned(), Vec::new()),
             ]),
         };
         let kept = serde_json::to_value(&figures).unwrap();
         assert_eq!(
             kept,
             json!({"starts": {
-                "never driven": [],
+                "never measured": [],
                 "one": {"init": [1.5, 3.0], "warm": {"new": [2.5, 4.0]}},
             }})
         );

@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! The machine on which the figures were measured.
 
 use std::fs;
 use std::path::Path;
@@ -79,7 +79,7 @@ impl Machine {
     }
 }
 
-/// By the names that Linux gives them on x86 and on ARM.
+/// By Linux's names of the CPU flags on x86 and ARM.
 fn has_sha_instructions() -> bool {
     let flags = [
         field("/proc/cpuinfo", "flags"),
@@ -89,7 +89,7 @@ fn has_sha_instructions() -> bool {
     flags.any(|flag| flag == "sha_ni" || flag == "sha2")
 }
 
-/// What a program prints; nothing when it is not there.
+/// The output of a program; empty if it is not installed.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output

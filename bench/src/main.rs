@@ -39,11 +39,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Drive every contender through every scene, print the tables, keep the figures and the picture.
+    /// Measure every contender in every scene, print the tables, and store the figures and the chart.
     Compare(Compare),
-    /// Print the tables of figures that were kept, and draw them again.
+    /// Print the tables and draw the chart from stored figures.
     Report {
-        /// What `compare` kept.
+        /// The file that `compare` wrote.
         results: PathBuf,
     },
     /// Show how latency and CPU of the receiver grow.
@@ -58,10 +58,10 @@ enum Command {
         /// Count an earlier build of the receiver too, and print the ratios.
         #[arg(long, value_name = "EXECUTABLE")]
         beside: Option<PathBuf>,
-        /// Keep what callgrind wrote in this directory, for `callgrind_annotate`.
+        /// Keep callgrind's output in this directory, for `callgrind_annotate`.
         #[arg(long)]
         callgrind: Option<PathBuf>,
-        /// Compare with the counts in this file, and fail where one differs by more than 3 %.
+        /// Compare with the counts in this file, and fail if one differs by more than 3 %.
         #[arg(long)]
         baseline: Option<PathBuf>,
     },
@@ -72,10 +72,10 @@ struct Common {
     /// The receiver's executable [default: the package's release build].
     #[arg(long, value_name = "EXECUTABLE")]
     receiver: Option<PathBuf>,
-    /// A tenth of the deliveries: to see that everything works, not to quote.
+    /// Measure a tenth of the deliveries. For a functional check; the figures are not reliable.
     #[arg(long)]
     quick: bool,
-    /// Where figures and pictures are kept.
+    /// Directory for figures and charts.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     keep: PathBuf,
 }
@@ -84,7 +84,7 @@ struct Common {
 struct Compare {
     #[command(flatten)]
     common: Common,
-    /// Drive an earlier build of the receiver in the same rounds, and print the ratios.
+    /// Measure an earlier build of the receiver in the same rounds, and print the ratios.
     #[arg(long, value_name = "EXECUTABLE")]
     beside: Option<PathBuf>,
     /// What `cargo bench --bench delivery` printed: the allocations of a new contact are read from it.
@@ -92,7 +92,7 @@ struct Compare {
     allocations: Option<PathBuf>,
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// Go on after the last whole round of a comparison that was cut off.
+    /// Continue an interrupted comparison after its last complete round.
     #[arg(long)]
     resume: bool,
     /// Only these contenders (comma-separated names).
@@ -151,7 +151,7 @@ fn compare(options: &Compare) -> Result<()> {
     show(&results, &options.common.keep)
 }
 
-/// Prints the tables, and keeps the picture beside the figures.
+/// Prints the tables, and writes the chart beside the figures.
 fn show(results: &Results, directory: &Path) -> Result<()> {
     let receiver = contenders::release_build();
     let mut contenders = contenders::all(receiver.clone(), Some(receiver));

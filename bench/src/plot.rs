@@ -1,4 +1,4 @@
-//! The comparison as a picture: one panel for each figure, one bar for each contender, all from zero.
+//! The comparison as an SVG bar chart: a panel for each figure, a bar for each contender, axes starting at zero.
 
 use std::fmt::Write;
 
@@ -21,7 +21,7 @@ const PANELS: [(&str, &str, &str, Figure); 6] = [
         figures::first_answer,
     ),
     (
-        "Warm delivery with that share, median",
+        "Warm delivery with the CPU share of 128 MB, median",
         "ms",
         "5ms-128",
         figures::warm_answer_ms,
@@ -45,14 +45,14 @@ const LABELS: f64 = 130.0;
 const NUMBERS: f64 = 60.0;
 const PER_LINE: usize = 2;
 
-/// The picture as SVG.
+/// Renders the chart.
 pub fn svg(results: &Results, contenders: &[Contender]) -> String {
     let panel_width = (WIDTH - MARGIN) / count(PER_LINE) - MARGIN;
     let panel_height = HEADER + ROW * count(contenders.len()) + MARGIN;
     let height = MARGIN + panel_height * count(PANELS.len().div_ceil(PER_LINE)) + 2.0 * MARGIN;
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="12" fill="#24292f">
-<title>The receiver beside its peers: less is better everywhere</title>
+<title>The receiver compared with its peers; shorter bars are better</title>
 <rect width="{WIDTH}" height="{height}" rx="6" fill="#ffffff"/>
 "##
     );
@@ -66,8 +66,8 @@ pub fn svg(results: &Results, contenders: &[Contender]) -> String {
     let _ = writeln!(
         svg,
         r##"<g font-size="11" fill="#57606a">
-<text x="{MARGIN}" y="{first}">Less is better. Medians of {rounds} alternating rounds; times to answer. A new contact, three AWS calls over TLS, each 5 ms longer in the panels of the 128 MB share.</text>
-<text x="{MARGIN}" y="{second}">The no-op makes no call. The floor makes the calls over plain HTTP and verifies, signs and retries nothing.</text>
+<text x="{MARGIN}" y="{first}">Shorter is better. Medians of {rounds} alternating rounds; times until the answer. A new contact with three AWS calls over TLS; 5 ms of added latency a call in the panels with the share of 128 MB.</text>
+<text x="{MARGIN}" y="{second}">The no-op makes no calls. The floor makes the calls over plain HTTP, without verification, signatures or retries.</text>
 </g>
 </svg>"##
     );

@@ -1,4 +1,4 @@
-//! The results as tables, in Markdown so that they can be kept as they are printed.
+//! The results as Markdown tables.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::instructions::Instructions;
 use crate::targets::{self, Bound, Measured, Target};
 use crate::workload::Workload;
 
-/// Everything, as it is printed.
+/// All tables, as they are printed.
 pub fn report(results: &Results, contenders: &[Contender]) -> String {
     let mut report = machine(results);
     for scene in &results.scenes {
@@ -42,8 +42,8 @@ fn machine(results: &Results) -> String {
     };
     format!(
         "Medians of {} alternating rounds. {} ({sha}, {} cores, {} MB), Linux {}, load {}; {}; {}; Node {}; commit {}; {} UTC.\n\
-         Shares of a CPU are kept by {method}.{earlier}\n\
-         *Answer* is the time until the answer was posted, *next* until the next event was asked for.\n",
+         CPU shares are enforced by {method}.{earlier}\n\
+         *Answer* is the time until the answer was posted, *next* the time until the next event was requested.\n",
         results.rounds,
         it.cpu,
         it.cores,
@@ -165,7 +165,7 @@ fn sizes(results: &Results, contenders: &[Contender]) -> String {
     )
 }
 
-/// The receiver as multiples of its earlier build; nothing where none was driven.
+/// The receiver's figures divided by the earlier build's; empty if none was measured.
 fn beside_earlier(results: &Results) -> String {
     if results.sizes.contains_key(EARLIER) && results.sizes.contains_key(RECEIVER) {
         let (scenes, facts) = (scene_ratios(results), fact_ratios(results));
@@ -175,7 +175,7 @@ fn beside_earlier(results: &Results) -> String {
     }
 }
 
-/// Paired by round, for each scene.
+/// Ratios paired by round, for each scene.
 fn scene_ratios(results: &Results) -> String {
     let columns: &[(&str, Figure)] = &[
         ("init", figures::init),
@@ -198,7 +198,7 @@ fn scene_ratios(results: &Results) -> String {
     table(&titles.collect::<Vec<_>>(), rows)
 }
 
-/// What is the same in every round.
+/// Ratios of figures that do not depend on the round: instructions and sizes.
 fn fact_ratios(results: &Results) -> String {
     let counted = |name| results.instructions.get(name);
     let instructions = counted(RECEIVER).zip(counted(EARLIER)).into_iter();
@@ -234,7 +234,7 @@ fn size_rows(new: Size, earlier: Size) -> Vec<Fact> {
         .collect()
 }
 
-/// The peers as multiples of the receiver, paired by round.
+/// The peers' figures divided by the receiver's, paired by round.
 fn ratios(results: &Results) -> String {
     let columns: &[(&str, &str, Figure)] = &[
         ("init + first answer", "tls", figures::cold_answer),
@@ -348,7 +348,7 @@ fn table<T: AsRef<str>>(
     table
 }
 
-/// Three digits that mean something.
+/// Formats a figure with about three significant digits.
 pub fn number(value: Option<f64>) -> String {
     match value {
         None => "–".to_owned(),

@@ -1,5 +1,5 @@
-//! How the receiver's latency and CPU grow: with the number of deliveries, with parallel environments, with the requests
-//! that one environment is given at once, and with the size of the body.
+//! How latency and CPU of the receiver scale with the number of deliveries, the number of environments, the concurrent
+//! requests in one environment, and the size of the body.
 
 use std::fmt::Write;
 use std::thread;
@@ -17,38 +17,38 @@ use crate::report::number;
 use crate::statistics::{median, micros, percentile};
 use crate::workload::{Request, Workload, contact};
 
-/// What a call takes where waiting is the point.
+/// Added latency of an AWS call in the measurements of concurrency.
 const DELAY: Duration = Duration::from_millis(5);
 
 #[derive(Serialize, Deserialize)]
 pub struct Scale {
     pub machine: Machine,
-    /// Deliveries before, with no added latency.
+    /// By the number of earlier deliveries in the same environment; no added latency.
     pub deliveries: Vec<Point>,
-    /// Environments at once, each given one delivery after another; 5 ms a call.
+    /// By the number of parallel environments, each with one delivery at a time; 5 ms a call.
     pub environments: Vec<Point>,
-    /// Requests at once in one environment; 5 ms a call.
+    /// By the number of concurrent requests in one environment; 5 ms a call.
     pub concurrency: Vec<Point>,
-    /// Bytes of the body, with no added latency.
+    /// By the size of the body in bytes; no added latency.
     pub body: Vec<Point>,
 }
 
-/// One place on one axis.
+/// The figures at one value of an axis.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Point {
     pub at: usize,
-    /// Until the answer was posted.
+    /// Time until the answer was posted.
     pub answer_median_us: f64,
     pub answer_p99_us: f64,
-    /// Until the next event was asked for. Of several requests at once nobody can tell which of them the environment has
-    /// finished when it asks for another.
+    /// Time until the next event was requested. `None` with concurrent requests: a request for an event does not say which
+    /// invocation has ended.
     pub next_median_us: Option<f64>,
     pub next_p99_us: Option<f64>,
-    /// For each delivery, work after the answer included.
+    /// CPU time of a delivery, including the work after its answer.
     pub cpu_us: f64,
-    /// Of all environments together.
+    /// Sum over all environments.
     pub rss_mb: f64,
-    /// Deliveries a second, of all environments together.
+    /// Deliveries per second, summed over all environments.
     pub rate: f64,
 }
 
@@ -63,7 +63,7 @@ pub fn run(host: &Host, receiver: &Contender, quick: bool) -> Result<Scale> {
     })
 }
 
-/// Ten blocks, one after the other, in one environment.
+/// Ten blocks of deliveries in one environment.
 fn by_deliveries(host: &Host, receiver: &Contender, block: usize) -> Result<Vec<Point>> {
     host.endpoints.clear();
     host.endpoints.delay(Duration::ZERO);
@@ -92,7 +92,7 @@ fn by_environments(host: &Host, receiver: &Contender, each: usize) -> Result<Vec
                     move || {
                         let environment = Environment::start(host, receiver, Transport::Tls)?;
                         let requests = Workload::New.requests(number * 2 * each, 2 * each);
-                        // Until all are up and warm, none is measured.
+                        // Warm-up: only the second half is measured.
                         deliver(&environment, &requests[..each])?;
                         deliver(&environment, &requests[each..])
                     }
@@ -124,7 +124,7 @@ fn by_environments(host: &Host, receiver: &Contender, each: usize) -> Result<Vec
         .collect()
 }
 
-/// Lambda's managed instances offer several requests at once to one environment.
+/// Lambda Managed Instances send concurrent requests to one environment.
 fn by_concurrency(host: &Host, receiver: &Contender, count: usize) -> Result<Vec<Point>> {
     host.endpoints.delay(DELAY);
     [1, 2, 4, 8, 16]
@@ -138,7 +138,7 @@ fn by_concurrency(host: &Host, receiver: &Contender, count: usize) -> Result<Vec
                 ..Extras::default()
             };
             let environment = Environment::start_with(host, receiver, Transport::Tls, &extras)?;
-            // One request for an event has been seen, the others may still be on their way.
+            // `start` waits for one request for an event; the other workers send theirs later.
             environment.settle(at - 1)?;
             deliver_at_once(&environment, &Workload::New.requests(0, count / 4))?;
             let point = deliver_at_once(&environment, &Workload::New.requests(count, count))?;
@@ -171,7 +171,7 @@ fn by_body(host: &Host, receiver: &Contender, count: usize) -> Result<Vec<Point>
     .collect()
 }
 
-/// Delivers one after the other.
+/// Delivers sequentially.
 fn deliver(environment: &Environment, requests: &[Request]) -> Result<Point> {
     observe(environment, requests.len(), || {
         let took = requests
@@ -183,7 +183,7 @@ fn deliver(environment: &Environment, requests: &[Request]) -> Result<Point> {
     })
 }
 
-/// Offers everything at once; the environment takes as many as it can serve.
+/// Queues all requests; the environment takes as many at a time as it has workers.
 fn deliver_at_once(environment: &Environment, requests: &[Request]) -> Result<Point> {
     observe(environment, requests.len(), || {
         requests
@@ -198,7 +198,7 @@ fn deliver_at_once(environment: &Environment, requests: &[Request]) -> Result<Po
     })
 }
 
-/// Times until the answers, and until the next events were asked for, where that can be told.
+/// Times until the answers, and until the next requests for an event (`None` if they cannot be assigned).
 type Times = (Vec<Duration>, Option<Vec<Duration>>);
 
 fn observe(
@@ -207,7 +207,7 @@ fn observe(
     deliver: impl FnOnce() -> Result<Times>,
 ) -> Result<Point> {
     let (before, began) = (environment.cpu()?, Instant::now());
-    let (answers, nexts) = deliver().context("while scaling")?;
+    let (answers, nexts) = deliver().context("measuring how the receiver scales")?;
     let (cpu, wall) = (environment.cpu()?.saturating_sub(before), began.elapsed());
     let answers = micros(answers.into_iter());
     let nexts = nexts.map(|nexts| micros(nexts.into_iter()));
@@ -223,7 +223,7 @@ fn observe(
     })
 }
 
-/// The four axes as tables.
+/// The four axes as Markdown tables.
 pub fn report(scale: &Scale) -> String {
     let axes = [
         (
@@ -270,7 +270,7 @@ fn table(title: &str, unit: &str, points: &[Point]) -> String {
     table
 }
 
-/// Least squares of CPU over kilobytes: what a delivery takes without a body, and each kilobyte more.
+/// Least-squares line of CPU time over body size: intercept in µs, slope in µs per KB.
 fn line(points: &[Point]) -> (f64, f64) {
     let pairs = points
         .iter()

@@ -13,7 +13,7 @@ use crate::workload::Workload::{Duplicate, Forged};
 pub struct Target {
     pub title: &'static str,
     pub bound: Bound,
-    /// Whether the bound is meant for processors that are kept awake alone.
+    /// Whether the bound applies only with processors kept awake.
     pub only_awake: bool,
     pub measured: Measured,
     /// The same with processors that are kept awake.
@@ -26,12 +26,12 @@ pub enum Bound {
     AtMost(f64),
 }
 
-/// Figures of a target; none where this run did not measure them.
+/// Measured figures of a target; `None` if this run did not measure them.
 #[derive(Clone, Copy, Default)]
 pub struct Measured {
-    /// What the bound is for. A time is the time to answer.
+    /// The figure that the bound applies to. Times are times until the answer.
     pub figure: Option<f64>,
-    /// Of a time: the same for the time to the next request.
+    /// If the figure is a time: the same until the next request for an event.
     pub next: Option<f64>,
 }
 

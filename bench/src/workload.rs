@@ -14,13 +14,13 @@ use crate::endpoints::hex;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Workload {
-    /// A contact of some 3 KB, never seen before.
+    /// A new contact of about 3 KB.
     New,
-    /// A delivery that was completed before.
+    /// A delivery that is already completed.
     Duplicate,
-    /// A signature made with another secret.
+    /// A contact signed with another secret.
     Forged,
-    /// A new contact whose body the gateway has encoded.
+    /// A new contact whose body the gateway has encoded in Base64.
     Base64,
     /// A new contact of 200 KB.
     Large,
@@ -37,12 +37,12 @@ impl Workload {
         }
     }
 
-    /// The status that it is answered.
+    /// Expected status of the answer.
     pub fn status(self) -> u16 {
         if self == Self::Forged { 401 } else { 200 }
     }
 
-    /// The AWS calls that it takes.
+    /// Expected number of AWS calls.
     pub fn calls(self) -> u64 {
         match self {
             Self::New | Self::Base64 | Self::Large => 3,
@@ -56,7 +56,7 @@ impl Workload {
         if self == Self::Large { 200_000 } else { 2_900 }
     }
 
-    /// Its requests, numbered from `first`; a duplicate repeats the new contact of its number.
+    /// Requests numbered from `first`. A duplicate repeats the new contact with its number.
     pub fn requests(self, first: usize, count: usize) -> Vec<Request> {
         (first..first + count)
             .map(|number| self.request(number))
@@ -83,11 +83,11 @@ impl Workload {
     }
 }
 
-/// A request, ready to be handed to a function.
+/// A request as a function receives it.
 pub struct Request {
     /// The gateway's event.
     pub event: Arc<[u8]>,
-    /// MD5 of the message that it should put on the queue, as SQS tells it.
+    /// MD5 of the message that it should send to the queue, as SQS reports it.
     pub digest: String,
 }
 
@@ -106,7 +106,7 @@ impl Request {
     }
 }
 
-/// A scored contact in its envelope, as long as `size` in bytes (but never shorter than its fields).
+/// A scored contact in its envelope, padded to `size` bytes.
 pub fn contact(delivery_id: &str, size: usize) -> String {
     let mut payload: Value = serde_json::from_str(include_str!("contact.json")).expect("a contact");
     let bare = envelope(&payload, delivery_id).len();

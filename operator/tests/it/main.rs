@@ -24,6 +24,7 @@ mod subscriptions;
 mod times;
 mod tls;
 mod verify_sample;
+mod wrong_secret;
 
 use std::sync::Arc;
 

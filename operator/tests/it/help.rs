@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Every command; the first is `operator` itself.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "",
     "subscribe",
     "rotate",

@@ -17,9 +17,12 @@ folder = pathlib.Path(sys.argv[1])
 
 
 def variants():
-    """The template with everything at its default, and with everything that a parameter adds, for each entrance."""
+    """The template with everything at its default, and with everything that a parameter adds, for each entrance.
+
+    The healer is also on without a key, so that the findings of its unencrypted resources show.
+    """
     for entrance, everything in itertools.product(["http-api", "function-url", "rest-api"], [False, True]):
-        values = {"Entrance": entrance}
+        values = {"Entrance": entrance, "HealerEnabled": "true" if everything or entrance == "http-api" else "false"}
         if everything:
             values |= {
                 "KmsKeyArn": KEY,
@@ -27,7 +30,6 @@ def variants():
                 "ReservedConcurrency": "10",
                 "ContactsQueueType": "fifo",
                 "AlarmEmail": "a@example.com",
-                "HealerEnabled": "true",
             }
             if entrance != "function-url":
                 values |= {"AccessLog": "on", "DomainName": "hooks.example.com", "CertificateArn": CERTIFICATE}

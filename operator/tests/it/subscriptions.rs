@@ -101,7 +101,7 @@ fn fails_if_a_rate_limit_resets_later_than_patience() {
         "GET /webhooks",
         Failure::RateLimited {
             window: "day",
-            reset_s: 0,
+            reset_s: 86_400,
         },
     );
     let run = system.operator.run("subscriptions --patience 30").exits(1);

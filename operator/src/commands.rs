@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 mod completions;
+mod contacts;
+mod delivery;
 mod doctor;
 mod heal;
 mod jobs;
@@ -9,6 +11,7 @@ mod quarantine;
 mod reconcile;
 mod rotate;
 mod send;
+mod status;
 mod subscribe;
 mod subscriptions;
 mod verify_sample;
@@ -25,9 +28,12 @@ pub(crate) enum Command {
     Pause(subscriptions::Pause),
     Resume(subscriptions::Resume),
     Delete(subscriptions::Delete),
+    Status(status::Status),
     Jobs(jobs::Jobs),
+    Delivery(delivery::Delivery),
     Reconcile(reconcile::Reconcile),
     Heal(heal::Heal),
+    Contacts(contacts::Contacts),
     Quarantine(quarantine::Quarantine),
     Send(send::Send),
     Listen(listen::Listen),
@@ -50,9 +56,12 @@ impl Command {
             Self::Pause(command) => command.run(screen).await,
             Self::Resume(command) => command.run(screen).await,
             Self::Delete(command) => command.run(screen).await,
+            Self::Status(command) => command.run(screen).await,
             Self::Jobs(command) => command.run(screen).await,
+            Self::Delivery(command) => command.run(screen).await,
             Self::Reconcile(command) => command.run(screen).await,
             Self::Heal(command) => command.run(screen).await,
+            Self::Contacts(command) => command.run(screen).await,
             Self::Quarantine(command) => command.run(screen).await,
             Self::Send(command) => command.run(screen).await,
             Self::Listen(command) => command.run(screen).await,

@@ -81,6 +81,15 @@ impl Screen {
         check_written()
     }
 
+    /// Clears the terminal, so that the next result takes the place of the one before. Does nothing
+    /// where there is no terminal, and for JSON.
+    pub(crate) fn clear(self) {
+        const HOME_AND_CLEAR: &str = "\x1b[H\x1b[2J";
+        if !self.json && io::stdout().is_terminal() {
+            let _ignored = write!(anstream::stdout(), "{HOME_AND_CLEAR}");
+        }
+    }
+
     /// Reports progress.
     #[expect(clippy::unused_self, reason = "only code with a screen may write")]
     pub(crate) fn info(self, text: impl Display) {
@@ -186,6 +195,23 @@ pub(crate) fn table_of(header: &[&str], rows: impl IntoIterator<Item = Vec<Strin
             print_line!("{name:indent$}  {cell}");
         }
     }
+}
+
+/// `text` in lines that fit the terminal after `indent` columns, broken at blanks. A word that is longer,
+/// such as an ARN, stays whole, so that it can be copied. No line for an empty text.
+pub(crate) fn wrapped(text: &str, indent: usize) -> Vec<String> {
+    let most = width().saturating_sub(indent);
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// The width of the terminal, or of the `COLUMNS` that a shell exports. Without either, as in a pipe,

@@ -193,6 +193,11 @@ impl Stack<'_> {
         self.resource(None, "ReceiverLogGroup", "--stack").await
     }
 
+    /// The name of the dashboard.
+    pub(crate) async fn dashboard(&self) -> anyhow::Result<String> {
+        self.resource(None, "Dashboard", "--stack").await
+    }
+
     /// The configuration of the version of the function that gets the deliveries.
     pub(crate) async fn function_configuration(&self) -> anyhow::Result<FunctionConfiguration> {
         // A stack of an earlier template has no alias.

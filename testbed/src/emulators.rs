@@ -99,6 +99,11 @@ impl Emulators {
         ])
     }
 
+    /// Creates another FIFO queue, such as a dead-letter queue.
+    pub fn create_fifo_queue(&self, name: &'static str) -> Queue {
+        Queue::fifo(&self.sqs, name)
+    }
+
     /// Creates another standard queue, such as a dead-letter queue.
     pub fn create_queue(&self, name: &'static str) -> Queue {
         Queue::standard(&self.sqs, name)
@@ -157,6 +162,11 @@ impl Queue {
 
     pub fn len(&self) -> usize {
         self.sqs.len(self.name)
+    }
+
+    /// Receives every message until the redrive policy has moved it, as a consumer that always fails does.
+    pub fn exhaust(&self) {
+        self.sqs.exhaust(&self.url);
     }
 
     /// Configures the queue to take messages of this size at most, in bytes.

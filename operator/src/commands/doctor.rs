@@ -15,7 +15,7 @@ use titanx_receiver::budget::now_ms;
 use crate::{
     commands::CommandStatus,
     plain_error::{PlainError, hint},
-    screen::{BAD, GOOD, NOTICE, Screen, styled},
+    screen::{BAD, GOOD, NOTICE, Screen, styled, wrapped},
     secret_store::SecretSource,
     stack::{Stack, StackOptions},
     titanx::TitanxOptions,
@@ -199,6 +199,9 @@ impl Doctor {
     }
 }
 
+/// The width of a verdict.
+const VERDICT: usize = 7;
+
 impl Finding {
     fn print(&self) {
         let Self { subject, found, .. } = self;
@@ -208,9 +211,18 @@ impl Finding {
             Verdict::Unknown => styled(NOTICE, "unknown"),
             Verdict::Problem => styled(BAD, "problem"),
         };
-        print_line!("{verdict}  {subject}: {found}");
-        if let Some(advice) = self.advice {
-            print_line!("         → {advice}");
+        let indent = " ".repeat(VERDICT + 2);
+        let found = format!("{subject}: {found}");
+        for (number, line) in wrapped(&found, VERDICT + 2).iter().enumerate() {
+            match number {
+                0 => print_line!("{verdict}  {line}"),
+                _ => print_line!("{indent}{line}"),
+            }
+        }
+        let advice = self.advice.unwrap_or_default();
+        for (number, line) in wrapped(advice, VERDICT + 4).iter().enumerate() {
+            let arrow = if number == 0 { "→" } else { " " };
+            print_line!("{indent}{arrow} {line}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A server that stands in for `CloudFormation`, Lambda, IAM, `CloudWatch` and SNS. Each service answers one
-//! operation with the state of a stack.
+//! A server that stands in for `CloudFormation`, Lambda, IAM, `CloudWatch` and SNS. Each operation is answered
+//! with the state of a stack.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aws_smithy_cbor::Encoder;
+use aws_smithy_cbor::{Decoder, Encoder};
+use aws_smithy_types::DateTime;
 use http_body_util::Full;
 use hyper::{Request, Response, body::Bytes, header::HeaderValue};
 use serde_json::{Value, json};
@@ -31,6 +32,10 @@ pub(crate) struct StackState {
     pub(crate) alarms: Vec<Value>,
     /// The ARNs of the subscriptions of the alarm topic, or what SNS returns instead of one.
     pub(crate) subscriptions: Vec<&'static str>,
+    /// The text of the dashboard.
+    pub(crate) dashboard: String,
+    /// What was measured: time in Unix seconds and value, by the metric as [`metric_name`] writes it.
+    pub(crate) metrics: BTreeMap<String, Vec<(i64, f64)>>,
 }
 
 /// The running server. It stops when this is dropped.
@@ -76,6 +81,12 @@ fn answer(state: &Mutex<StackState>, request: &Request<Bytes>) -> Response<Full<
             &state.latest
         };
         ("application/json", function.to_string().into_bytes())
+    } else if path.contains("GetDashboard") {
+        let dashboard = json!({"DashboardName": "dashboard", "DashboardBody": state.dashboard});
+        ("application/cbor", cbor(&dashboard))
+    } else if path.contains("GetMetricData") {
+        let request = decode(&mut Decoder::new(request.body()), request.body());
+        ("application/cbor", cbor(&state.metric_data(&request)))
     } else if path.contains("DescribeAlarms") {
         ("application/cbor", cbor(&state.alarms(&body)))
     } else if body.contains("Action=DescribeStacks") {
@@ -153,6 +164,42 @@ impl StackState {
         page
     }
 
+    /// A page with half of the points of one query: the first, or the one that `NextToken` selects.
+    fn metric_data(&self, request: &Value) -> Value {
+        let token = request["NextToken"].as_str().unwrap_or("page-0");
+        let page: usize = token.trim_start_matches("page-").parse().expect("ours");
+        let queries = request["MetricDataQueries"].as_array().expect("a list");
+        let seconds = |name: &str| request[name]["time"].as_i64().expect("a time");
+        let query = &queries[page / 2];
+        let stat = &query["MetricStat"];
+        let period = stat["Period"].as_i64().expect("a number");
+        let measured = self.metrics.get(&metric_name(&stat["Metric"]));
+        let mut buckets: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+        for (at, value) in measured.into_iter().flatten() {
+            if (seconds("StartTime")..seconds("EndTime")).contains(at) {
+                buckets.entry(at - at % period).or_default().push(*value);
+            }
+        }
+        let statistic = stat["Stat"].as_str().expect("a text");
+        let of_page = |index: &usize| index % 2 == page % 2;
+        let points = buckets
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| of_page(index));
+        let (times, values): (Vec<_>, Vec<_>) = points
+            .map(|(_, (at, values))| (json!({"time": at}), aggregated(values, statistic)))
+            .unzip();
+        let result = json!({
+            "Id": query["Id"], "Label": "a label", "StatusCode": "Complete",
+            "Timestamps": times, "Values": values,
+        });
+        let mut answer = json!({ "MetricDataResults": [result] });
+        if page + 1 < queries.len() * 2 {
+            answer["NextToken"] = format!("page-{}", page + 1).into();
+        }
+        answer
+    }
+
     fn table(&self, request: &str) -> Vec<u8> {
         let request: Value = serde_json::from_str(request).expect("a request in JSON");
         let name = request["TableName"].as_str().unwrap_or_default();
@@ -180,6 +227,80 @@ impl StackState {
     }
 }
 
+/// Namespace, metric, and names and values of the dimensions.
+pub(crate) fn metric_name(metric: &Value) -> String {
+    let text = |it: &Value| it.as_str().expect("a text").to_owned();
+    let mut name = vec![text(&metric["Namespace"]), text(&metric["MetricName"])];
+    for dimension in metric["Dimensions"].as_array().into_iter().flatten() {
+        name.extend([text(&dimension["Name"]), text(&dimension["Value"])]);
+    }
+    name.join(" ")
+}
+
+/// A statistic of what was measured within one period; of percentiles, the nearest value.
+fn aggregated(values: &[f64], statistic: &str) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match statistic {
+        "Sum" => values.iter().sum(),
+        "Maximum" => sorted[sorted.len() - 1],
+        "p50" => sorted[sorted.len() / 2],
+        "p99" => sorted[sorted.len() * 99 / 100],
+        other => panic!("the dashboard has no statistic {other}"),
+    }
+}
+
+/// Any value of CBOR. A time is an object with the member `time`, in Unix seconds.
+fn decode(decoder: &mut Decoder<'_>, bytes: &[u8]) -> Value {
+    const BREAK: u8 = 0xff;
+    /// Tries one type, and goes back if the value is of another.
+    macro_rules! try_as {
+        ($read:ident) => {{
+            let at = decoder.position();
+            let read = decoder.$read();
+            if read.is_err() {
+                decoder.set_position(at);
+            }
+            read
+        }};
+    }
+    if let Ok(text) = try_as!(string) {
+        return text.into();
+    }
+    if let Ok(time) = try_as!(timestamp) {
+        return json!({ "time": time.secs() });
+    }
+    if let Ok(number) = try_as!(long) {
+        return number.into();
+    }
+    if let Ok(number) = try_as!(double) {
+        return number.into();
+    }
+    if let Ok(value) = try_as!(boolean) {
+        return value.into();
+    }
+    let (is_map, length) = match try_as!(map) {
+        Ok(length) => (true, length),
+        Err(_) => (false, decoder.list().expect("no other type is used")),
+    };
+    let (mut names, mut items) = (Vec::new(), Vec::new());
+    while length.is_none_or(|length| (items.len() as u64) < length) {
+        if length.is_none() && bytes[decoder.position()] == BREAK {
+            decoder.set_position(decoder.position() + 1);
+            break;
+        }
+        if is_map {
+            names.push(decoder.string().expect("names are texts"));
+        }
+        items.push(decode(decoder, bytes));
+    }
+    if is_map {
+        names.into_iter().zip(items).collect()
+    } else {
+        items.into()
+    }
+}
+
 fn cbor(value: &Value) -> Vec<u8> {
     let mut encoder = Encoder::new(Vec::new());
     encode(&mut encoder, value);
@@ -197,6 +318,10 @@ fn encode(encoder: &mut Encoder, value: &Value) {
             for item in items {
                 encode(encoder, item);
             }
+        }
+        Value::Object(members) if members.contains_key("time") => {
+            let seconds = value["time"].as_i64().expect("a whole number");
+            encoder.timestamp(&DateTime::from_secs(seconds));
         }
         Value::Object(members) => {
             encoder.map(members.len());

@@ -35,6 +35,7 @@ fn state(system: &System) -> StackState {
             output("QuarantineQueueUrl", "QUARANTINE_QUEUE_URL"),
             ("AlarmTopicArn".to_owned(), TOPIC.to_owned()),
             ("ReceiverLogGroup".to_owned(), LOG_GROUP.to_owned()),
+            ("Dashboard".to_owned(), "dashboard".to_owned()),
         ]
         .into(),
         parameters: [("DeliveryRetentionDays".to_owned(), "7".to_owned())].into(),
@@ -69,6 +70,8 @@ fn state(system: &System) -> StackState {
             "StateValue": "OK",
         })],
         subscriptions: vec![SUBSCRIPTION],
+        dashboard: String::new(),
+        metrics: std::collections::BTreeMap::new(),
     }
 }
 

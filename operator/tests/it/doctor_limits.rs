@@ -605,6 +605,19 @@ const WRONG: [&[(Change, Finding)]; 10] = [
     )],
 ];
 
+/// Except for a word that is longer, such as an ARN.
+#[track_caller]
+fn fits_eighty_columns(operator: &Operator) {
+    let text = operator.clone().set("COLUMNS", "80");
+    let text = text.run("doctor --verbose").exits(3).stdout;
+    for line in text.lines().filter(|line| line.chars().count() > 80) {
+        let words = line
+            .split_whitespace()
+            .filter(|it| !["→", "problem"].contains(it));
+        assert_eq!(words.count(), 1, "{line}");
+    }
+}
+
 #[test]
 fn the_first_wrong_value_of_each_attribute_is_a_problem() {
     let well = Well::new();
@@ -623,6 +636,7 @@ fn the_first_wrong_value_of_each_attribute_is_a_problem() {
         }
         assert_eq!(found.len(), round.len(), "{found:#?}");
         run.exits(3);
+        fits_eighty_columns(&well.test.operator);
         well.restore();
     }
 }

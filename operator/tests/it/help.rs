@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Every command; the first is `operator` itself.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 23] = [
     "",
     "subscribe",
     "rotate",
@@ -14,9 +14,13 @@ const COMMANDS: [&str; 19] = [
     "pause",
     "resume",
     "delete",
+    "status",
     "jobs",
+    "delivery",
     "reconcile",
     "heal",
+    "contacts",
+    "contacts redrive",
     "quarantine",
     "quarantine list",
     "quarantine show",
@@ -67,6 +71,12 @@ fn invalid_usage_exits_with_2() {
         "listen --take",
         "listen --forward-to http://127.0.0.1:9",
         "listen --take --forward-to http://127.0.0.1:9 --count 0",
+        "delivery",
+        "delivery a --yes",
+        "delivery a --release --forget",
+        "contacts",
+        "contacts redrive --per-second 501",
+        "status --watch 0",
     ] {
         operator.run(line).exits(2);
     }

@@ -2,8 +2,10 @@
 
 mod backfill;
 mod completions;
+mod contacts;
 mod control_plane;
 mod credentials;
+mod delivery;
 mod doctor;
 mod doctor_limits;
 mod heal;
@@ -19,6 +21,7 @@ mod reconcile;
 mod rotate;
 mod secrecy;
 mod send;
+mod status;
 mod subscribe;
 mod subscriptions;
 mod times;

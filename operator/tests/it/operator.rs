@@ -89,8 +89,13 @@ impl Operator {
 
     /// Starts the command without waiting for it.
     pub(crate) fn start(&self, line: &str) -> Child {
+        self.start_with_output(line, Stdio::null())
+    }
+
+    /// Starts the command with this standard output.
+    pub(crate) fn start_with_output(&self, line: &str, output: Stdio) -> Child {
         let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
-        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let command = command.stdout(output).stderr(Stdio::null());
         command.spawn().expect("the command can be started")
     }
 

@@ -5,6 +5,7 @@
 //! expire. Other operations are answered with `UnknownOperationException`.
 
 mod limits;
+mod moves;
 mod queue;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
+use self::moves::MoveTask;
 pub use self::queue::{Attribute, Message};
 use self::queue::{Held, QueueState};
 use super::protocol::{Refusal, Service, read};
@@ -35,6 +37,8 @@ struct State {
     queues: BTreeMap<String, QueueState>,
     /// By the name of a queue, the one that gets a copy of each message that is sent to it.
     copies: BTreeMap<String, String>,
+    /// In the order in which they were started.
+    moves: Vec<MoveTask>,
     /// By how much the clock has been advanced.
     advanced: Duration,
 }
@@ -73,6 +77,17 @@ impl Sqs {
         });
         let sent = read(request).and_then(|request| self.send(request));
         sent.expect("the queue is there and takes text");
+    }
+
+    /// Receives every message as often as the queue's redrive policy allows, without deleting one.
+    pub(crate) fn exhaust(&self, url: &str) {
+        let request =
+            || json!({"QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 0});
+        let receive = || {
+            let received = read(request()).and_then(|request| self.receive_now(&request));
+            received.expect("the queue is there").len()
+        };
+        while receive() > 0 {}
     }
 
     pub(crate) fn set_attribute(&self, queue: &str, name: &str, value: &str) {
@@ -239,6 +254,16 @@ impl Service for Sqs {
                     queue.change_visibility(&request.receipt_handle, now, timeout)?;
                     Ok(nothing())
                 })
+            }
+            "StartMessageMoveTask" => {
+                let mut state = self.state();
+                let now = self.now(&state);
+                state.start_move(&read(request)?, now)
+            }
+            "ListMessageMoveTasks" => {
+                let mut state = self.state();
+                let now = self.now(&state);
+                state.list_moves(&read(request)?, now)
             }
             _ => Err(Refusal::unknown_operation()),
         }

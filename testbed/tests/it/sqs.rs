@@ -479,6 +479,84 @@ mod documented {
 
     use super::*;
 
+    /// A queue and its dead-letter queue, which has these messages.
+    async fn with_dead_letters(bodies: &[&str]) -> (Queue, String, String) {
+        let dead = Queue::standard().await;
+        let source = dead.attribute(QueueArn).await;
+        let policy = format!("{{\"deadLetterTargetArn\":\"{source}\",\"maxReceiveCount\":1}}");
+        let attributes = [(RedrivePolicy, &*policy)];
+        let url = create(&dead.service, &unique("queue"), &attributes).await;
+        for body in bodies {
+            sent(
+                dead.send(body)
+                    .message_attributes("source", text("webhook")),
+            )
+            .await;
+        }
+        (dead, source, url.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_task_moves_dead_letters_back() {
+        let (dead, source, url) = with_dead_letters(&["a", "b"]).await;
+        let client = &dead.service;
+        let tasks = || {
+            let list = client.list_message_move_tasks().source_arn(&source);
+            async { list.send().await.unwrap().results.unwrap_or_default() }
+        };
+        assert!(tasks().await.is_empty());
+        let start = client.start_message_move_task().source_arn(&source);
+        let handle = start.send().await.unwrap().task_handle;
+        assert!(handle.is_some());
+        let [task] = &tasks().await[..] else { panic!() };
+        assert_eq!(task.status(), Some("COMPLETED"));
+        assert_eq!(task.approximate_number_of_messages_moved(), 2);
+        let receive = client.receive_message().queue_url(&url);
+        let receive = receive
+            .max_number_of_messages(10)
+            .message_attribute_names("All");
+        let moved = received(receive).await;
+        assert_eq!(bodies(&moved), ["a", "b"]);
+        let attributes = moved[0].message_attributes().unwrap();
+        assert_eq!(attributes["source"], text("webhook"));
+        assert_eq!(dead.counts().await, ("0".to_owned(), "0".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_task_moves_so_many_messages_in_a_second() {
+        let (dead, source, _) = with_dead_letters(&["a", "b", "c"]).await;
+        let client = &dead.service;
+        let start = || client.start_message_move_task().source_arn(&source);
+        let slowly = start().max_number_of_messages_per_second(2);
+        slowly.send().await.unwrap();
+        let emulators = dead.service.emulators();
+        for (seconds, status, moved) in [(0, "RUNNING", 0), (1, "RUNNING", 2), (1, "COMPLETED", 3)]
+        {
+            emulators.advance_queues(Duration::from_secs(seconds));
+            let list = client.list_message_move_tasks().source_arn(&source);
+            let listed = list.send().await.unwrap().results.unwrap();
+            assert_eq!(listed[0].status(), Some(status));
+            assert_eq!(listed[0].approximate_number_of_messages_moved(), moved);
+            if status == "RUNNING" {
+                let error = start().send().await.unwrap_err();
+                assert_eq!(code(&error), "UnsupportedOperation");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_dead_letter_queue_is_moved() {
+        let queue = Queue::standard().await;
+        let arn = queue.attribute(QueueArn).await;
+        let start = queue.service.start_message_move_task().source_arn(&arn);
+        let error = start.send().await.unwrap_err();
+        assert_eq!(code(&error), "InvalidParameterValue");
+        let absent = format!("{arn}-absent");
+        let start = queue.service.start_message_move_task().source_arn(absent);
+        let error = start.send().await.unwrap_err();
+        assert_eq!(code(&error), "ResourceNotFoundException");
+    }
+
     #[tokio::test]
     async fn attributes_count_towards_the_size_of_a_message() {
         let queue = Queue::standard().await;

@@ -318,6 +318,33 @@ impl QueueState {
         Ok(())
     }
 
+    /// The ARN of the dead-letter queue.
+    pub(super) fn dead_letter_target(&self) -> Option<String> {
+        let policy: Value = serde_json::from_str(self.attributes.get("RedrivePolicy")?).ok()?;
+        Some(policy.get("deadLetterTargetArn")?.as_str()?.to_owned())
+    }
+
+    /// The number of visible messages.
+    pub(super) fn visible(&self, now: Duration) -> usize {
+        let messages = self.messages.values();
+        messages.filter(|held| held.visible_at <= now).count()
+    }
+
+    /// Removes the first visible messages.
+    pub(super) fn take_visible(&mut self, most: usize, now: Duration) -> Vec<Message> {
+        let visible = |_: &u64, held: &mut Held| held.visible_at <= now;
+        let visible = self.messages.extract_if(.., visible).take(most);
+        visible.map(|(_, held)| held.message).collect()
+    }
+
+    /// Adds messages that a task has moved here, which have new ids.
+    pub(super) fn adopt_anew(&mut self, mut messages: Vec<Message>, now: Duration) {
+        for message in &mut messages {
+            message.id = Uuid::new_v4().to_string();
+        }
+        self.adopt(messages, now);
+    }
+
     /// Removes the visible messages that were received as often as the redrive policy allows.
     pub(super) fn exhausted(&mut self, now: Duration) -> Option<(String, Vec<Message>)> {
         let policy = self.attributes.get("RedrivePolicy")?;

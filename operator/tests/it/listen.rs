@@ -304,7 +304,7 @@ async fn takes_from_the_contacts_queue_only_on_request_and_only_what_was_receive
 
     let child = system
         .operator
-        .start_with_output(&format!("listen {to} --take"));
+        .start_with_pipes(&format!("listen {to} --take"));
     endpoint.wait_for(4);
     let run = interrupted(child).exits(3);
     let said = "warning: your consumer does not get the contacts that this command takes";
@@ -331,7 +331,7 @@ async fn ctrl_c_ends_at_once_and_returns_what_was_not_answered() {
     // While it waits for the first contact.
     let child = system
         .operator
-        .start_with_output(&listen(&copy, &endpoint.url));
+        .start_with_pipes(&listen(&copy, &endpoint.url));
     let mut child = child;
     let mut errors = BufReader::new(child.stderr.take().unwrap());
     let mut first = String::new();
@@ -343,7 +343,7 @@ async fn ctrl_c_ends_at_once_and_returns_what_was_not_answered() {
     deliver(&system, &contacts(2)).await;
     let child = system
         .operator
-        .start_with_output(&listen(&copy, &endpoint.url));
+        .start_with_pipes(&listen(&copy, &endpoint.url));
     endpoint.wait_for(2);
     interrupted(child).exits(0);
     // Both are visible again, without any wait.

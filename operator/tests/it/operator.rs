@@ -100,7 +100,7 @@ impl Operator {
     }
 
     /// Starts the command without waiting for it, to read its output later.
-    pub(crate) fn start_with_output(&self, line: &str) -> Child {
+    pub(crate) fn start_with_pipes(&self, line: &str) -> Child {
         let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("the command can be started")

@@ -17,6 +17,10 @@ pub(crate) struct Batch {
 /// A message. Only what Lambda needs to deliver it again is required.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the event's own names, in snake case"
+)]
 pub(crate) struct Message {
     pub(crate) message_id: String,
     pub(crate) body: Option<String>,

@@ -180,6 +180,10 @@ impl Fate {
 
 /// One attempt to forward a contact.
 #[derive(Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the JSON's name for the number of the attempt"
+)]
 struct Attempt<'a> {
     delivery_id: Option<&'a str>,
     event_type: Option<&'a str>,

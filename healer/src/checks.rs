@@ -15,7 +15,10 @@ use std::{
 };
 
 use aws_sdk_dynamodb::{
-    Client, error::SdkError, operation::update_item::UpdateItemError, primitives::Blob,
+    Client,
+    error::SdkError,
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    primitives::Blob,
     types::AttributeValue,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -186,18 +189,11 @@ impl Checks {
         update = update.key(CHECK_ID, AttributeValue::S(ROUND.to_owned()));
         update = update.condition_expression(condition.expression);
         update = update.expression_attribute_values(condition.name, condition.value);
-        if condition.expression.contains("#owner") && values.iter().all(|(name, _)| *name != OWNER)
-        {
+        if condition.expression.contains("#owner") {
             update = update.expression_attribute_names("#owner", OWNER);
         }
-        let mut set = Vec::new();
-        for (name, value) in values {
-            set.push(format!("#{name} = :{name}"));
-            update = update.expression_attribute_names(format!("#{name}"), *name);
-            update = update.expression_attribute_values(format!(":{name}"), value.clone());
-        }
-        let update = update.update_expression(format!("SET {}", set.join(", ")));
-        match update.send().await {
+        let (update, set) = setting(update, values.iter().cloned());
+        match update.update_expression(set).send().await {
             Ok(_) => Ok(true),
             Err(error) if condition_failed(&error) => Ok(false),
             Err(error) => Err(Error::checks(error)),
@@ -264,6 +260,21 @@ struct Condition<'a> {
     name: &'static str,
     value: AttributeValue,
     holds: &'a (dyn Fn(&Item) -> bool + Sync),
+}
+
+/// Adds names and values to an update, and returns it with its expression, `SET ...`.
+pub(crate) fn setting(
+    mut update: UpdateItemFluentBuilder,
+    values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
+) -> (UpdateItemFluentBuilder, String) {
+    let mut set = Vec::new();
+    for (name, value) in values {
+        set.push(format!("#{name} = :{name}"));
+        update = update
+            .expression_attribute_names(format!("#{name}"), name)
+            .expression_attribute_values(format!(":{name}"), value);
+    }
+    (update, format!("SET {}", set.join(", ")))
 }
 
 fn json<T: DeserializeOwned>(id: &str, item: &Item) -> Result<Option<T>, Error> {

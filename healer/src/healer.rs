@@ -104,7 +104,7 @@ impl Healer {
             }
             Err(Interrupted::Failed(error)) => Err(error),
         };
-        // Best effort: the lease ends by itself.
+        // If this fails after a failed run, the first error says more, and the lease ends by itself.
         let released = self.checks.release_round(owner).await;
         match (end, released) {
             (Ok(_), Err(error)) => Err(error),

@@ -11,7 +11,7 @@ use titanx_receiver::jobs::{COMPLETED_AT, JOB_ID};
 use titanx_reconcile::JobId;
 
 use crate::{
-    checks::condition_failed,
+    checks::{condition_failed, setting},
     error::Error,
     report::{JobResult, State},
     settings::{Settings, ms},
@@ -210,8 +210,8 @@ impl JobRecords {
         result: &JobResult,
     ) -> Result<bool, Error> {
         let count = |count: u64| AttributeValue::N(count.to_string());
-        let mut update = self.client.update_item().table_name(&self.table);
-        update = update
+        let update = self.client.update_item().table_name(&self.table);
+        let update = update
             .key(JOB_ID, AttributeValue::S(job.as_str().to_owned()))
             .condition_expression("checked_by = :owner AND completed_at = :completed_at")
             .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()))
@@ -231,17 +231,9 @@ impl JobRecords {
         let reason = result.reason.clone().map(AttributeValue::S);
         let no_reason = reason.is_none();
         values.extend(reason.map(|reason| (STATE_REASON, reason)));
-        let mut set = Vec::new();
-        for (name, value) in values {
-            set.push(format!("#{name} = :{name}"));
-            update = update.expression_attribute_names(format!("#{name}"), name);
-            update = update.expression_attribute_values(format!(":{name}"), value);
-        }
+        let (update, set) = setting(update, values);
         let removed = if no_reason { ", state_reason" } else { "" };
-        let expression = format!(
-            "SET {} REMOVE checked_by, check_ends{removed}",
-            set.join(", ")
-        );
+        let expression = format!("{set} REMOVE checked_by, check_ends{removed}");
         match update.update_expression(expression).send().await {
             Ok(_) => Ok(true),
             Err(error) if condition_failed(&error) => Ok(false),

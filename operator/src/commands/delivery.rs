@@ -9,7 +9,8 @@ use serde::Serialize;
 use titanx_receiver::{
     budget::now_ms,
     deliveries::{
-        CLAIMED_BY, CONTACT_KEYS, DELIVERY_ID, EXPIRATION, IN_PROGRESS_EXPIRATION, JOB_ID, STATUS,
+        CLAIMED_BY, COMPLETED, CONTACT_KEYS, DELIVERY_ID, EXPIRATION, IN_PROGRESS,
+        IN_PROGRESS_EXPIRATION, JOB_ID, STATUS,
     },
 };
 
@@ -245,12 +246,12 @@ impl Told {
         contact_keys.sort_unstable();
         let state = match (text(STATUS).as_deref(), expires_at, lease_ends_at) {
             _ if record.is_none() => State::Absent,
-            (Some("COMPLETED" | "INPROGRESS"), Some(expires), Some(_)) if expires < now_ms => {
+            (Some(COMPLETED | IN_PROGRESS), Some(expires), Some(_)) if expires < now_ms => {
                 State::Expired
             }
-            (Some("COMPLETED"), Some(_), Some(_)) => State::Completed,
-            (Some("INPROGRESS"), Some(_), Some(ends)) if ends < now_ms => State::LeaseOver,
-            (Some("INPROGRESS"), Some(_), Some(_)) => State::InProgress,
+            (Some(COMPLETED), Some(_), Some(_)) => State::Completed,
+            (Some(IN_PROGRESS), Some(_), Some(ends)) if ends < now_ms => State::LeaseOver,
+            (Some(IN_PROGRESS), Some(_), Some(_)) => State::InProgress,
             _ => State::Unknown,
         };
         Self {

@@ -101,6 +101,9 @@ impl Heal {
             None => None,
         };
         let healer = self.healer(&stack).await?;
+        if let Some((_, completed_at)) = &job {
+            self.warn_of_retries(*completed_at, &healer.settings, screen);
+        }
         let checked = Mutex::default();
         let report = |event: Event<'_>| note(screen, &checked, &event);
         let end = loop {
@@ -122,6 +125,19 @@ impl Heal {
         let checked: Vec<Checked> = checked.into_inner().unwrap_or_else(PoisonError::into_inner);
         screen.result(&checked, || checked.iter().for_each(Checked::print))?;
         self.status(end, &checked, screen)
+    }
+
+    /// A job that is not due yet may still get what is missing from TitanX.
+    fn warn_of_retries(&self, completed_at: i64, settings: &Settings, screen: Screen) {
+        let delay_ms = i64::try_from(settings.delay.as_millis()).unwrap_or(i64::MAX);
+        let due_at = completed_at.saturating_add(delay_ms);
+        if now_ms() < due_at && !self.dry_run {
+            screen.warn(format_args!(
+                "TitanX may retry deliveries of this job until {}: a contact that it delivers after its \
+                 backfill is queued twice, under two ids",
+                format_time(due_at)
+            ));
+        }
     }
 
     fn status(

@@ -125,6 +125,21 @@ async fn a_job_is_healed_at_once_and_its_record_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn warns_that_titanx_may_still_deliver_what_a_young_job_lacks() {
+    let warning = "TitanX may retry deliveries of this job until";
+    for (hours, line, warns) in [(72, "", true), (74, "", false), (72, "--dry-run", false)] {
+        let system = system(hours).await;
+        let run = system.operator.run(&format!("heal --job {JOB} {line}"));
+        assert_eq!(
+            run.stderr.contains(warning),
+            warns,
+            "{hours} {line}: {}",
+            run.stderr
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_jobs_that_are_due_are_healed() {
     let system = system(80).await;
     assert_eq!(heal(&system, "--due --delay-hours 81", 0), json!([]));

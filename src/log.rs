@@ -194,7 +194,7 @@ impl Log {
 
     /// Notes the form of the signing key, if this delivery is the first that shows it, and whether the
     /// secrets were read for this delivery.
-    pub fn verified(&mut self, learned: Option<KeyForm>, secret_read: bool) {
+    pub fn signature_checked(&mut self, learned: Option<KeyForm>, secret_read: bool) {
         self.key_form = learned.map(KeyForm::as_str);
         self.secret_read = secret_read;
     }

@@ -124,11 +124,11 @@ impl Receiver {
                 learned,
                 read,
             } => {
-                log.verified(learned, read);
+                log.signature_checked(learned, read);
                 body
             }
             Verification::Invalid { read } => {
-                log.verified(None, read);
+                log.signature_checked(None, read);
                 return Err(Error::InvalidSignature);
             }
             Verification::Undecided { retry_at_ms } => {

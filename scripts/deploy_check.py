@@ -7,9 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.parse
 
 import emulator
+from deploy_operations import check_operations, check_traffic, completed, run_operator
 from emulator import Emulator, Stack, contact
 
 folder = pathlib.Path(sys.argv[1])
@@ -59,32 +59,16 @@ def check_entrances():
 
 def check_operator(stack):
     """The operator reads the stack, reaches the function at the webhook URL, and its probe knows the function."""
-    url = urllib.parse.urlsplit(stack.outputs["WebhookUrl"])
-    host = url.netloc.replace(f"{stack.region}.amazonaws.com", "localhost")
-    # Of this namespace alone.
-    pathlib.Path("/etc/hosts").write_text(f"127.0.0.1 localhost {host}\n")
-
-    def operator(*arguments):
-        return subprocess.run(
-            [f"{folder}/operator", *arguments, "--stack", stack.name]
-            + ["--url", f"https://{host}:{emulator.PORT}{url.path}"],
-            text=True,
-            capture_output=True,
-            env=os.environ
-            | {"AWS_REGION": stack.region, "TITANX_API_KEY": "none", "TITANX_API_URL": "http://127.0.0.1:9"},
-        )
-
-    found = json.loads(operator("doctor", "--json").stdout)
+    found = json.loads(run_operator(stack, "doctor", "--json").stdout)
     of = {verdict: {it["subject"] for it in found if it["verdict"] == verdict} for verdict in ("problem", "unknown")}
-    # The emulator applies neither TTL nor point-in-time recovery, and has another form of CloudWatch's answers. TitanX is not there.
-    # Nobody has subscribed to the alarms.
+    # The emulator applies neither TTL nor point-in-time recovery. TitanX is not there. Nobody has subscribed to the alarms.
     problems = {"deliveries table", "jobs table", "alarm topic"}
-    assert of == {"problem": problems, "unknown": {"subscription", "alarms"}}, found
-    sent = operator("send", "--count", "1")
+    assert of == {"problem": problems, "unknown": {"subscription"}}, found
+    sent = run_operator(stack, "send", "--count", "1")
     assert sent.returncode == 0 and sent.stdout.startswith("200"), sent
     assert len(stack.drain(stack.contacts)) == 1
     # The probe comes first, and then TitanX.
-    subscribed = operator("subscribe")
+    subscribed = run_operator(stack, "subscribe")
     assert "no response from http://127.0.0.1:9" in subscribed.stderr, subscribed
     assert "nothing was changed" not in subscribed.stderr, subscribed
 
@@ -98,6 +82,13 @@ def check_domain(stack, prefix):
     assert prefix in stack.outputs["WebhookUrl"] and stack.status(contact()[1]) == 200
     stack.delete()
     print(f"{stack.parameters['Entrance']}: the same at {DOMAIN}, and back")
+
+
+def broken_release():
+    """A template with a function that cannot start."""
+    (folder / "broken").write_text("#!/bin/sh\nexit 1\n")
+    emulator.package(folder, "bootstrap-3.zip", "broken")
+    return json.loads((folder / "template-3.json").read_text())
 
 
 def check_rules():
@@ -237,14 +228,6 @@ def readme_command(beginning):
     return found.stdout.split("#")[0].strip()
 
 
-def job():
-    _, body = contact()
-    envelope = json.loads(body)
-    envelope["eventType"] = "job.completed"
-    envelope["payload"] = {"jobId": "job-1", "jobName": "Sample", "status": "completed"}
-    return json.dumps(envelope)
-
-
 def check_role():
     """Without one of its permissions, the function gives exactly the right answer, and loses nothing."""
     stack = Stack(folder, first, "role")
@@ -275,7 +258,7 @@ def check_role():
 
     restore()
     assert stack.request(contact()[1]) == received
-    assert stack.request(job()) == received
+    assert stack.request(completed("job-1")) == received
     stack.drain(stack.contacts)
     # No claim: nothing is done.
     without("dynamodb:PutItem")
@@ -285,7 +268,7 @@ def check_role():
     later(body)
     # No job can be marked. Contacts are taken.
     without("dynamodb:UpdateItem")
-    body = job()
+    body = completed("job-1")
     assert stack.request(body) == unavailable
     assert stack.request(contact()[1]) == received
     later(body)
@@ -294,7 +277,7 @@ def check_role():
     body = contact()[1]
     assert stack.request(body) == unavailable
     assert stack.request("not JSON") == unavailable
-    assert stack.request(job()) == received
+    assert stack.request(completed("job-1")) == received
     later(body)
     assert stack.request("not JSON") == (200, '{"received": true, "quarantined": true}')
     # Nor can the claim be released: the next attempt waits for the end of the lease, and then succeeds.
@@ -329,6 +312,8 @@ with Emulator(folder):
     check_guided()
     stack = check_versions()
     check_key()
+    check_operations(folder, first)
+    check_traffic(folder, first, second, broken_release())
     check_deploy_alone(stack)
 with Emulator(folder, authorize=True):
     check_role()

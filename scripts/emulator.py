@@ -4,7 +4,8 @@ Used by scripts/stack-check and scripts/deploy-check, which run it inside a netw
 
 What ministack lacks, and what is done about it here: it makes no routes of an HTTP API's definition, so they are made from the expanded
 template. It refuses a whole stack for an alarm on metric math, a composite alarm or a saved query. It resolves no pseudo parameter in a condition
-either, and so leaves them out: each has the condition HasMetricMath, or one that implies it.
+either, and so leaves them out: each has the condition HasMetricMath, or one that implies it. scripts/patched_ministack.py corrects the labels of
+a secret's versions.
 """
 
 import base64
@@ -50,7 +51,7 @@ class Emulator:
             settings["AUTH"] = "true"
         log = open(self.folder / "ministack.log", "w")
         self.process = subprocess.Popen(
-            ["target/tools/python/bin/ministack"], env=os.environ | settings, stdout=log, stderr=log
+            ["target/tools/python/bin/python", "scripts/patched_ministack.py"], env=os.environ | settings, stdout=log, stderr=log
         )
         for _ in range(300):
             try:
@@ -101,8 +102,10 @@ class Stack:
         """Creates or updates the stack. Fails unless it succeeds."""
         self.template = template or self.template
         text = json.dumps(self.template).replace("code-bucket", self.bucket)
-        key = self.template["Resources"]["ReceiverFunction"]["Properties"]["Code"]["S3Key"]
-        self.aws("s3").upload_file(str(package(self.folder, key)), self.bucket, key)
+        for function, program in [("ReceiverFunction", "bootstrap"), ("HealerFunction", "healer")]:
+            key = self.template["Resources"][function]["Properties"]["Code"]["S3Key"]
+            if (self.folder / program).exists():
+                self.aws("s3").upload_file(str(package(self.folder, key, program)), self.bucket, key)
         self.aws("s3").put_object(Bucket=self.bucket, Key="template.json", Body=text)
         parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in self.parameters.items()]
         getattr(self.aws("cloudformation"), action)(
@@ -208,14 +211,14 @@ class Stack:
         return int(self.aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
 
 
-def package(folder, key):
-    """A zip of the function, another one for each key."""
+def package(folder, key, program="bootstrap"):
+    """A zip of the function that this program is, another one for each key."""
     path = folder / key
     if not path.exists():
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             entry = zipfile.ZipInfo("bootstrap")
             entry.external_attr = 0o755 << 16
-            archive.writestr(entry, (folder / "bootstrap").read_bytes())
+            archive.writestr(entry, (folder / program).read_bytes())
             archive.writestr("key", key)
     return path
 

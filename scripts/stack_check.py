@@ -3,65 +3,12 @@
 import json
 import pathlib
 import sys
-import threading
-import time
 
 from emulator import Emulator, Stack, contact
+from titanx import Deliveries
 
 folder = pathlib.Path(sys.argv[1])
 template = json.loads((folder / "template-1.json").read_text())
-
-
-class TitanX(threading.Thread):
-    """Delivers contacts until it is paused. Retries what may be retried, and drops the rest for good."""
-
-    def __init__(self, stack):
-        super().__init__(daemon=True)
-        self.stack, self.running, self.acknowledged, self.dropped, self.retries = stack, True, [], [], 0
-        self.start()
-
-    def run(self):
-        while self.running:
-            delivery, body = contact()
-            while not self.is_settled(delivery, body):
-                self.retries += 1
-                time.sleep(0.1)
-            time.sleep(0.02)
-
-    def is_settled(self, delivery, body):
-        try:
-            status = self.stack.status(body)
-        except OSError:
-            return False
-        if status == 200:
-            self.acknowledged.append(delivery)
-        elif 400 <= status < 500 and status not in (408, 429):
-            self.dropped.append(delivery)
-        else:
-            return False
-        return True
-
-    def wait_for(self, more):
-        wanted, patience = len(self.acknowledged) + more, time.monotonic() + 60
-        while len(self.acknowledged) < wanted:
-            assert time.monotonic() < patience, "nothing is accepted any more"
-            time.sleep(0.05)
-
-    def pause(self):
-        self.running = False
-        self.join(60)
-        assert not self.is_alive(), "the last delivery is retried for ever"
-
-    def summary(self, received, what):
-        lost = set(self.acknowledged) - set(received)
-        second = len(received) - len(set(received))
-        print(
-            f"{what}: {len(self.acknowledged)} acknowledged, {self.retries} retries, {len(received)} messages, "
-            f"{len(lost)} lost, {second} second messages"
-        )
-        assert not self.dropped, f"{len(self.dropped)} got a final answer"
-        assert not lost, f"{what}: lost {lost}"
-        assert set(received) == set(self.acknowledged), "a message of no delivery"
 
 
 def name(url):
@@ -80,7 +27,7 @@ def main():
     print(f"every path: {len(paths)} of {len(paths)} reach the function")
 
     # Another queue type, and back.
-    titanx, first = TitanX(stack), stack.contacts
+    titanx, first = Deliveries(stack), stack.contacts
     titanx.wait_for(5)
     stack.update(ContactsQueueType="fifo")
     fifo = stack.contacts
@@ -96,7 +43,7 @@ def main():
     titanx.summary(sum(queues, []), f"standard, FIFO, standard {[len(it) for it in queues]}")
 
     # Pause, drain, delete.
-    titanx = TitanX(stack)
+    titanx = Deliveries(stack)
     titanx.wait_for(10)
     titanx.pause()
     titanx.summary(stack.drain(stack.contacts), "pause, drain, delete")
@@ -121,7 +68,7 @@ def main():
     # Another region, while the old stack goes on.
     old = Stack(folder, template, "titanx-east")
     new = Stack(folder, template, "titanx-west", region="us-west-2")
-    titanx = TitanX(old)
+    titanx = Deliveries(old)
     titanx.wait_for(5)
     titanx.stack = new
     titanx.wait_for(5)

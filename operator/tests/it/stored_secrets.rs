@@ -44,6 +44,30 @@ fn a_file_in_another_file_system_is_replaced_there() {
     assert_eq!(left.len(), 2, "the secret and its ledger: {left:?}");
 }
 
+/// With a value that the function cannot read, no signature would be verified any more.
+#[test]
+fn a_secret_that_the_function_could_not_read_is_not_stored() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    for stored in [None, Some("wh_sk_stored")] {
+        if let Some(stored) = stored {
+            fs::write(&file, stored).unwrap();
+        }
+        for secret in [
+            "[synthetic",
+            "{synthetic",
+            "\"synthetic",
+            " synthetic ",
+            "whsec_",
+        ] {
+            let stderr = subscribe(secret, &file, 1);
+            assert!(stderr.contains("could not read the new secret"), "{stderr}");
+            assert!(!stderr.contains("synthetic"), "{stderr}");
+            assert_eq!(fs::read_to_string(&file).ok().as_deref(), stored);
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_not_taken_for_missing() {
     let folder = TempDir::new().unwrap();

@@ -21,6 +21,7 @@ mod probe;
 mod quarantine;
 mod reconcile;
 mod reconcile_runs;
+mod requests;
 mod rotate;
 mod secrecy;
 mod send;

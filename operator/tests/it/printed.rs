@@ -285,6 +285,39 @@ fn a_sample_is_described() {
     );
 }
 
+/// Lambda has an empty variable where somebody has cleared it.
+#[test]
+fn the_accepted_form_of_the_key_is_that_of_the_deployed_function() {
+    let test = DoctorTest::new();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("body");
+    fs::write(&file, BODY).unwrap();
+    let line = format!(
+        "verify-sample --body {} --signature {}",
+        file.display(),
+        signed(SECRET.as_bytes())
+    );
+    for (form, status, said) in [
+        (" whole ", 0, "accepts it (SIGNING_KEY_FORM is whole)"),
+        (
+            "decoded",
+            3,
+            "refuses it, because SIGNING_KEY_FORM is decoded",
+        ),
+        (" ", 0, "accepts it; SIGNING_KEY_FORM=whole on the function"),
+    ] {
+        test.control.update(|it| {
+            it.function["Environment"]["Variables"]["SIGNING_KEY_FORM"] = form.into();
+        });
+        let operator = test.operator.clone().set("TITANX_WEBHOOK_SECRET", SECRET);
+        let printed = operator.run(&line).exits(status).stdout;
+        assert!(
+            printed.contains(&format!("the receiver {said}")),
+            "{printed}"
+        );
+    }
+}
+
 /// What doctor says of a resource that no option and no stack names.
 fn found(run: &Run, subject: &str) -> String {
     let all = run.json();

@@ -185,6 +185,8 @@ impl StackState {
         let query = &queries[page / 2];
         let stat = &query["MetricStat"];
         let period = stat["Period"].as_i64().expect("a number");
+        // CloudWatch returns no more data points than it is asked for.
+        assert_eq!(seconds("EndTime") - seconds("StartTime"), 12 * period);
         let measured = self.metrics.get(&metric_name(&stat["Metric"]));
         let mut buckets: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
         for (at, value) in measured.into_iter().flatten() {

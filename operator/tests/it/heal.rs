@@ -220,3 +220,21 @@ async fn an_exhausted_rate_limit_leaves_something_to_do() {
     assert!(run.stderr.contains(said), "{}", run.stderr);
     assert_eq!(system.emulators.contacts.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_if_no_job_is_due_and_only_then() {
+    let system = system(80).await;
+    for (line, told) in [
+        (format!("heal --job {JOB}"), false),
+        ("heal --due".to_owned(), true),
+    ] {
+        let run = system.operator.run(&line).exits(0);
+        assert_eq!(run.stderr.contains("no job is due"), told, "{}", run.stderr);
+    }
+    // It was completed again, so it is due.
+    let mut record = system.emulators.jobs.get(JOB).unwrap();
+    record.remove("checked_at");
+    system.emulators.jobs.put(&record);
+    let run = system.operator.run("heal --due").exits(0);
+    assert!(!run.stderr.contains("no job is due"), "{}", run.stderr);
+}

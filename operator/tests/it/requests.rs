@@ -24,6 +24,52 @@ fn asked(requests: &Requests, operation: &str) -> Value {
     request.clone()
 }
 
+/// The operator's command behind a proxy to DynamoDB, and what it asks there.
+fn watched(system: &System) -> (FaultProxy, Operator, Requests) {
+    let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
+    let requests = Requests::default();
+    let seen = Arc::clone(&requests);
+    proxy.observe(move |call| {
+        let request = serde_json::from_slice(&call.request).unwrap();
+        seen.lock().unwrap().push((call.operation.clone(), request));
+    });
+    let operator = system.operator.clone();
+    let operator = operator.set("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+    (proxy, operator, requests)
+}
+
+/// If the command is killed, nobody else can work on the job for as long.
+#[test]
+fn a_job_is_held_for_a_quarter_of_an_hour() {
+    const JOB: &str = "11111111-2222-4333-8444-555555555555";
+    for (line, margin_ms) in [("reconcile --yes", 0), ("heal --job", 1_000)] {
+        let system = System::start(Form::Schema);
+        let contact = json!({"customerContactId": "contact-1", "leadStatus": "High"});
+        let created = "2100-01-05T12:00:00Z";
+        system
+            .api
+            .put_job(JOB, json!({"id": JOB, "createdAt": created}), &[contact]);
+        let record = [
+            ("job_id", AttributeValue::S(JOB.to_owned())),
+            ("completed_at", AttributeValue::N(now_ms().to_string())),
+        ];
+        let record = record.map(|(name, value)| (name.to_owned(), value));
+        system.emulators.jobs.put(&Item::from(record));
+        let (_proxy, operator, requests) = watched(&system);
+        let before = now_ms();
+        operator.run(&format!("{line} {JOB}")).exits(0);
+        let (earliest, latest) = (before + 900_000, now_ms() + 900_000);
+        let expected = earliest + margin_ms..=latest + margin_ms;
+        let requests = requests.lock().unwrap();
+        let ends = requests
+            .iter()
+            .filter_map(|(_, request)| request["ExpressionAttributeValues"][":ends"]["N"].as_str());
+        let ends: Vec<u64> = ends.map(|it| it.parse().unwrap()).collect();
+        assert!(!ends.is_empty());
+        assert!(ends.iter().all(|it| expected.contains(it)), "{ends:?}");
+    }
+}
+
 /// A read that is only eventually consistent shows a claim that has ended meanwhile, or none yet.
 #[test]
 fn a_delivery_is_read_consistently_and_removed_on_condition() {
@@ -42,15 +88,7 @@ fn a_delivery_is_read_consistently_and_removed_on_condition() {
     let record = record.map(|(name, value)| (name.to_owned(), value));
     let system = System::start(Form::Schema);
     system.emulators.deliveries.put(&Item::from(record));
-    let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
-    let requests = Requests::default();
-    let seen = Arc::clone(&requests);
-    proxy.observe(move |call| {
-        let request = serde_json::from_slice(&call.request).unwrap();
-        seen.lock().unwrap().push((call.operation.clone(), request));
-    });
-    let operator = system.operator;
-    let operator = operator.set("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+    let (_proxy, operator, requests) = watched(&system);
     operator.run("delivery delivery-1 --release --yes").exits(0);
 
     assert_eq!(asked(&requests, "GetItem")["ConsistentRead"], true);

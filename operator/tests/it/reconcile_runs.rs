@@ -8,7 +8,11 @@ use std::{
 use aws_smithy_types::{DateTime, date_time::Format};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use titanx_testbed::emulators::{Fault, FaultProxy, Harm, When};
+use titanx_testbed::{
+    emulators::{AttributeValue, Fault, FaultProxy, Harm, When},
+    front_door,
+    titanx::{envelope, signed},
+};
 
 use crate::{
     System,
@@ -164,4 +168,35 @@ fn a_report_says_what_is_missing_and_what_to_do() {
                     queued\n  doubt: TitanX's list may not show scores: no contact in it has one, \
                     so the unscored contacts may be missing\n";
     assert_eq!(run.stdout, head(0) + rejected);
+}
+
+/// The second run finds no record of what the first one has queued, and queues it under the same id.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_says_what_was_received_without_a_job_or_queued_before() {
+    let contacts = [
+        contact(Some("High")),
+        json!({"customerContactId": "contact-2", "leadStatus": "High"}),
+    ];
+    let system = system(young(), &contacts);
+    let receiver = front_door::receiver(&front_door::environment(&system.emulators));
+    let body = envelope("delivery-1", "job.contact.scored", &contacts[0]);
+    let answer = front_door::deliver(&receiver, &signed(&body)).await;
+    assert_eq!(answer, front_door::Answer::accepted());
+    let line = format!("reconcile {JOB} --yes");
+    let head = format!(
+        "job {JOB}: 2 contacts at TitanX, 1 received\n  1 of them match records without a job id\n"
+    );
+    let run = system.operator.run(&line).exits(0);
+    let queued = "  1 missing: 1 queued, 0 queued before, 0 failed\n";
+    assert_eq!(run.stdout, head.clone() + queued);
+    for mut record in system.emulators.deliveries.items() {
+        if record["delivery_id"] != AttributeValue::S("delivery-1".to_owned()) {
+            record.remove("contact_keys");
+            system.emulators.deliveries.put(&record);
+        }
+    }
+    let run = system.operator.run(&line).exits(0);
+    let queued = "  1 missing: 0 queued, 1 queued before, 0 failed\n";
+    assert_eq!(run.stdout, head + queued);
+    assert_eq!(system.emulators.contacts.len(), 2);
 }

@@ -76,7 +76,7 @@ async fn run(system: &System, log: &LogLines, screen: Screen) -> bool {
 
     screen.title("TitanX → gateway → receiver → DynamoDB and SQS, all in this process");
     let titanx = TitanxSender::new(&gateway.url, screen);
-    let (job_id, calls_for_forged) = scenario::run(&titanx, system, screen).await;
+    let (job_id, calls_for_forged) = scenario::run(&titanx, &gateway, system, screen).await;
     gateway.idle().await;
 
     let evidence = Evidence {

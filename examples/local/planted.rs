@@ -112,8 +112,8 @@ async fn the_local_run() {
     std::process::exit(exit_status(all_held).into());
 }
 
-/// The exit status of a run with this mistake, and the promises that it calls broken.
-fn broken(mistake: &str) -> (Option<i32>, Vec<String>) {
+/// The exit status of a run with this mistake, the promises that it calls broken, and all that it prints.
+fn broken(mistake: &str) -> (Option<i32>, Vec<String>, String) {
     let this = std::env::current_exe().expect("the tests are a program");
     let run = Command::new(this)
         .args([
@@ -137,25 +137,24 @@ fn broken(mistake: &str) -> (Option<i32>, Vec<String>) {
     let told = String::from_utf8_lossy(&run.stderr);
     assert_eq!(promises.len(), 5, "{mistake}: {text}\n{told}");
     let broken = promises.into_iter().filter(|(mark, _)| *mark == "BROKEN");
-    (
-        run.status.code(),
-        broken.map(|(_, promise)| promise).collect(),
-    )
+    let broken = broken.map(|(_, promise)| promise).collect();
+    (run.status.code(), broken, text)
 }
 
 #[track_caller]
 fn assert_breaks(mistake: &str, promise: &str) {
-    let (status, broken) = broken(mistake);
-    assert_eq!(status, Some(1), "{broken:?}");
+    let (status, broken, text) = broken(mistake);
+    assert_eq!(status, Some(1), "{text}");
     assert!(
         broken.iter().any(|it| it == promise),
-        "{mistake} breaks {broken:?}"
+        "{mistake} breaks {broken:?}: {text}"
     );
 }
 
 #[test]
 fn a_receiver_without_a_mistake_breaks_nothing() {
-    assert_eq!(broken("none"), (Some(0), Vec::new()));
+    let (status, broken, text) = broken("none");
+    assert_eq!((status, broken), (Some(0), Vec::new()), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use titanx_testbed::{
     answer::Answer,
     emulators::{AttributeValue, Emulators, SIGNING_SECRET},
@@ -82,7 +83,20 @@ impl Evidence<'_> {
         }
         promises::judge(self.emulators, first.values(), |event| {
             let lost = self.lost_sends.iter().filter(|id| **id == event.id);
-            vec![("a response of SQS was lost", lost.count())]
+            let unmarked = self.failed_marks().filter(|id| *id == event.id);
+            vec![
+                ("a response of SQS was lost", lost.count()),
+                ("the completion mark failed", unmarked.count()),
+            ]
+        })
+    }
+
+    /// The delivery ids of the completion marks that the receiver could not write, by its log.
+    fn failed_marks(&self) -> impl Iterator<Item = String> {
+        self.log_lines.iter().filter_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let failed = line["message"] == "completion mark failed";
+            failed.then(|| line["id"].as_str().unwrap_or_default().to_owned())
         })
     }
 
@@ -123,9 +137,10 @@ impl Evidence<'_> {
         Promise {
             text: "Almost always once",
             evidence: format!(
-                "{} second messages, {} lost responses of SQS",
+                "{} second messages, {} lost responses of SQS, {} failed completion marks",
                 verdict.repetitions(),
-                self.lost_sends.len()
+                self.lost_sends.len(),
+                self.failed_marks().count()
             ),
             violations: verdict.unexplained.clone(),
         }
@@ -265,5 +280,108 @@ impl Evidence<'_> {
             };
             screen.row("job", status, "status in the jobs table");
         }
+    }
+}
+
+/// What no wrong configuration and no wrong answer of AWS brings about, as evidence.
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const CONTACT: Option<promises::Destination> = Some(promises::Destination::ContactsQueue);
+
+    fn attempt(destination: Option<promises::Destination>, answer: Answer) -> Attempt {
+        let delivery = Delivery {
+            destination,
+            name: "a delivery".to_owned(),
+            id: "delivery-1".to_owned(),
+            body: "{}".to_owned(),
+            url_suffix: "",
+            signature: None,
+            personal: Vec::new(),
+        };
+        let answer = Some(answer);
+        Attempt { delivery, answer }
+    }
+
+    fn evidence(emulators: &Emulators, attempt: Attempt) -> Evidence<'_> {
+        Evidence {
+            attempts: vec![attempt],
+            calls_for_forged: 0,
+            lost_sends: Vec::new(),
+            log_lines: vec!["a line".to_owned()],
+            emulators,
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_in_the_table_is_a_violation() {
+        let emulators = Emulators::start();
+        let retried = Answer {
+            retry_after: Some(1),
+            ..Answer::accepted()
+        };
+        for (answer, is_right) in [(Answer::accepted(), true), (retried, false)] {
+            let evidence = evidence(&emulators, attempt(CONTACT, answer));
+            assert_eq!(evidence.nothing_unacknowledged_is_lost().held(), is_right);
+        }
+    }
+
+    #[test]
+    fn a_forged_request_that_is_stored_or_causes_a_call_is_a_violation() {
+        let emulators = Emulators::start();
+        let held = |calls_for_forged: usize| {
+            let refused = evidence(&emulators, attempt(None, Answer::refused()));
+            let evidence = Evidence {
+                calls_for_forged,
+                ..refused
+            };
+            let verdict = evidence.verdict();
+            evidence.nothing_unsigned_gets_in(&verdict).violations
+        };
+        assert_eq!(held(0), [""; 0]);
+        assert_eq!(held(1), ["a forged request caused a call to AWS"]);
+        emulators.quarantine.put("delivery-1", &[]);
+        assert!(held(0).contains(&"\"a delivery\": stored".to_owned()));
+    }
+
+    /// Each of the two causes allows one message more, for its own delivery.
+    #[test]
+    fn a_second_message_without_a_cause_of_its_own_is_a_violation() {
+        let emulators = Emulators::start();
+        for _ in 0..2 {
+            emulators
+                .contacts
+                .put("{}", &[("deliveryId", "delivery-1")]);
+        }
+        let failed = |id: &str| json!({"message": "completion mark failed", "id": id}).to_string();
+        for (lost_sends, log_line, held) in [
+            (vec![], "a line".to_owned(), false),
+            (vec!["delivery-1".to_owned()], "a line".to_owned(), true),
+            (vec!["delivery-2".to_owned()], failed("delivery-2"), false),
+            (vec![], failed("delivery-1"), true),
+            (
+                vec![],
+                json!({"outcome": "accepted", "id": "delivery-1"}).to_string(),
+                false,
+            ),
+        ] {
+            let mut evidence = evidence(&emulators, attempt(CONTACT, Answer::accepted()));
+            evidence.lost_sends = lost_sends;
+            evidence.log_lines = vec![log_line];
+            let verdict = evidence.verdict();
+            assert_eq!(evidence.almost_always_once(&verdict).held(), held);
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_log_line_is_a_violation() {
+        let emulators = Emulators::start();
+        let mut evidence = evidence(&emulators, attempt(CONTACT, Answer::accepted()));
+        assert!(evidence.no_personal_data_leaves().held());
+        evidence.log_lines.clear();
+        assert!(!evidence.no_personal_data_leaves().held());
     }
 }

@@ -3,6 +3,7 @@
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use titanx_testbed::{
+    gateway::Gateway,
     promises::Destination,
     titanx::{SIGNING_SECRET, envelope_at, now_ms},
 };
@@ -23,9 +24,14 @@ const ONE_IN_REPEATED_LATER: usize = 10;
 /// One in this many contacts is delivered twice concurrently.
 const ONE_IN_REPEATED_CONCURRENTLY: usize = 5;
 
-/// Delivers the events of one job. Returns its id, and the number of AWS calls that the forged requests
-/// caused.
-pub(crate) async fn run(titanx: &TitanxSender, system: &System, screen: Screen) -> (String, usize) {
+/// Delivers the events of one job to the gateway. Returns its id, and the number of AWS calls that the forged
+/// requests caused.
+pub(crate) async fn run(
+    titanx: &TitanxSender,
+    gateway: &Gateway,
+    system: &System,
+    screen: Screen,
+) -> (String, usize) {
     let job_id = Uuid::new_v4().to_string();
     let mut contacts: Vec<_> = (1..CONTACTS).map(|n| contact(n, &job_id)).collect();
     let late = Delivery {
@@ -58,10 +64,13 @@ pub(crate) async fn run(titanx: &TitanxSender, system: &System, screen: Screen) 
     titanx.deliver(&with_later_timestamp(&late)).await;
 
     screen.text("\n  An attacker sends forged requests.\n");
+    // A completion mark follows its answer.
+    gateway.idle().await;
     let calls_before = system.calls();
     for forged in forgeries(&job_id) {
         titanx.deliver(&forged).await;
     }
+    gateway.idle().await;
     let calls = system.calls() - calls_before;
 
     screen.text("\n  TitanX delivers signed events that the receiver does not understand.\n");

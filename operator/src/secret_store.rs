@@ -135,12 +135,19 @@ impl SecretStore {
         self.read(None).await
     }
 
-    /// Stores the live secrets, and waits until a read returns them.
+    /// Stores the live secrets, and waits until a read returns them. Writes nothing that the function
+    /// could not read, since it would then know no secret at all.
     pub(crate) async fn put_secrets(&self, secrets: &[String]) -> anyhow::Result<()> {
         let value = match secrets {
-            [secret] if !secret.starts_with('[') => secret.clone(),
+            [secret] => secret.clone(),
             secrets => serde_json::to_string(secrets)?,
         };
+        if parse_stored(&value).ok().as_deref() != Some(secrets) {
+            bail!(
+                "the function could not read the new secret, so {} is left as it was",
+                self.name()
+            );
+        }
         self.write(None, &value).await?;
         // Secrets Manager is eventually consistent.
         for _ in 0..READ_BACK_ATTEMPTS {

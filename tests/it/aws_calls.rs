@@ -35,6 +35,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use titanx_receiver::aws::{Aws, AwsConfig, CallError, Endpoints, HttpPool, Identity, connector};
 use titanx_receiver::budget::{ATTEMPT_TIMEOUT, ATTEMPTS};
+use titanx_receiver::error::Chain;
 use titanx_testbed::{
     emulators::Emulators,
     front_door::{deliver, environment, receiver},
@@ -768,6 +769,19 @@ async fn the_error_of_a_call_is_one_line_with_the_request_id() {
         error.to_string(),
         "the service answered 400 AccessDeniedException Not authorized (request id REQUEST-1)"
     );
+}
+
+/// The log has nothing else that tells why there is none.
+#[tokio::test]
+async fn the_error_of_a_call_without_an_answer_has_its_cause() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let call = Ours::at(&nowhere).0.dynamodb().put_item.call(put()).await;
+    let error = call.unwrap_err();
+    assert!(!error.to_string().contains("Connection refused"), "{error}");
+    let error = Chain(&error).to_string();
+    assert!(error.contains("Connection refused"), "{error}");
 }
 
 #[tokio::test]

@@ -131,6 +131,8 @@ impl Scene {
         assert_eq!(others[0]["level"], "ERROR");
         let error = others[0]["error"].as_str().unwrap();
         assert!(error.contains(because), "{error}");
+        // Its cause follows.
+        assert!(!error.trim_end().ends_with(':'), "{error}");
         deliveries
     }
 }

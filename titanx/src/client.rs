@@ -565,3 +565,27 @@ fn backoff(attempt: u32) -> Duration {
     let longest = MAX_BACKOFF.min(FIRST_BACKOFF * 2_u32.saturating_pow(attempt - 1));
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backoff_doubles_up_to_a_minute_and_half_of_it_is_random() {
+        for (attempt, longest_ms) in [
+            (1, 500),
+            (2, 1_000),
+            (3, 2_000),
+            (7, 32_000),
+            (8, 60_000),
+            (40, 60_000),
+        ] {
+            let longest = Duration::from_millis(longest_ms);
+            let waits: Vec<_> = (0..200).map(|_| backoff(attempt)).collect();
+            assert!(waits.iter().all(|it| (longest / 2..=longest).contains(it)));
+            // By chance, one in 2^200 runs has no wait in one of the two halves.
+            let middle = longest * 3 / 4;
+            assert!(waits.iter().any(|it| *it < middle) && waits.iter().any(|it| *it > middle));
+        }
+    }
+}

@@ -247,5 +247,7 @@ mod tests {
         assert_eq!(origin("https://a.example:8/b/c"), "https://a.example:8");
         assert_eq!(origin("https://a.example?b=/c"), "https://a.example");
         assert_eq!(origin("https://a.example"), "https://a.example");
+        assert_eq!(origin("http://a/b/c"), "http://a");
+        assert_eq!(origin("a/b"), "a");
     }
 }

@@ -120,6 +120,21 @@ async fn a_list_that_grows_between_two_pages_queues_no_contact_twice() {
     }
 }
 
+/// What was read of it before may lack contacts. Read once more, it is whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_whose_total_changes_is_read_once_more() {
+    let system = System::start();
+    let contacts = contacts(6);
+    system.deliver(Some(JOB), &contacts).await;
+    system.complete(JOB, 80, &contacts).await;
+    system.api.insert_after_page(JOB, 1, contact(JOB, 6));
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Complete, None, [7, 6, 1, 0, 0])
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_limit_of_the_day_runs_wait_for_the_reset_and_go_on_where_they_were() {
     let system = half_delivered(60).await;

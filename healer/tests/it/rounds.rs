@@ -1,10 +1,13 @@
 //! Which jobs are checked, what is queued, and what their records say.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use titanx_healer::report::{End, State};
-use titanx_testbed::emulators::{AttributeValue, Item};
+use titanx_testbed::emulators::{AttributeValue, FaultProxy, Item};
 
 use crate::system::{JOB, System, contact, hours_ago, now_ms, result, run};
 
@@ -124,6 +127,74 @@ async fn a_job_is_not_checked_before_titanx_has_given_up() {
     // The next round is not due, whoever asks.
     let (end, _) = run(&system.healer().await, Duration::from_mins(15)).await;
     assert_eq!(end.unwrap(), End::Idle);
+}
+
+/// A run works until it is killed. Until then nobody else may have its round or its jobs.
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_end_a_second_after_the_run() {
+    let system = with_dropped(&[3]).await;
+    let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ends);
+    proxy.observe(move |call| {
+        let request: Value = serde_json::from_slice(&call.request).unwrap();
+        for name in [":lease_ends", ":ends"] {
+            let at = request["ExpressionAttributeValues"][name]["N"].as_str();
+            seen.lock()
+                .unwrap()
+                .extend(at.map(|at| (name, at.to_owned())));
+        }
+    });
+    let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", proxy.url.clone());
+    let healer = system.healer_with(&[endpoint]).await;
+    let deadline = now_ms() + 900_000;
+    let end = healer.run(deadline, &|_| ()).await.unwrap();
+    assert_eq!(end, End::RoundFinished { more: false });
+    let at = (deadline + 1_000).to_string();
+    let ends = ends.lock().unwrap();
+    let mut kinds: Vec<_> = ends.iter().map(|(name, at)| (*name, at.as_str())).collect();
+    kinds.dedup();
+    // The round is taken, the job twice: to list and to backfill. At last the round is given up.
+    let taken = [(":lease_ends", &*at), (":ends", &at), (":lease_ends", "0")];
+    assert_eq!(kinds, taken);
+    assert_eq!(ends.len(), 4, "{ends:?}");
+}
+
+/// DynamoDB deletes an item when the time in its TTL attribute, in seconds, is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_round_remembers_expires_after_two_weeks() {
+    let system = with_dropped(&[3]).await;
+    let (before, _) = (now_ms() / 1_000, system.heal().await);
+    let weeks = 14 * 24 * 3_600;
+    let expected = before + weeks..=now_ms() / 1_000 + weeks;
+    let items = system.emulators.checks.items();
+    // The round, its jobs, the check, the keys and the missing contacts.
+    assert_eq!(items.len(), 5);
+    for item in items {
+        let AttributeValue::N(expiration) = &item["expiration"] else {
+            panic!("{item:?}");
+        };
+        let expiration = expiration.parse::<i64>().unwrap();
+        assert!(expected.contains(&expiration), "{item:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_on_any_page_of_its_table_is_due() {
+    const JOBS: usize = 12;
+    let system = System::start();
+    let completed_at = (now_ms() - 80 * 3_600_000).to_string();
+    for number in 0..JOBS {
+        let record = [
+            ("job_id", AttributeValue::S(format!("job-{number}"))),
+            ("completed_at", AttributeValue::N(completed_at.clone())),
+            // A page of a scan has at most 1 MiB.
+            ("name", AttributeValue::S("x".repeat(300_000))),
+        ];
+        let record = record.map(|(name, value)| (name.to_owned(), value));
+        system.emulators.jobs.put(&Item::from(record));
+    }
+    assert_eq!(system.heal().await.began, [(JOBS, 0, 0)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -316,8 +387,10 @@ async fn a_job_that_is_completed_again_meanwhile_is_due_again() {
     let (end, _) = run_until_listed(&system, &healer).await;
     completed_again(&system);
     assert_eq!(end.unwrap(), End::OutOfTime);
+    system.let_leases_end();
     let told = system.heal().await;
-    assert_eq!(told.checked.len(), 0);
+    // It is taken, and its result is not written.
+    assert_eq!((told.held.len(), told.checked.len()), (0, 0));
     assert_eq!(system.recorded(JOB, "checked_at"), None);
     system.let_leases_end();
     system.let_a_day_pass();

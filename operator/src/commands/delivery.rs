@@ -366,3 +366,25 @@ fn distance(ms: i64) -> String {
         format!("in {count} {unit}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distance_has_the_largest_unit_that_fits() {
+        for (ms, expected) in [
+            (0, "in 0 seconds"),
+            (-1, "0 seconds ago"),
+            (119_999, "in 119 seconds"),
+            (120_000, "in 2 minutes"),
+            (-7_199_999, "119 minutes ago"),
+            (7_200_000, "in 2 hours"),
+            (-172_799_999, "47 hours ago"),
+            (172_800_000, "in 2 days"),
+            (-604_800_000, "7 days ago"),
+        ] {
+            assert_eq!(distance(ms), expected);
+        }
+    }
+}

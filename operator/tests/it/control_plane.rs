@@ -74,7 +74,7 @@ fn answer(state: &Mutex<StackState>, request: &Request<Bytes>) -> Response<Full<
     let state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let (content_type, answer) = if target {
         ("application/x-amz-json-1.0", state.table(&body))
-    } else if path.contains("/functions/") {
+    } else if path.contains("/functions/receiver/") {
         let function = if is_live {
             &state.function
         } else {
@@ -145,20 +145,32 @@ impl StackState {
         )
     }
 
-    /// A page with one alarm: the first, or the one that `NextToken` selects. Composite ones are returned
-    /// only if they are asked for.
+    /// A page with one alarm of those with the prefix: the first, or the one that `NextToken` selects.
+    /// Composite ones are returned only if they are asked for.
     fn alarms(&self, request: &str) -> Value {
+        // In CBOR, the length of a short text stands before it, as one byte.
+        let prefix = request.split("AlarmNamePrefix").nth(1);
+        let prefix = prefix.and_then(|rest| {
+            let length = rest.bytes().next()?.checked_sub(0x60)?;
+            rest.get(1..=usize::from(length))
+        });
+        let prefix = prefix.expect("a short prefix of the alarms' names");
+        let is_asked = |alarm: &&Value| {
+            let name = alarm["AlarmName"].as_str().expect("every alarm has a name");
+            name.starts_with(prefix)
+        };
+        let alarms: Vec<_> = self.alarms.iter().filter(is_asked).cloned().collect();
         let token = request.split("alarm-").nth(1).unwrap_or("0");
         let digits = token.split(|it: char| !it.is_ascii_digit()).next();
         let index = digits.and_then(|it| it.parse().ok()).unwrap_or(0);
-        let alarms = self.alarms.get(index..=index).unwrap_or_default();
-        let is_composite = alarms.iter().any(|it| it.get("AlarmRule").is_some());
+        let page_of = alarms.get(index..=index).unwrap_or_default();
+        let is_composite = page_of.iter().any(|it| it.get("AlarmRule").is_some());
         let mut page = match (is_composite, request.contains("CompositeAlarm")) {
-            (false, _) => json!({ "MetricAlarms": alarms }),
-            (true, true) => json!({ "CompositeAlarms": alarms }),
+            (false, _) => json!({ "MetricAlarms": page_of }),
+            (true, true) => json!({ "CompositeAlarms": page_of }),
             (true, false) => json!({}),
         };
-        if index + 1 < self.alarms.len() {
+        if index + 1 < alarms.len() {
             page["NextToken"] = format!("alarm-{}", index + 1).into();
         }
         page
@@ -173,6 +185,8 @@ impl StackState {
         let query = &queries[page / 2];
         let stat = &query["MetricStat"];
         let period = stat["Period"].as_i64().expect("a number");
+        // CloudWatch returns no more data points than it is asked for.
+        assert_eq!(seconds("EndTime") - seconds("StartTime"), 12 * period);
         let measured = self.metrics.get(&metric_name(&stat["Metric"]));
         let mut buckets: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
         for (at, value) in measured.into_iter().flatten() {

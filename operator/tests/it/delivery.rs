@@ -89,6 +89,16 @@ fn tells_a_completed_delivery_in_words_and_no_values_of_its_keys() {
 }
 
 #[test]
+fn tells_when_a_lease_ends() {
+    for (ends_in_ms, distance) in [(-3_630_000, "60 minutes ago"), (3_630_000, "in 60 minutes")] {
+        let system = with(&record("INPROGRESS", ends_in_ms));
+        let run = system.operator.run(&format!("delivery {ID}")).exits(0);
+        let lease = run.stdout.lines().find(|it| it.starts_with("lease"));
+        assert!(lease.unwrap().ends_with(distance), "{}", run.stdout);
+    }
+}
+
+#[test]
 fn tells_the_state_of_a_record() {
     let expired = {
         let mut record = record("COMPLETED", -3_600_000);

@@ -4,7 +4,7 @@ use crate::{
     System,
     control_plane::{ControlPlane, StackState},
     operator::{Operator, Run},
-    titanx_api::Form,
+    titanx_api::{Failure, Form},
 };
 
 /// A system whose stack is described by the control plane. The emulators have no dead-letter queues
@@ -239,11 +239,27 @@ fn asks_titanx_for_an_active_subscription_of_this_stack() {
 fn says_why_titanx_could_not_be_asked() {
     let mut test = DoctorTest::new();
     let operator = test.operator.clone();
+    let told = |test: &DoctorTest| {
+        let all = test.operator.run("--json doctor").exits(3).json();
+        let all = all.as_array().unwrap();
+        let told = all.iter().find(|it| it["subject"] == "subscription");
+        let told = told.unwrap();
+        assert_eq!(told["verdict"], "unknown");
+        ["found", "advice"].map(|name| told[name].as_str().unwrap().to_owned())
+    };
     test.operator = operator.clone().set("TITANX_API_KEY", "another-key");
-    test.assert_problem("subscription", "it does not accept the API key");
+    let [found, advice] = told(&test);
+    assert!(found.contains("it does not accept the API key"), "{found}");
+    assert!(advice.starts_with("use an API key of the TitanX user"));
     test.operator = operator;
+    test.system.api.fail("GET /webhooks", Failure::Status(400));
+    let [found, advice] = told(&test);
+    assert!(found.contains("TitanX answered 400"), "{found}");
+    assert_eq!(advice, "run this command again later");
     test.system.api.disable_management();
-    test.assert_problem("subscription", "not supported by TitanX");
+    let [found, advice] = told(&test);
+    assert!(found.contains("not supported by TitanX"), "{found}");
+    assert!(advice.starts_with("look in TitanX's app"), "{advice}");
 }
 
 #[test]
@@ -291,6 +307,7 @@ fn reports_a_malformed_secret_without_printing_it() {
     for (value, found) in [
         ("wh_sk_synthetic\n", "has a newline around it"),
         (" wh_sk_synthetic", "has blanks around it"),
+        ("\u{7}wh_sk_synthetic", "has control characters around it"),
         ("\"wh_sk_synthetic\"", "has quotes around it"),
         (
             "\u{FEFF}wh_sk_synthetic",

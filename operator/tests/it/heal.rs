@@ -1,5 +1,7 @@
 //! `operator heal`, and what `operator jobs` shows of it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use titanx_testbed::{
     emulators::AttributeValue,
@@ -206,4 +208,33 @@ async fn one_job_or_all_that_are_due_and_the_job_is_completed() {
         "{}",
         run.stderr
     );
+}
+
+/// Nothing is wrong, but not all is checked either.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exhausted_rate_limit_leaves_something_to_do() {
+    let system = system(80).await;
+    system.api.limit(1, Duration::from_hours(1));
+    let run = system.operator.run("heal --due --patience 1").exits(3);
+    let said = "warning: TitanX's rate limit is exhausted until 20";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    assert_eq!(system.emulators.contacts.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_if_no_job_is_due_and_only_then() {
+    let system = system(80).await;
+    for (line, told) in [
+        (format!("heal --job {JOB}"), false),
+        ("heal --due".to_owned(), true),
+    ] {
+        let run = system.operator.run(&line).exits(0);
+        assert_eq!(run.stderr.contains("no job is due"), told, "{}", run.stderr);
+    }
+    // It was completed again, so it is due.
+    let mut record = system.emulators.jobs.get(JOB).unwrap();
+    record.remove("checked_at");
+    system.emulators.jobs.put(&record);
+    let run = system.operator.run("heal --due").exits(0);
+    assert!(!run.stderr.contains("no job is due"), "{}", run.stderr);
 }

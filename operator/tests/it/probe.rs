@@ -2,9 +2,13 @@
 
 use http_body_util::Full;
 use hyper::Response;
-use titanx_testbed::{emulators::SIGNING_SECRET, server::Server};
+use serde_json::json;
+use titanx_testbed::{
+    emulators::SIGNING_SECRET,
+    server::{Server, json as respond},
+};
 
-use crate::{System, titanx_api::Form};
+use crate::{System, titanx_answers::Scripted, titanx_api::Form};
 
 /// A server that answers every request alike, and its webhook URL.
 fn server(status: u16, body: &'static str) -> (String, Server) {
@@ -90,4 +94,23 @@ fn the_probe_can_be_skipped_but_not_by_yes() {
         .exits(0);
     assert_eq!(system.api.active().len(), 1);
     assert_eq!(system.api.subscriptions().len(), 2);
+}
+
+#[test]
+fn only_what_may_recover_is_asked_again_and_three_times_at_most() {
+    let refusal = || respond(401, &json!({"error": "Invalid signature"}));
+    let other = |status| respond(status, &json!({}));
+    for (answers, status, requests) in [
+        (vec![other(429), refusal()], 0, 2),
+        (vec![other(500), other(503), refusal()], 0, 3),
+        (vec![other(503), other(503), other(503), refusal()], 1, 3),
+        (vec![other(404), refusal()], 1, 1),
+        (vec![other(499), refusal()], 1, 1),
+    ] {
+        let system = System::start(Form::Schema);
+        let webhook = Scripted::new(answers);
+        let operator = system.operator.set("WEBHOOK_URL", webhook.url());
+        operator.run("subscribe --settle 0").exits(status);
+        assert_eq!(webhook.lines(), vec!["POST /"; requests]);
+    }
 }

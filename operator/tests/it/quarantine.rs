@@ -384,3 +384,24 @@ fn a_message_that_cannot_be_decoded_is_reported_and_stays() {
     let shown = system.operator.run(&shown).exits(0).stdout;
     assert!(shown.contains("zstd-base64"), "{shown}");
 }
+
+/// Else they would stay in flight for a minute, in which they look as if they were gone.
+#[test]
+fn what_a_redrive_leaves_in_the_queue_is_visible_at_once() {
+    let system = System::start(Form::Schema);
+    for id in ["delivery-1", "delivery-2", "delivery-3"] {
+        quarantine_understandable_contact(&system, id);
+    }
+    let listed = || {
+        let run = system.operator.run("--json quarantine list").exits(0);
+        let all = run.json();
+        let ids = all.as_array().unwrap().iter();
+        ids.map(|it| it["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let before = listed();
+    assert_eq!(before.len(), 3);
+    let line = format!("quarantine redrive {}", before[1]);
+    system.operator.run(&line).exits(0);
+    assert_eq!(listed(), [before[0].as_str(), &before[2]]);
+}

@@ -319,3 +319,42 @@ fn replaces_all_active_subscriptions_for_the_url() {
     system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
     assert_rotated(&system, &old);
 }
+
+#[test]
+fn the_new_subscription_has_the_event_types_of_all_that_it_replaces() {
+    let system = System::start(Form::Schema);
+    system.operator.run("subscribe --settle 0").exits(0);
+    let one = system.api.only_subscription();
+    let with = |id: &str, event: &str| Subscription {
+        id: id.to_owned(),
+        events: vec![event.to_owned()],
+        ..one.clone()
+    };
+    let contacts = with(&one.id, "job.contact.scored");
+    let jobs = with("another", "job.completed");
+    system.api.put_subscriptions(&[contacts, jobs]);
+    system.operator.run("rotate --settle 0").exits(0);
+    let [new] = &system.api.active()[..] else {
+        panic!("{:?}", system.api.subscriptions())
+    };
+    assert_eq!(new.events, ["job.contact.scored", "job.completed"]);
+}
+
+#[test]
+fn without_a_url_the_one_of_the_known_subscriptions_is_meant() {
+    let system = System::start(Form::Schema);
+    system.operator.run("subscribe --settle 0").exits(0);
+    let without_url = system.operator.clone().unset("WEBHOOK_URL");
+    without_url.run("rotate --settle 0").exits(0);
+    assert_eq!(system.api.active()[0].url, system.gateway.url);
+
+    let system = System::start(Form::Schema);
+    system.operator.run("subscribe --settle 0").exits(0);
+    let other = "http://127.0.0.1:9/webhooks/titanx";
+    let line = format!("subscribe --settle 0 --skip-probe --url {other}");
+    system.operator.run(&line).exits(0);
+    let without_url = system.operator.clone().unset("WEBHOOK_URL");
+    let run = without_url.run("rotate --settle 0").exits(1);
+    assert!(run.stderr.contains("--url"), "{}", run.stderr);
+    assert_eq!(system.api.subscriptions().len(), 2);
+}

@@ -139,6 +139,19 @@ fn sums_counts_and_takes_the_highest_of_everything_else() {
 }
 
 #[test]
+fn a_metric_has_all_its_dimensions() {
+    let metric = "AWS/DynamoDB SystemErrors TableName deliveries Operation PutItem";
+    let test = with(&[(metric, &[(0, 2.0)])]);
+    let names: Vec<_> = metric.split(' ').collect();
+    let properties = json!({"title": "Errors", "stat": "Sum", "metrics": [names]});
+    let dashboard = json!({"widgets": [{"type": "metric", "properties": properties}]});
+    test.control
+        .update(|it| it.dashboard = dashboard.to_string());
+    let rows = test.operator.run("--json status").exits(0).json();
+    assert_eq!(rows[0]["day"]["value"], 2.0);
+}
+
+#[test]
 fn prints_what_has_data_in_eighty_columns_and_no_bars_in_a_pipe() {
     let test = with(&[
         (ACCEPTED, &[(0, 5.0)]),

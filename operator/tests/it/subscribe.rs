@@ -360,3 +360,21 @@ fn falls_back_to_contacts_if_titanx_does_not_allow_job_completed() {
         assert_eq!(system.api.subscriptions().len(), 1);
     }
 }
+
+#[test]
+fn a_subscription_for_another_url_is_no_earlier_one() {
+    let system = System::start(Form::Schema);
+    system.operator.run("subscribe --settle 0").exits(0);
+    let other = "http://127.0.0.1:9/webhooks/titanx";
+    let line = format!("subscribe --settle 0 --skip-probe --url {other}");
+    system.operator.run(&line).exits(0);
+    let [first, second] = &system.api.active()[..] else {
+        panic!("{:?}", system.api.subscriptions())
+    };
+    assert_eq!(
+        [first.url.as_str(), &second.url],
+        [&system.gateway.url, other]
+    );
+    let secrets = system.live_secrets();
+    assert!(secrets.contains(&first.secret) && secrets.contains(&second.secret));
+}

@@ -84,6 +84,26 @@ fn read(file: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
 }
 
+/// TitanX's retries are signed with the old secret for 72 hours.
+#[test]
+fn removing_the_old_secret_before_the_retries_are_over_has_a_warning() {
+    for (option, hours_ago, warns) in [
+        ("--grace 72", 73, false),
+        ("--grace 71 --yes", 72, true),
+        // It is not removed yet.
+        ("--grace 71 --yes", 1, false),
+    ] {
+        let files = Files::subscribed();
+        files.run("rotate --settle 0", 0);
+        let deactivated_ms = now_ms() - hours_ago * HOUR_MS;
+        files.change_ledger(|it| it["rotation"]["deactivated_ms"] = deactivated_ms.into());
+        let line = format!("rotate {option} --secret-file {}", files.secret.display());
+        let run = files.system.operator.run(&line).exits(0);
+        let warning = "warning: an instance of the function that has read the old secret";
+        assert_eq!(run.stderr.contains(warning), warns, "{}", run.stderr);
+    }
+}
+
 #[test]
 fn the_old_secret_is_removed_when_the_grace_period_is_over_and_not_before() {
     for (option, hours) in [("", 96), ("--grace 72", 72), ("--grace 97", 97)] {

@@ -102,3 +102,63 @@ fn every_call_trusts_the_certificates_in_aws_ca_bundle_and_no_others() {
         }
     }
 }
+
+/// `SSL_CERT_FILE` stands for the system's certificates. The AWS CLI trusts only those in
+/// `AWS_CA_BUNDLE` where the variable is set; TitanX and the webhook are not AWS.
+#[test]
+fn beside_aws_ca_bundle_the_certificates_of_the_system_count_for_all_but_aws() {
+    let system = System::start(Form::Schema);
+    let background = Runtime::new().unwrap();
+    let (of_system, server) = authority();
+    let (of_bundle, _) = authority();
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str, pem: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let operator = system
+        .operator
+        .clone()
+        .set("SSL_CERT_FILE", file("system.pem", &of_system));
+    let with_bundle = operator
+        .clone()
+        .set("AWS_CA_BUNDLE", file("bundle.pem", &of_bundle));
+    for (line, variable, url, status) in [
+        (
+            "jobs",
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            &system.emulators.dynamodb_url,
+            1,
+        ),
+        ("subscriptions", "TITANX_API_URL", &system.api.url, 0),
+        ("send --count 1", "WEBHOOK_URL", &system.gateway.url, 0),
+    ] {
+        let url = terminate_tls(&background, &server, url);
+        operator.clone().set(variable, &url).run(line).exits(0);
+        with_bundle
+            .clone()
+            .set(variable, url)
+            .run(line)
+            .exits(status);
+    }
+}
+
+#[test]
+fn a_bundle_without_a_certificate_is_an_error_however_long_it_is() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("bundle.pem");
+    let text =
+        "-----BEGIN PRIVATE KEY-----\nof no use here, and longer than the line that is sought\n";
+    fs::write(&path, text).unwrap();
+    let system = System::start(Form::Schema);
+    let operator = system.operator.set("AWS_CA_BUNDLE", path.to_str().unwrap());
+    for line in ["jobs", "subscriptions"] {
+        let run = operator.run(line).exits(1);
+        assert!(
+            run.stderr.contains("contains no PEM certificate"),
+            "{line}: {}",
+            run.stderr
+        );
+    }
+}

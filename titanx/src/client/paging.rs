@@ -394,3 +394,364 @@ pub(crate) fn percent_encode(text: &str) -> String {
         encoded
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_smithy_runtime_api::http::Headers;
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::HttpClient;
+
+    /// What was read: the query or link of each page, the items, and whether these are all.
+    #[derive(Debug, PartialEq)]
+    struct Read(Vec<String>, Vec<String>, Completeness);
+
+    fn response(link: Option<&str>) -> HttpResponse {
+        let mut headers = Headers::new();
+        if let Some(link) = link {
+            headers.insert("link", link.to_owned());
+        }
+        HttpResponse {
+            status: 200,
+            headers,
+            body: Vec::new(),
+        }
+    }
+
+    /// Reads these pages, as far as the list goes on.
+    fn read_with(paging: &PagingParameters, pages: &[Value]) -> Read {
+        let mut list = PagedList::new("/list");
+        let mut asked = Vec::new();
+        for page in pages {
+            assert_eq!(list.completeness(), Completeness::NotProven);
+            asked.push(match &list.next {
+                NextPage::Link(link) => link.clone(),
+                _ => list.query(paging),
+            });
+            let found = items(&page.to_string()).expect("a list");
+            list.add_page(found, PageMetadata::read(page, &response(None)), paging);
+            if list.is_at_end() {
+                break;
+            }
+        }
+        assert_eq!(list.pages as usize, asked.len());
+        let read = list.items.iter().map(|it| it.get().to_owned()).collect();
+        Read(asked, read, list.completeness())
+    }
+
+    fn read(pages: &[Value]) -> Read {
+        read_with(&PagingParameters::default(), pages)
+    }
+
+    fn expected(asked: &[&str], items: &[&str], completeness: Completeness) -> Read {
+        let owned = |texts: &[&str]| texts.iter().map(|&it| it.to_owned()).collect();
+        Read(owned(asked), owned(items), completeness)
+    }
+
+    use Completeness::{NotProven, Proven};
+
+    #[test]
+    fn a_list_without_metadata_is_not_proven_to_be_whole() {
+        assert_eq!(
+            read(&[json!([1, 2]), json!([3])]),
+            expected(&[""], &["1", "2"], NotProven)
+        );
+        assert_eq!(read(&[json!([])]), expected(&[""], &[], NotProven));
+    }
+
+    #[test]
+    fn a_total_proves_the_end() {
+        let page = |items: &[u8], total: Option<u8>| json!({"data": items, "total": total});
+        assert_eq!(
+            read(&[page(&[1, 2], Some(2)), page(&[3], None)]),
+            expected(&[""], &["1", "2"], Proven)
+        );
+        assert_eq!(
+            read(&[
+                page(&[1], Some(3)),
+                page(&[2], None),
+                page(&[3], None),
+                page(&[4], None)
+            ]),
+            expected(&["", "?page=2", "?page=3"], &["1", "2", "3"], Proven)
+        );
+        // An empty page, or one that repeats the last, is the end, before the total.
+        for again in [&[][..], &[2]] {
+            assert_eq!(
+                read(&[
+                    page(&[1], Some(4)),
+                    page(&[2], None),
+                    page(again, None),
+                    page(&[3], None)
+                ]),
+                expected(&["", "?page=2", "?page=3"], &["1", "2"], NotProven)
+            );
+        }
+        assert_eq!(read(&[page(&[], Some(0))]), expected(&[""], &[], Proven));
+    }
+
+    #[test]
+    fn the_end_is_not_proven_below_the_total() {
+        let page = |items: &[u8], more: bool| json!({"data": items, "hasMore": more, "total": 3});
+        assert_eq!(
+            read(&[page(&[1], true), page(&[2], false), page(&[3], false)]),
+            expected(&["", "?page=2"], &["1", "2"], NotProven)
+        );
+        assert_eq!(
+            read(&[page(&[1], true), page(&[2, 3], false)]),
+            expected(&["", "?page=2"], &["1", "2", "3"], Proven)
+        );
+    }
+
+    #[test]
+    fn a_page_without_new_items_ends_the_list() {
+        let by_cursor = |items: &[u8]| json!({"data": items, "nextCursor": "more"});
+        let by_flag = |items: &[u8]| json!({"data": items, "hasMore": true});
+        for (page, second) in [
+            (&by_cursor as &dyn Fn(&[u8]) -> Value, "?cursor=more"),
+            (&by_flag, "?page=2"),
+        ] {
+            for again in [&[][..], &[1]] {
+                assert_eq!(
+                    read(&[page(&[1]), page(again), page(&[2])]),
+                    expected(&["", second], &["1"], NotProven)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_pages_are_read_than_the_maximum() {
+        let paging = PagingParameters {
+            max_pages: 2,
+            ..PagingParameters::default()
+        };
+        let page = |item: u8, more: bool| json!({"data": [item], "hasMore": more});
+        assert_eq!(
+            read_with(&paging, &[page(1, true), page(2, true), page(3, true)]),
+            expected(&["", "?page=2"], &["1", "2"], NotProven)
+        );
+        assert_eq!(
+            read_with(&paging, &[page(1, true), page(2, false)]),
+            expected(&["", "?page=2"], &["1", "2"], Proven)
+        );
+    }
+
+    #[test]
+    fn the_parameters_have_the_given_names() {
+        let paging = PagingParameters {
+            page_parameter: "p".to_owned(),
+            cursor_parameter: "after".to_owned(),
+            size: Some(("n".to_owned(), 50)),
+            max_pages: 9,
+        };
+        let pages = [
+            json!({"data": [1], "hasMore": true}),
+            json!({"data": [2], "nextCursor": "a b"}),
+            json!({"data": [3], "hasMore": false}),
+        ];
+        assert_eq!(
+            read_with(&paging, &pages),
+            expected(
+                &["?n=50", "?n=50&p=2", "?n=50&after=a%20b"],
+                &["1", "2", "3"],
+                Proven
+            )
+        );
+    }
+
+    /// What the answer to the first page says of the second: its query or link; none at the end.
+    fn second(page: &Value, link: Option<&str>) -> Option<String> {
+        let paging = PagingParameters::default();
+        let mut list = PagedList::new("/list");
+        let metadata = PageMetadata::read(page, &response(link));
+        list.add_page(items("[1]").expect("a list"), metadata, &paging);
+        match &list.next {
+            NextPage::End(_) => None,
+            NextPage::Link(link) => Some(link.clone()),
+            _ => Some(list.query(&paging)),
+        }
+    }
+
+    #[test]
+    fn a_next_page_is_a_link_a_cursor_or_a_number() {
+        for (next, expected) in [
+            (json!("https://a.example/x"), Some("https://a.example/x")),
+            (json!("/x?page=2"), Some("/x?page=2")),
+            (json!("?page=2"), Some("?page=2")),
+            (json!("abc"), Some("?cursor=abc")),
+            (json!(2), Some("?page=2")),
+            (json!({"href": "/x"}), Some("/x")),
+            (json!({"href": null}), None),
+            (json!({"rel": "next"}), None),
+            (json!(""), None),
+            (json!("null"), None),
+            (json!(null), None),
+            (json!(false), None),
+            (json!(-1), None),
+            (json!(5_000_000_000_u64), None),
+        ] {
+            for name in ["next", "nextUrl", "nextLink", "nextPageUrl", "nextPage"] {
+                let page = json!({ name: next });
+                assert_eq!(second(&page, None).as_deref(), expected, "{page}");
+            }
+        }
+        // A link is better than a number.
+        let both = json!({"nextPage": 2, "nextUrl": "/x"});
+        assert_eq!(second(&both, None).as_deref(), Some("/x"));
+    }
+
+    #[test]
+    fn a_cursor_counts_unless_there_are_no_more_pages() {
+        for name in ["nextCursor", "next_cursor", "nextPageToken", "endCursor"] {
+            assert_eq!(
+                second(&json!({ name: "c" }), None).as_deref(),
+                Some("?cursor=c")
+            );
+            assert_eq!(
+                second(&json!({ name: 7 }), None).as_deref(),
+                Some("?cursor=7")
+            );
+            for more in ["hasMore", "hasNextPage", "has_more"] {
+                let page = |is: bool| json!({ name: "c", more: is });
+                assert_eq!(second(&page(true), None).as_deref(), Some("?cursor=c"));
+                assert_eq!(second(&page(false), None), None);
+                assert_eq!(
+                    second(&json!({ more: true }), None).as_deref(),
+                    Some("?page=2")
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn page_numbers_count_only_together() {
+        for number in ["page", "currentPage", "pageNumber", "current_page"] {
+            for count in ["totalPages", "pageCount", "total_pages"] {
+                let page = |of: u8| json!({ number: 1, count: of });
+                assert_eq!(second(&page(2), None).as_deref(), Some("?page=2"));
+                assert_eq!(second(&page(1), None), None);
+                assert_eq!(second(&json!({ count: 2 }), None), None);
+            }
+            assert_eq!(second(&json!({ number: 1 }), None), None);
+        }
+    }
+
+    #[test]
+    fn a_total_has_many_names() {
+        for name in [
+            "total",
+            "totalCount",
+            "totalRecordCount",
+            "totalItems",
+            "total_count",
+        ] {
+            assert_eq!(
+                second(&json!({ name: 2 }), None).as_deref(),
+                Some("?page=2"),
+                "{name}"
+            );
+            assert_eq!(second(&json!({ name: 1 }), None), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn metadata_stands_beside_the_items_or_above_them() {
+        let metadata = json!({"hasMore": true});
+        for wrapper in [
+            "pagination",
+            "paging",
+            "meta",
+            "pageInfo",
+            "links",
+            "_links",
+        ] {
+            for page in [
+                json!({ wrapper: metadata }),
+                json!({"payload": { wrapper: metadata }}),
+                json!({"data": { wrapper: metadata }}),
+            ] {
+                assert_eq!(second(&page, None).as_deref(), Some("?page=2"), "{page}");
+            }
+        }
+        for page in [json!({"payload": metadata}), json!({"data": metadata})] {
+            assert_eq!(second(&page, None).as_deref(), Some("?page=2"), "{page}");
+        }
+        assert_eq!(second(&json!({"other": metadata}), None), None);
+    }
+
+    #[test]
+    fn a_link_header_names_the_next_page_or_there_is_none() {
+        for (header, expected) in [
+            (
+                r#"<https://a.example/x?page=2>; rel="next""#,
+                Some("https://a.example/x?page=2"),
+            ),
+            ("</x>; rel=next", Some("/x")),
+            (
+                r#"</1>; rel="first", </2>; title="x"; rel="next""#,
+                Some("/2"),
+            ),
+            (r#"</1>; rel="prev""#, None),
+        ] {
+            // It has precedence over the body.
+            let page = json!({"nextCursor": "c"});
+            assert_eq!(second(&page, Some(header)).as_deref(), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_link_leads_below_the_api_or_is_an_error() {
+        let http = HttpClient::new().expect("a client");
+        let url = "https://a.example/api/v2/";
+        let client = TitanxClient::new(http, url, "key".to_owned(), Duration::ZERO);
+        let client = client.expect("a client");
+        for (link, path) in [
+            ("https://a.example/api/v2/jobs?page=2", "/jobs?page=2"),
+            ("https://a.example/api/v2?page=2", "?page=2"),
+            ("?page=2", "/list?page=2"),
+            ("/api/v2/jobs?page=2", "/jobs?page=2"),
+            ("/jobs?page=2", "/jobs?page=2"),
+            ("https://a.example/jobs?page=2", "/jobs?page=2"),
+        ] {
+            assert_eq!(client.path_of_link(link, "/list").expect("a path"), path);
+        }
+        for link in [
+            "https://b.example/api/v2/jobs",
+            "https://a.example.b.example/api/v2/jobs",
+            "https://a.example@b.example/api/v2/jobs",
+            "http://a.example/api/v2/jobs",
+            "jobs",
+        ] {
+            let error = client.path_of_link(link, "/list").expect_err(link);
+            assert!(matches!(error, Error::ForeignLink(_)), "{link}: {error}");
+        }
+    }
+
+    #[test]
+    fn items_are_nested_in_known_members() {
+        for name in [
+            "payload", "data", "contacts", "items", "jobs", "webhooks", "results",
+        ] {
+            for page in [json!({ name: [1] }), json!({"data": { name: [1] }})] {
+                let found = items(&page.to_string()).map(|it| it.len());
+                assert_eq!(found, Some(1), "{page}");
+            }
+        }
+        for page in [json!({"other": [1]}), json!({"data": 1}), json!("x")] {
+            assert!(items(&page.to_string()).is_none(), "{page}");
+        }
+    }
+
+    #[test]
+    fn reserved_characters_are_encoded() {
+        assert_eq!(percent_encode("aZ09-_.~"), "aZ09-_.~");
+        assert_eq!(
+            percent_encode("a/b?c=d&é +%"),
+            "a%2Fb%3Fc%3Dd%26%C3%A9%20%2B%25"
+        );
+    }
+}

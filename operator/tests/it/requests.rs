@@ -1,0 +1,180 @@
+//! What a command asks AWS for, where the emulators answer alike whatever is asked.
+
+use std::sync::{Arc, Mutex};
+
+use hyper::{Request, body::Bytes};
+use serde_json::{Value, json};
+use titanx_testbed::{
+    emulators::{AttributeValue, FaultProxy, Item},
+    server::{Server, json as respond},
+    titanx::now_ms,
+};
+
+use crate::{System, operator::Operator, titanx_api::Form};
+
+/// Operations, with what was asked.
+type Requests = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// What was asked with this operation. It was asked once.
+fn asked(requests: &Requests, operation: &str) -> Value {
+    let requests = requests.lock().unwrap();
+    let mut asked = requests.iter().filter(|(name, _)| name == operation);
+    let (_, request) = asked.next().unwrap_or_else(|| panic!("{requests:?}"));
+    assert!(asked.next().is_none(), "{requests:?}");
+    request.clone()
+}
+
+/// The operator's command behind a proxy to DynamoDB, and what it asks there.
+fn watched(system: &System) -> (FaultProxy, Operator, Requests) {
+    let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
+    let requests = Requests::default();
+    let seen = Arc::clone(&requests);
+    proxy.observe(move |call| {
+        let request = serde_json::from_slice(&call.request).unwrap();
+        seen.lock().unwrap().push((call.operation.clone(), request));
+    });
+    let operator = system.operator.clone();
+    let operator = operator.set("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+    (proxy, operator, requests)
+}
+
+/// If the command is killed, nobody else can work on the job for as long.
+#[test]
+fn a_job_is_held_for_a_quarter_of_an_hour() {
+    const JOB: &str = "11111111-2222-4333-8444-555555555555";
+    for (line, margin_ms) in [("reconcile --yes", 0), ("heal --job", 1_000)] {
+        let system = System::start(Form::Schema);
+        let contact = json!({"customerContactId": "contact-1", "leadStatus": "High"});
+        let created = "2100-01-05T12:00:00Z";
+        system
+            .api
+            .put_job(JOB, json!({"id": JOB, "createdAt": created}), &[contact]);
+        let record = [
+            ("job_id", AttributeValue::S(JOB.to_owned())),
+            ("completed_at", AttributeValue::N(now_ms().to_string())),
+        ];
+        let record = record.map(|(name, value)| (name.to_owned(), value));
+        system.emulators.jobs.put(&Item::from(record));
+        let (_proxy, operator, requests) = watched(&system);
+        let before = now_ms();
+        operator.run(&format!("{line} {JOB}")).exits(0);
+        let (earliest, latest) = (before + 900_000, now_ms() + 900_000);
+        let expected = earliest + margin_ms..=latest + margin_ms;
+        let requests = requests.lock().unwrap();
+        let ends = requests
+            .iter()
+            .filter_map(|(_, request)| request["ExpressionAttributeValues"][":ends"]["N"].as_str());
+        let ends: Vec<u64> = ends.map(|it| it.parse().unwrap()).collect();
+        assert!(!ends.is_empty());
+        assert!(ends.iter().all(|it| expected.contains(it)), "{ends:?}");
+    }
+}
+
+/// A read that is only eventually consistent shows a claim that has ended meanwhile, or none yet.
+#[test]
+fn a_delivery_is_read_consistently_and_removed_on_condition() {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let number = |number: u64| AttributeValue::N(number.to_string());
+    let now = now_ms();
+    let expiration = now / 1_000 + 604_800;
+    let record = [
+        ("delivery_id", text("delivery-1")),
+        ("status", text("INPROGRESS")),
+        ("in_progress_expiration", number(now - 70_000)),
+        ("expiration", number(expiration)),
+        ("claimed_by", text("somebody")),
+        ("validation", text("a digest")),
+    ];
+    let record = record.map(|(name, value)| (name.to_owned(), value));
+    let system = System::start(Form::Schema);
+    system.emulators.deliveries.put(&Item::from(record));
+    let (_proxy, operator, requests) = watched(&system);
+    operator.run("delivery delivery-1 --release --yes").exits(0);
+
+    assert_eq!(asked(&requests, "GetItem")["ConsistentRead"], true);
+    let mut delete = asked(&requests, "DeleteItem");
+    // A minute ago: the clock of this machine may be fast.
+    let over = delete["ExpressionAttributeValues"][":over"]["N"].take();
+    let over: u64 = over.as_str().unwrap().parse().unwrap();
+    assert!((now - 60_000..now_ms() - 59_999).contains(&over), "{over}");
+    assert_eq!(
+        delete["ConditionExpression"],
+        "#status = :status AND claimed_by = :claimed_by AND expiration = :expiration \
+         AND in_progress_expiration < :over"
+    );
+    assert_eq!(
+        delete["ExpressionAttributeNames"],
+        json!({"#status": "status"})
+    );
+    assert_eq!(
+        delete["ExpressionAttributeValues"],
+        json!({
+            ":status": {"S": "INPROGRESS"},
+            ":claimed_by": {"S": "somebody"},
+            ":expiration": {"N": expiration.to_string()},
+            ":over": {"N": null},
+        })
+    );
+}
+
+const CONTACTS: &str = "arn:aws:sqs:us-east-1:000000000000:contacts";
+const DEAD_LETTERS: &str = "arn:aws:sqs:us-east-1:000000000000:dead-letters";
+
+/// An SQS with seven dead letters, six of which nobody can receive now. A move ends at once.
+fn sqs(requests: &Requests) -> Server {
+    let seen = Arc::clone(requests);
+    Server::start("sqs", move |request: Request<Bytes>| {
+        let target = request.headers()["x-amz-target"].to_str().unwrap();
+        let operation = target.split('.').nth(1).unwrap().to_owned();
+        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        let mut seen = seen.lock().unwrap();
+        let is_started = seen.iter().any(|(name, _)| name == "StartMessageMoveTask");
+        let answer = match operation.as_str() {
+            "GetQueueAttributes" if body["QueueUrl"].as_str().unwrap().ends_with("dead") => json!({
+                "Attributes": {
+                    "QueueArn": DEAD_LETTERS,
+                    "ApproximateNumberOfMessages": "1",
+                    "ApproximateNumberOfMessagesNotVisible": "2",
+                    "ApproximateNumberOfMessagesDelayed": "4",
+                },
+            }),
+            "GetQueueAttributes" => {
+                let policy = json!({"deadLetterTargetArn": DEAD_LETTERS, "maxReceiveCount": 5});
+                json!({"Attributes": {"QueueArn": CONTACTS, "RedrivePolicy": policy.to_string()}})
+            }
+            "GetQueueUrl" => json!({"QueueUrl": "http://sqs.example/dead"}),
+            "ListMessageMoveTasks" if is_started => json!({
+                "Results": [{"Status": "COMPLETED", "ApproximateNumberOfMessagesMoved": 7}],
+            }),
+            "ListMessageMoveTasks" => json!({"Results": []}),
+            _ => json!({"TaskHandle": "a task"}),
+        };
+        seen.push((operation, body));
+        async move { Some(respond(200, &answer)) }
+    })
+}
+
+#[test]
+fn all_dead_letters_are_counted_and_moved_to_the_contacts_queue() {
+    let requests = Requests::default();
+    let sqs = sqs(&requests);
+    let operator = Operator::default()
+        .set("AWS_ENDPOINT_URL_SQS", &sqs.origin)
+        .set("CONTACTS_QUEUE_URL", "http://sqs.example/contacts")
+        .set("AWS_REGION", "us-east-1")
+        .set("AWS_ACCESS_KEY_ID", "synthetic-key")
+        .set("AWS_SECRET_ACCESS_KEY", "synthetic-secret");
+    let run = operator.run("--json contacts redrive").exits(3);
+    assert_eq!(run.json()["dead_letters"], 7);
+    let run = operator.run("--json contacts redrive --yes --per-second 10");
+    assert_eq!(run.exits(0).json()["moved"], 7);
+    // A dead letter that did not come by the redrive policy has no origin to return to.
+    assert_eq!(
+        asked(&requests, "StartMessageMoveTask"),
+        json!({
+            "SourceArn": DEAD_LETTERS,
+            "DestinationArn": CONTACTS,
+            "MaxNumberOfMessagesPerSecond": 10,
+        })
+    );
+}

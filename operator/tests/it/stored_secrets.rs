@@ -1,0 +1,115 @@
+//! Where and how secrets are stored, at the edges: other folders, odd secrets, what cannot be read. And
+//! which of them signs.
+
+use std::{fs, path::Path};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::json;
+use sha2::Sha256;
+use tempfile::TempDir;
+use titanx_testbed::server::json as respond;
+
+use crate::{System, operator::Operator, titanx_answers::Scripted, titanx_api::Form};
+
+const URL: &str = "http://127.0.0.1:9/webhooks/titanx";
+
+/// Subscribes at a TitanX that gives this secret, which is stored in `file`.
+fn subscribe(secret: &str, file: &Path, status: i32) -> String {
+    let created = json!({
+        "id": "one", "url": URL, "status": "inactive", "secret": secret,
+        "events": ["job.contact.scored", "job.completed"],
+    });
+    let titanx = Scripted::new(vec![
+        respond(200, &json!([])),
+        respond(201, &created),
+        respond(200, &json!({})),
+    ]);
+    let line = format!(
+        "subscribe --skip-probe --url {URL} --settle 0 --secret-file {}",
+        file.display()
+    );
+    titanx.operator.run(&line).exits(status).stderr
+}
+
+/// The new file is renamed to the old, which is possible only within a file system.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_in_another_file_system_is_replaced_there() {
+    let folder = TempDir::new_in("/dev/shm").unwrap();
+    let file = folder.path().join("secret");
+    subscribe("wh_sk_synthetic-secret", &file, 0);
+    assert!(file.exists());
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 2, "the secret and its ledger: {left:?}");
+}
+
+/// With a value that the function cannot read, no signature would be verified any more.
+#[test]
+fn a_secret_that_the_function_could_not_read_is_not_stored() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    for stored in [None, Some("wh_sk_stored")] {
+        if let Some(stored) = stored {
+            fs::write(&file, stored).unwrap();
+        }
+        for secret in [
+            "[synthetic",
+            "{synthetic",
+            "\"synthetic",
+            " synthetic ",
+            "whsec_",
+        ] {
+            let stderr = subscribe(secret, &file, 1);
+            assert!(stderr.contains("could not read the new secret"), "{stderr}");
+            assert!(!stderr.contains("synthetic"), "{stderr}");
+            assert_eq!(fs::read_to_string(&file).ok().as_deref(), stored);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_taken_for_missing() {
+    let folder = TempDir::new().unwrap();
+    let stderr = subscribe("wh_sk_synthetic-secret", folder.path(), 1);
+    let said = format!("cannot read {}", folder.path().display());
+    assert!(stderr.contains(&said), "{stderr}");
+
+    let system = System::start(Form::Schema);
+    let arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:another";
+    let operator = system.operator.set("TITANX_WEBHOOK_SECRET_ARN", arn);
+    for line in ["rotate", "subscribe --settle 0"] {
+        let run = operator.run(line).exits(1);
+        let said = format!("cannot read the secret {arn}: ResourceNotFoundException");
+        assert!(run.stderr.contains(&said), "{line}: {}", run.stderr);
+    }
+    assert_eq!(system.api.subscriptions(), []);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the sender computes a signature and compares nothing"
+)]
+fn signed(secret: &str, body: &str) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    BASE64_STANDARD.encode(mac.chain_update(body).finalize().into_bytes())
+}
+
+/// A receiver may not have read the newest one yet. What the option names comes before the
+/// environment.
+#[test]
+fn the_oldest_of_the_live_secrets_signs() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    fs::write(&file, r#"["in-the-file", "in-the-file-too"]"#).unwrap();
+    let operator = Operator::default().set("TITANX_WEBHOOK_SECRET", "the-oldest\nthe-newest");
+    for (option, secret) in [
+        (String::new(), "the-oldest"),
+        (format!("--secret-file {}", file.display()), "in-the-file"),
+    ] {
+        let line = format!("send --count 1 --as url {option}");
+        let event = operator.run(&line).exits(0).json();
+        let signature = event["headers"]["x-titanx-signature"].as_str().unwrap();
+        assert_eq!(signature, signed(secret, event["body"].as_str().unwrap()));
+    }
+}

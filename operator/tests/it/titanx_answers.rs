@@ -1,0 +1,319 @@
+//! What a command makes of an answer of TitanX: its status, its headers and its members. The answers are
+//! scripted, one for each request in turn.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http_body_util::Full;
+use hyper::{Request, Response, body::Bytes};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use titanx_testbed::server::{Server, json as respond, text};
+
+use crate::operator::{Operator, Run};
+
+const API_KEY: &str = "synthetic-api-key";
+
+/// A request as TitanX receives it.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// Method, path and query.
+    pub(crate) line: String,
+    content_type: Option<String>,
+    accept: Option<String>,
+    at: SystemTime,
+}
+
+/// A TitanX that gives these answers, and the last one again and again.
+pub(crate) struct Scripted {
+    pub(crate) operator: Operator,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    server: Server,
+}
+
+impl Scripted {
+    pub(crate) fn new(answers: Vec<Response<Full<Bytes>>>) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+        let record = Arc::clone(&seen);
+        let server = Server::start("titanx", move |request: Request<Bytes>| {
+            let header = |name: &str| {
+                let value = request.headers().get(name)?;
+                Some(value.to_str().unwrap().to_owned())
+            };
+            record.lock().unwrap().push(Seen {
+                line: format!("{} {}", request.method(), request.uri()),
+                content_type: header("content-type"),
+                accept: header("accept"),
+                at: SystemTime::now(),
+            });
+            let mut answers = answers.lock().unwrap();
+            let answer = if answers.len() > 1 {
+                answers.pop_front()
+            } else {
+                answers.front().cloned()
+            };
+            async { answer }
+        });
+        let operator = Operator::default()
+            .set("TITANX_API_URL", &server.origin)
+            .set("TITANX_API_KEY", API_KEY);
+        Self {
+            operator,
+            seen,
+            server,
+        }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.server.origin
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.seen().into_iter().map(|it| it.line).collect()
+    }
+
+    /// The time between two requests in a row, the first of them with this index.
+    fn pause_after(&self, index: usize) -> Duration {
+        let seen = self.seen();
+        seen[index + 1].at.duration_since(seen[index].at).unwrap()
+    }
+}
+
+fn in_seconds(seconds: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    now.as_secs() + seconds
+}
+
+/// An answer with the headers of TitanX's rate limits: what remains in each window, and its reset.
+fn limited(status: u16, body: &Value, windows: &[(&str, u64, u64)]) -> Response<Full<Bytes>> {
+    let mut response = respond(status, body);
+    for (window, remaining, reset) in windows {
+        for (kind, value) in [("remaining", remaining), ("reset", reset)] {
+            let name = format!("x-ratelimit-{kind}-{window}");
+            let name: hyper::header::HeaderName = name.parse().unwrap();
+            response.headers_mut().insert(name, (*value).into());
+        }
+    }
+    response
+}
+
+fn subscription(id: &str) -> Value {
+    json!({
+        "id": id,
+        "url": "http://127.0.0.1:9/webhooks/titanx",
+        "status": "inactive",
+        "events": ["job.contact.scored", "job.completed"],
+    })
+}
+
+#[test]
+fn only_a_request_with_a_body_has_a_content_type() {
+    let mut created = subscription("one");
+    created["secret"] = "wh_sk_synthetic-secret".into();
+    let titanx = Scripted::new(vec![
+        respond(200, &json!([])),
+        respond(201, &created),
+        respond(200, &json!({})),
+    ]);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    let line = format!(
+        "subscribe --skip-probe --url http://127.0.0.1:9/webhooks/titanx --settle 0 --secret-file {}",
+        file.display()
+    );
+    titanx.operator.run(&line).exits(0);
+    let requests: Vec<_> = titanx
+        .seen()
+        .into_iter()
+        .map(|it| (it.line, it.content_type))
+        .collect();
+    assert_eq!(
+        requests,
+        [
+            ("GET /webhooks".to_owned(), None),
+            (
+                "POST /webhooks".to_owned(),
+                Some("application/json".to_owned())
+            ),
+            ("POST /webhooks/one/active".to_owned(), None),
+        ]
+    );
+    let seen = titanx.seen();
+    assert!(
+        seen.iter()
+            .all(|it| it.accept.as_deref() == Some("application/json"))
+    );
+}
+
+/// The pages of a list of two, the first with these headers.
+fn two_pages(windows: &[(&str, u64, u64)]) -> Vec<Response<Full<Bytes>>> {
+    let page = |id: &str, more: bool| json!({"data": [subscription(id)], "hasMore": more});
+    vec![
+        limited(200, &page("one", true), windows),
+        respond(200, &page("two", false)),
+    ]
+}
+
+#[test]
+fn no_request_is_sent_into_an_exhausted_rate_limit() {
+    // The latest reset of the exhausted ones counts. It has whole seconds.
+    let reset = in_seconds(4);
+    let titanx = Scripted::new(two_pages(&[
+        ("second", 0, in_seconds(1)),
+        ("minute", 0, reset),
+        ("day", 7, in_seconds(3_600)),
+    ]));
+    let listed = titanx.operator.run("--json subscriptions").exits(0).json();
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    let second = titanx.seen()[1].at.duration_since(UNIX_EPOCH).unwrap();
+    assert!(second >= Duration::from_secs(reset), "{second:?}");
+
+    // What resets later than the patience is not waited for.
+    let titanx = Scripted::new(two_pages(&[("day", 0, in_seconds(3_600))]));
+    let run = titanx.operator.run("subscriptions --patience 60").exits(1);
+    assert!(
+        run.stderr.contains("rate limit is exhausted"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(titanx.lines(), ["GET /webhooks"]);
+
+    // A limit of which something is left is none, nor is one that was reset.
+    for window in [
+        ("day", 1, in_seconds(3_600)),
+        ("minute", 0, in_seconds(0) - 10),
+    ] {
+        let titanx = Scripted::new(two_pages(&[window]));
+        titanx.operator.run("subscriptions --patience 60").exits(0);
+        assert_eq!(titanx.lines().len(), 2);
+    }
+}
+
+#[test]
+fn a_429_is_repeated_after_the_latest_reset_of_its_limits() {
+    // It says of no limit that nothing is left.
+    let reset = in_seconds(4);
+    let windows = [("second", 3, in_seconds(1)), ("minute", 5, reset)];
+    let refused = limited(429, &json!({"error": "No."}), &windows);
+    let titanx = Scripted::new(vec![refused.clone(), respond(200, &json!([]))]);
+    titanx.operator.run("subscriptions").exits(0);
+    let second = titanx.seen()[1].at.duration_since(UNIX_EPOCH).unwrap();
+    assert!(second >= Duration::from_secs(reset), "{second:?}");
+}
+
+#[test]
+fn a_failure_is_repeated_whatever_limits_it_states() {
+    let windows = [("day", 5, in_seconds(3_600))];
+    let failed = limited(503, &json!({"error": "No."}), &windows);
+    let titanx = Scripted::new(vec![failed, respond(200, &json!([]))]);
+    titanx.operator.run("subscriptions --patience 60").exits(0);
+    assert!(titanx.pause_after(0) < Duration::from_secs(30));
+}
+
+/// The error of a command whose request got this answer.
+fn error_after(answer: Response<Full<Bytes>>) -> String {
+    let titanx = Scripted::new(vec![answer]);
+    titanx.operator.run("resume one").exits(1).stderr
+}
+
+#[test]
+fn an_error_repeats_what_titanx_says() {
+    let request = "POST /webhooks/one/active: TitanX answered 400";
+    for (body, message) in [
+        (json!({"message": "Not now."}), ": Not now."),
+        (json!({"error": "Not now."}), ": Not now."),
+        (json!({"detail": "Not now."}), ": Not now."),
+        (json!({"error": {"message": "Not now."}}), ": Not now."),
+        (json!({"message": "", "error": "Not now."}), ": Not now."),
+        (json!({"message": 17}), ": 17"),
+        (json!({"reason": "Not now."}), ""),
+        (json!([]), ""),
+    ] {
+        let stderr = error_after(respond(400, &body));
+        assert_eq!(stderr, format!("error: {request}{message}\n"), "{body}");
+    }
+    let stderr = error_after(text(400, "text/html", "<html>"));
+    assert_eq!(stderr, format!("error: {request}\n"));
+    let long = "x".repeat(301);
+    let stderr = error_after(respond(400, &json!({ "message": long })));
+    assert_eq!(stderr, format!("error: {request}: {}\n", &long[..300]));
+    for (status, said) in [
+        (401, "it does not accept the API key for this"),
+        (403, "it does not accept the API key for this"),
+        (404, "not supported by TitanX, or no such id"),
+        (405, "not supported by TitanX, or no such id"),
+        (409, "POST /webhooks/one/active: TitanX answered 409: No."),
+    ] {
+        let stderr = error_after(respond(status, &json!({"error": "No."})));
+        assert!(stderr.contains(said), "{stderr}");
+    }
+}
+
+#[test]
+fn a_list_has_the_members_that_titanx_gives() {
+    let titanx = Scripted::new(vec![respond(
+        200,
+        &json!([
+            {"id": 17, "name": "seventeen", "url": "https://a.example/", "status": "active",
+             "eventTypes": ["job.completed", 1]},
+            {"id": "eighteen", "name": "", "triggers": "all"},
+            {"id": "", "url": "https://b.example/"},
+            {"url": "https://c.example/"},
+            "nineteen",
+        ]),
+    )]);
+    let listed = titanx.operator.run("--json subscriptions").exits(0).json();
+    assert_eq!(
+        listed,
+        json!([
+            {"id": "17", "name": "seventeen", "url": "https://a.example/", "status": "active",
+             "events": ["job.completed"]},
+            {"id": "eighteen", "name": null, "url": null, "status": null, "events": []},
+        ])
+    );
+}
+
+#[test]
+fn a_secret_that_is_empty_is_none() {
+    let mut created = subscription("one");
+    created["secret"] = "".into();
+    let titanx = Scripted::new(vec![
+        respond(200, &json!([])),
+        respond(201, &created),
+        respond(200, &json!({})),
+    ]);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    let line = format!(
+        "subscribe --skip-probe --url http://127.0.0.1:9/webhooks/titanx --settle 0 --secret-file {}",
+        file.display()
+    );
+    let run: Run = titanx.operator.run(&line).exits(1);
+    assert!(
+        run.stderr.contains("did not return its secret"),
+        "{}",
+        run.stderr
+    );
+    assert!(!file.exists());
+}
+
+#[test]
+fn an_id_is_one_segment_of_the_path() {
+    let titanx = Scripted::new(vec![respond(200, &json!({}))]);
+    for (line, request) in [
+        ("resume a/b?c#d", "POST /webhooks/a%2Fb%3Fc%23d/active"),
+        ("pause ../jobs --yes", "POST /webhooks/..%2Fjobs/inactive"),
+        ("delete a%2Fb --yes", "DELETE /webhooks/a%252Fb"),
+    ] {
+        titanx.operator.run(line).exits(0);
+        assert_eq!(titanx.lines().last().unwrap(), request, "{line}");
+    }
+}

@@ -113,6 +113,10 @@ class Stack:
         )
         status = self.settled()
         assert status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"), f"{self.name}: {status}: {self.reasons()}"
+        self.look()
+
+    def look(self):
+        """Reads the outputs and resources of the deployed stack, and makes its routes."""
         [stack] = self.aws("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         self.id = stack["StackId"]
         self.outputs = {it["OutputKey"]: it["OutputValue"] for it in stack["Outputs"]}

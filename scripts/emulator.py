@@ -1,6 +1,6 @@
 """An emulated account of AWS (ministack, over TLS) with the stack of template.yaml in it.
 
-Used by scripts/stack-check and scripts/deploy-check, which run it inside a network namespace of its own.
+Used by scripts/stack-check, scripts/deploy-check and scripts/release-deploy-check, which run it inside a network namespace of its own.
 
 What ministack lacks, and what is done about it here: it makes no routes of an HTTP API's definition, so they are made from the expanded
 template. It refuses a whole stack for an alarm on metric math, a composite alarm or a saved query. It resolves no pseudo parameter in a condition
@@ -116,6 +116,10 @@ class Stack:
         )
         status = self.settled()
         assert status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"), f"{self.name}: {status}: {self.reasons()}"
+        self.look()
+
+    def look(self):
+        """Reads the outputs and resources of the deployed stack, and makes its routes."""
         [stack] = self.aws("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         self.id = stack["StackId"]
         self.outputs = {it["OutputKey"]: it["OutputValue"] for it in stack["Outputs"]}

@@ -17,7 +17,7 @@ export { Parameters } from "./parameters";
 export interface TitanxReceiverProps extends Parameters {
   /** Path of the released zip of the function, `titanx-receiver-VERSION-ARCHITECTURE.zip`. */
   readonly code: string;
-  /** Path of the zip of the healer. Without it, there is no healer. */
+  /** Path of the released zip of the healer, `titanx-healer-VERSION-ARCHITECTURE.zip`. Without it, there is no healer. */
   readonly healerCode?: string;
   /**
    * The architecture of these zips.

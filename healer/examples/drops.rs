@@ -2,7 +2,7 @@
 //! services: afterwards every contact has to be on the queue, once.
 //!
 //! ```text
-//! cargo run --release -p titanx-healer --example drops -- 100000   # contacts
+//! cargo run --profile driver -p titanx-healer --example drops -- 100000   # contacts
 //! ```
 
 use std::{collections::BTreeMap, env, time::Instant};

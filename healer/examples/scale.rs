@@ -2,8 +2,8 @@
 //! match of a million contacts, in a process of its own.
 //!
 //! ```text
-//! cargo run --release -p titanx-healer --example scale -- 10000000 1000000          # payloads name their job
-//! cargo run --release -p titanx-healer --example scale -- 10000000 1000000 no-jobs  # they do not
+//! cargo run --profile driver -p titanx-healer --example scale -- 10000000 1000000          # payloads name their job
+//! cargo run --profile driver -p titanx-healer --example scale -- 10000000 1000000 no-jobs  # they do not
 //! ```
 //!
 //! The table is a server that makes its pages when they are asked for, since an emulator would take hours

@@ -44,11 +44,14 @@ fn a_job_is_held_for_a_quarter_of_an_hour() {
     const JOB: &str = "11111111-2222-4333-8444-555555555555";
     for (line, margin_ms) in [("reconcile --yes", 0), ("heal --job", 1_000)] {
         let system = System::start(Form::Schema);
-        let contact = json!({"customerContactId": "contact-1", "leadStatus": "High"});
+        let contacts = [
+            json!({"customerContactId": "contact-1", "leadStatus": "High"}),
+            json!({"customerContactId": "contact-2"}),
+        ];
         let created = "2100-01-05T12:00:00Z";
         system
             .api
-            .put_job(JOB, json!({"id": JOB, "createdAt": created}), &[contact]);
+            .put_job(JOB, json!({"id": JOB, "createdAt": created}), &contacts);
         let record = [
             ("job_id", AttributeValue::S(JOB.to_owned())),
             ("completed_at", AttributeValue::N(now_ms().to_string())),

@@ -390,6 +390,32 @@ mod tests {
         }
     }
 
+    /// Completed deliveries come before unfinished ones, and those of the job before those without a job.
+    #[test]
+    fn the_order_of_the_scan_does_not_matter() {
+        let unfinished = DeliveryRecord {
+            unfinished: true,
+            ..record(Some(JOB), PLAIN)
+        };
+        let jobs = [Some(OTHER), None, Some(JOB)];
+        let completed = jobs.map(|job| record(job, PLAIN));
+        let mut records = vec![unfinished];
+        records.extend(completed);
+        for turn in 0..2 * records.len() {
+            let mut records = records.clone();
+            if turn >= records.len() {
+                records.reverse();
+            }
+            records.rotate_left(turn % 4);
+            let result = result(records, &[PLAIN; 3]);
+            let missing = result.missing.iter();
+            let missing: Vec<_> = missing
+                .map(|it| (it.index, it.delivery_id.is_some()))
+                .collect();
+            assert_eq!((missing, result.unmatched_records), (vec![(2, true)], 0));
+        }
+    }
+
     #[test]
     fn equal_contacts_need_one_record_each() {
         let one = vec![record(Some(JOB), PLAIN)];

@@ -498,6 +498,12 @@ fn reports_an_alarm_topic_that_nobody_listens_to() {
     test.assert_problem("alarm topic", "has no subscriber");
     set(&["PendingConfirmation", "PendingConfirmation"]);
     test.assert_problem("alarm topic", "has no confirmed subscriber");
+    assert_eq!(test.problems("alarm topic").len(), 1);
+    let printed = test.operator.run("doctor").exits(3).stdout;
+    assert!(
+        !printed.contains("of its subscriptions are not"),
+        "{printed}"
+    );
     // On the last page.
     set(&["PendingConfirmation", "Deleted", SUBSCRIPTION]);
     assert_eq!(test.problems("alarm topic"), [""; 0]);

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # boto3's paginator with MaxItems skips items if those that it returned are deleted before it continues.
 #
-# Expected, written down before the first run: the NextToken of a scan with MaxItems holds the key of the last item that
-# was returned, as LastEvaluatedKey does. So a worker that takes three items, deletes them and continues from the token
-# sees every item once. `Count` is the number of the items returned.
+# Expected: the NextToken of a scan with MaxItems holds the key of the last item that was returned, as LastEvaluatedKey
+# does. So a worker that takes three items, deletes them and continues from the token sees every item once. `Count` is
+# the number of the items returned.
 # Observed: the token holds the key before the *page* and a number. The page is read again and that many items of it are
 # dropped, whichever they are by then. After the first three of ten are deleted, the next three are skipped, and four
 # items are never seen, without an error. `Count` is that of the whole page, 10 for 3 items. With PageSize equal to

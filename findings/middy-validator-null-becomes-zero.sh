@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Middy's validator turns null into 0 or "" and refuses null where a schema allows it by oneOf.
 #
-# Expected, written down before the first run: the validator accepts or refuses an event and leaves it as it is, but for
-# defaults. A null for {"type": "number"} is refused. A null for oneOf of a number and null is accepted.
+# Expected: the validator accepts or refuses an event and leaves it as it is, but for defaults. A null for {"type":
+# "number"} is refused. A null for oneOf of a number and null is accepted.
 # Observed: a null for a number is accepted and becomes 0, one for a text becomes "", one for a boolean false, one for a
 # list [null]. So a contact that was not scored reaches the handler with a score of 0. With oneOf, the null that the
 # schema allows is refused, because after the conversion both branches match. anyOf and type ["number", "null"] keep it.

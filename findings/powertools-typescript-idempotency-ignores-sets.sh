@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Powertools for TypeScript gives two payloads one idempotency key if they differ only in a Set, a Map or a form body.
 #
-# Expected, written down before the first run: makeIdempotent on a function of an object calls it once for each distinct
-# object, or refuses what it cannot turn into a key. Where a value has toJSON, the key holds its result.
+# Expected: makeIdempotent on a function of an object calls it once for each distinct object, or refuses what it cannot
+# turn into a key. Where a value has toJSON, the key holds its result.
 # Observed: before the key is made, each object becomes a plain one of its own enumerable fields. A Set, a Map, a
 # URLSearchParams and an object with private fields have none, with toJSON or without, so all of them count as {}. The
 # second payload is not handled: it gets the first one's result, without a warning. The document client for DynamoDB

@@ -6,7 +6,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use titanx_healer::report::{End, State};
+use titanx_healer::{
+    job_records::Taken,
+    report::{End, State},
+};
+use titanx_reconcile::JobId;
 use titanx_testbed::emulators::{AttributeValue, FaultProxy, Item};
 
 use crate::system::{JOB, System, contact, hours_ago, now_ms, result, run};
@@ -238,9 +242,9 @@ async fn assert_not_queued(system: &System, queued: usize, reason: &str, missing
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_queued_on_a_doubt() {
-    // The first records of a job may have expired although it was completed within the retention.
+    // The first records of a job may have expired although it was completed well within the retention.
     let old = System::start();
-    old.complete(JOB, 160, &[contact(JOB, 0)]).await;
+    old.complete(JOB, 100, &[contact(JOB, 0)]).await;
     let job = json!({"id": JOB, "createdAt": hours_ago(169)});
     old.api.put_job(JOB, job, &[contact(JOB, 0)]);
     assert_not_queued(&old, 0, "records_expired", 1).await;
@@ -315,6 +319,46 @@ async fn a_job_that_a_person_works_on_is_left_out() {
     system.let_a_day_pass();
     assert_eq!(system.heal().await.checked.len(), 1);
     assert_eq!(system.queued_contacts(), expected(JOB, 10));
+}
+
+/// Whoever has lost a job to somebody else gives nothing up.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_its_owner_gives_a_job_up() {
+    let system = with_dropped(&[]).await;
+    let (records, job) = (system.healer().await.jobs, JobId::from(JOB));
+    let times = (now_ms(), now_ms() + 60_000);
+    let taken = records.take(&job, "first", times, None).await.unwrap();
+    assert_eq!(taken, Taken::Taken);
+    records.release(&job, "second").await.unwrap();
+    assert_eq!(system.recorded(JOB, "checked_by").as_deref(), Some("first"));
+    let refused = records.take(&job, "second", times, None).await.unwrap();
+    assert_eq!(refused, Taken::Held { until: times.1 });
+    records.release(&job, "first").await.unwrap();
+    assert_eq!(system.recorded(JOB, "checked_by"), None);
+}
+
+/// TitanX lists a contact twice, and has scored it once.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_contact_listed_twice_the_scored_one_is_queued() {
+    let system = System::start();
+    let mut unscored = contact(JOB, 0);
+    unscored.as_object_mut().unwrap().remove("phoneStatus");
+    let scored = contact(JOB, 0);
+    let other = contact(JOB, 1);
+    system
+        .deliver(Some(JOB), std::slice::from_ref(&other))
+        .await;
+    system.complete(JOB, 80, &[unscored, scored, other]).await;
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Complete, None, [3, 1, 1, 1, 0])
+    );
+    let messages = system.emulators.contacts.messages().into_iter();
+    let mut backfilled = messages.filter(|it| it.attribute("source") == Some("backfill"));
+    let body: Value = serde_json::from_str(&backfilled.next().unwrap().body).unwrap();
+    assert_eq!(body["payload"]["phoneStatus"], "High");
+    assert!(backfilled.next().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

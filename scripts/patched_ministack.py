@@ -1,7 +1,8 @@
-"""ministack, in which a staging label of a secret is on one version alone, as in AWS: the version to which it was attached last.
+"""ministack that reads, of the versions of a secret with a staging label, the one that was created last.
 
-ministack leaves the label on the earlier version too, and reads the secret from there. The operator's ledger is such a version. This fails
-when ministack does it right: then use it as it is.
+AWS keeps a label on one version alone, the one to which it was attached last. The two are the same as long as no label moves back to an earlier
+version. ministack leaves the label on the earlier version too, and reads that. The operator's ledger is such a version. This fails when
+ministack does it right: then use it as it is.
 """
 
 from ministack import app

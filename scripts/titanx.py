@@ -1,5 +1,6 @@
 """TitanX as scripts/deploy-check and scripts/stack-check need it: its API, and its deliveries. Written from TitanX's documentation alone."""
 
+import http.client
 import http.server
 import json
 import threading
@@ -16,9 +17,11 @@ CONTACTS_A_PAGE = 10
 class Api(threading.Thread):
     """Subscriptions, jobs and the contacts of a job, over plain HTTP on this machine."""
 
-    def __init__(self, jobs=None):
+    def __init__(self, jobs=None, times=None):
         super().__init__(daemon=True)
         self.jobs, self.subscriptions, self.requests = jobs or {}, {}, []
+        # Of every job, where TitanX tells them.
+        self.times = times or {}
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def respond(handler):
@@ -63,15 +66,18 @@ class Api(threading.Thread):
                 del self.subscriptions[id]
                 return 200, {}
             case ["GET", "jobs"]:
-                return 200, {"data": [{"id": job, "status": "Finalized"} for job in self.jobs], "hasMore": False}
+                return 200, {"data": [self.job(it) for it in self.jobs], "hasMore": False}
             case ["GET", "jobs", job] if job in self.jobs:
-                return 200, {"data": {"id": job, "status": "Finalized"}}
+                return 200, {"data": self.job(job)}
             case ["GET", "jobs", job, "contacts"] if job in self.jobs:
                 contacts, page = self.jobs[job], int(query.get("page", 1))
                 shown = contacts[CONTACTS_A_PAGE * (page - 1) : CONTACTS_A_PAGE * page]
                 pages = -(-len(contacts) // CONTACTS_A_PAGE)
                 return 200, {"data": shown, "page": page, "totalPages": pages, "total": len(contacts)}
         return 404, {"error": "Not found"}
+
+    def job(self, id):
+        return {"id": id, "status": "Finalized"} | self.times
 
     def create(self, body):
         subscription = {
@@ -118,7 +124,7 @@ class Deliveries:
     def is_settled(self, delivery, body, secret):
         try:
             status = self.stack.status(body, key=secret)
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
         if status == 200:
             self.acknowledged.append(delivery)
@@ -129,8 +135,11 @@ class Deliveries:
         return True
 
     def wait_for(self, more):
-        wanted, patience = len(self.acknowledged) + more, time.monotonic() + 60
-        while len(self.acknowledged) < wanted:
+        """Fails if nothing is accepted for a minute."""
+        wanted, seen = len(self.acknowledged) + more, -1
+        while (now := len(self.acknowledged)) < wanted:
+            if now > seen:
+                seen, patience = now, time.monotonic() + 60
             assert time.monotonic() < patience, "nothing is accepted any more"
             time.sleep(0.05)
 

@@ -5,7 +5,6 @@ import os
 import pathlib
 import subprocess
 import time
-import urllib.parse
 import uuid
 
 import emulator
@@ -41,13 +40,12 @@ def completed(job):
 
 def run_operator(stack, *arguments, titanx="http://127.0.0.1:9"):
     """The operator against the stack. Its webhook URL is the emulator's. At that address there is no TitanX."""
-    url = urllib.parse.urlsplit(stack.outputs["WebhookUrl"])
-    host = url.netloc.replace(f"{stack.region}.amazonaws.com", "localhost")
+    host, path = stack.gateway()
     # Of this namespace alone.
     pathlib.Path("/etc/hosts").write_text(f"127.0.0.1 localhost {host}\n")
     return subprocess.run(
         [f"{stack.folder}/operator", *arguments, "--stack", stack.name]
-        + ["--url", f"https://{host}:{emulator.PORT}{url.path}"],
+        + ["--url", f"https://{host}:{emulator.PORT}{path}"],
         text=True,
         capture_output=True,
         env=os.environ | {"AWS_REGION": stack.region, "TITANX_API_KEY": API_KEY, "TITANX_API_URL": titanx},

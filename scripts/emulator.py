@@ -172,6 +172,11 @@ class Stack:
     def store(self, secret):
         self.aws("secretsmanager").put_secret_value(SecretId=self.outputs["WebhookSecretArn"], SecretString=secret)
 
+    def gateway(self):
+        """Host, without its port, and path of the webhook URL in the emulator."""
+        url = urllib.parse.urlsplit(self.outputs["WebhookUrl"])
+        return url.netloc.replace(f"{self.region}.amazonaws.com", "localhost"), url.path
+
     def request(self, body, path=None, method="POST", key=SECRET, url=None):
         """The status and the body of the answer at the webhook URL."""
         url = urllib.parse.urlsplit(url or self.outputs["WebhookUrl"])

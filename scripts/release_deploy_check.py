@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.parse
 
 import emulator
 from emulator import Emulator, Stack, contact
@@ -77,8 +76,7 @@ def check_operator(stack):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
     shutil.copy(unpacked, alone / "operator")
-    url = urllib.parse.urlsplit(stack.outputs["WebhookUrl"])
-    host = url.netloc.replace(f"{stack.region}.amazonaws.com", "localhost")
+    host, path = stack.gateway()
     (alone / "etc").mkdir()
     (alone / "etc/hosts").write_text(f"127.0.0.1 localhost {host}\n")
     environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
@@ -87,7 +85,7 @@ def check_operator(stack):
 
     def operator(*arguments):
         command = ["/usr/sbin/chroot", alone, "/operator", *arguments, "--stack", stack.name]
-        command += ["--url", f"https://{host}:{emulator.PORT}{url.path}"]
+        command += ["--url", f"https://{host}:{emulator.PORT}{path}"]
         return subprocess.run(command, env=environment, text=True, capture_output=True)
 
     sent = operator("send", "--count", "3")

@@ -526,7 +526,7 @@ async fn forge(soak: Arc<Soak>) {
     let mut number = 0;
     while !soak.books.done.load(Ordering::Relaxed) {
         number += 1;
-        let signature = signature(&format!("guess {number}"), body.as_bytes());
+        let signature = signature(format!("guess {number}"), body.as_bytes());
         let (_, answer) = soak.ask(&request(&body, Some(&signature))).await;
         match answer {
             Some(answer) if answer == Answer::refused() || [429, 503].contains(&answer.status) => {

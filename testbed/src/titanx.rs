@@ -28,9 +28,9 @@ pub fn now_ms() -> u64 {
     clippy::disallowed_methods,
     reason = "the sender computes a signature and compares nothing"
 )]
-pub fn signature(secret: &str, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(body);
+pub fn signature(key: impl AsRef<[u8]>, body: impl AsRef<[u8]>) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_ref()).unwrap();
+    mac.update(body.as_ref());
     STANDARD.encode(mac.finalize().into_bytes())
 }
 

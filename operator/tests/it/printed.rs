@@ -2,12 +2,9 @@
 
 use std::fs;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
-use sha2::Sha256;
 use tempfile::TempDir;
-use titanx_testbed::server::json as respond;
+use titanx_testbed::{server::json as respond, titanx::signature};
 
 use crate::{
     System,
@@ -206,15 +203,6 @@ fn pausing_tells_what_it_means() {
 const SECRET: &str = "whsec_c2FtcGxlIGtleSBvZiAxOCBi";
 const BODY: &str = "a body";
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the sender computes a signature and compares nothing"
-)]
-fn signed(key: &[u8]) -> String {
-    let mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
-    BASE64_STANDARD.encode(mac.chain_update(BODY).finalize().into_bytes())
-}
-
 #[test]
 fn a_sample_is_described() {
     let folder = TempDir::new().unwrap();
@@ -228,7 +216,7 @@ fn a_sample_is_described() {
         let line = format!(
             "verify-sample --body {} --signature {}",
             file.display(),
-            signed(key)
+            signature(key, BODY)
         );
         operator.run(&line).exits(status).stdout
     };
@@ -295,7 +283,7 @@ fn the_accepted_form_of_the_key_is_that_of_the_deployed_function() {
     let line = format!(
         "verify-sample --body {} --signature {}",
         file.display(),
-        signed(SECRET.as_bytes())
+        signature(SECRET, BODY)
     );
     for (form, status, said) in [
         (" whole ", 0, "accepts it (SIGNING_KEY_FORM is whole)"),

@@ -114,10 +114,11 @@ fn subscription(id: &str) -> Value {
     })
 }
 
-#[test]
-fn only_a_request_with_a_body_has_a_content_type() {
+/// `subscribe` at a TitanX that creates a subscription with this secret, and a folder with the file of
+/// the secret.
+fn subscribe(secret: &str) -> (Scripted, Run, TempDir) {
     let mut created = subscription("one");
-    created["secret"] = "wh_sk_synthetic-secret".into();
+    created["secret"] = secret.into();
     let titanx = Scripted::new(vec![
         respond(200, &json!([])),
         respond(201, &created),
@@ -129,7 +130,14 @@ fn only_a_request_with_a_body_has_a_content_type() {
         "subscribe --skip-probe --url http://127.0.0.1:9/webhooks/titanx --settle 0 --secret-file {}",
         file.display()
     );
-    titanx.operator.run(&line).exits(0);
+    let run = titanx.operator.run(&line);
+    (titanx, run, folder)
+}
+
+#[test]
+fn only_a_request_with_a_body_has_a_content_type() {
+    let (titanx, run, _folder) = subscribe("wh_sk_synthetic-secret");
+    run.exits(0);
     let requests: Vec<_> = titanx
         .seen()
         .into_iter()
@@ -283,26 +291,14 @@ fn a_list_has_the_members_that_titanx_gives() {
 
 #[test]
 fn a_secret_that_is_empty_is_none() {
-    let mut created = subscription("one");
-    created["secret"] = "".into();
-    let titanx = Scripted::new(vec![
-        respond(200, &json!([])),
-        respond(201, &created),
-        respond(200, &json!({})),
-    ]);
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("secret");
-    let line = format!(
-        "subscribe --skip-probe --url http://127.0.0.1:9/webhooks/titanx --settle 0 --secret-file {}",
-        file.display()
-    );
-    let run: Run = titanx.operator.run(&line).exits(1);
+    let (_titanx, run, folder) = subscribe("");
+    let run = run.exits(1);
     assert!(
         run.stderr.contains("did not return its secret"),
         "{}",
         run.stderr
     );
-    assert!(!file.exists());
+    assert!(!folder.path().join("secret").exists());
 }
 
 #[test]

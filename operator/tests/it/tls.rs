@@ -63,6 +63,13 @@ fn terminate_tls(background: &Runtime, server: &ServerConfig, url: &str) -> Stri
     origin + path
 }
 
+/// Writes a file of certificates. Returns its path.
+fn write(folder: &TempDir, name: &str, pem: &str) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, pem).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn every_call_trusts_the_certificates_in_aws_ca_bundle_and_no_others() {
     let system = System::start(Form::Schema);
@@ -70,11 +77,7 @@ fn every_call_trusts_the_certificates_in_aws_ca_bundle_and_no_others() {
     let (bundle, server) = authority();
     let (stranger, _) = authority();
     let folder = TempDir::new().unwrap();
-    let file = |name: &str, pem: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, pem).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    let file = |name, pem| write(&folder, name, pem);
     let bundle = file("bundle.pem", &bundle);
     let stranger = file("stranger.pem", &stranger);
 
@@ -112,11 +115,7 @@ fn beside_aws_ca_bundle_the_certificates_of_the_system_count_for_all_but_aws() {
     let (of_system, server) = authority();
     let (of_bundle, _) = authority();
     let folder = TempDir::new().unwrap();
-    let file = |name: &str, pem: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, pem).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
+    let file = |name, pem| write(&folder, name, pem);
     let operator = system
         .operator
         .clone()

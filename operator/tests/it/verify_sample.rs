@@ -1,9 +1,7 @@
 use std::fs;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use tempfile::TempDir;
+use titanx_testbed::titanx::signature;
 
 use crate::operator::{Operator, Run};
 
@@ -28,15 +26,6 @@ fn verify(secret: &str, body: &str, signature: &str) -> Run {
     ])
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the sender computes a signature and compares nothing"
-)]
-fn signed(key: &[u8]) -> String {
-    let mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
-    BASE64_STANDARD.encode(mac.chain_update(BODY).finalize().into_bytes())
-}
-
 #[test]
 fn the_published_vector_matches_the_whole_secret() {
     let run = verify(SECRET, BODY, SIGNATURE).exits(0);
@@ -56,7 +45,7 @@ const FORMS: [(&str, &[u8]); 3] = [
 #[test]
 fn names_the_form_of_the_key_which_the_receiver_accepts() {
     for (form, key) in FORMS {
-        let run = verify(CODED, BODY, &signed(key)).exits(0);
+        let run = verify(CODED, BODY, &signature(key, BODY)).exits(0);
         assert_eq!(run.json()["form"], form);
         assert_eq!(run.json()["accepted_form"], "any");
         run.does_not_contain(&[CODED]);
@@ -76,7 +65,7 @@ fn a_pinned_form_refuses_the_others() {
             let line = format!(
                 "verify-sample --body {} --signature {}",
                 file.display(),
-                signed(key)
+                signature(key, BODY)
             );
             let run = operator
                 .run(&line)

@@ -23,7 +23,7 @@ pub fn now_ms() -> u64 {
     u64::try_from(now).expect("it is not the year 584,556,019 yet")
 }
 
-/// `Base64(HMAC-SHA256(secret, body))`.
+/// `Base64(HMAC-SHA256(key, body))`.
 #[expect(
     clippy::disallowed_methods,
     reason = "the sender computes a signature and compares nothing"

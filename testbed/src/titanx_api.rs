@@ -9,7 +9,7 @@ use std::{
 };
 
 use http_body_util::Full;
-use hyper::{Request, Response, body::Bytes};
+use hyper::{HeaderMap, Request, Response, body::Bytes, header::HeaderName};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -133,7 +133,7 @@ struct State {
     page_size: usize,
     /// Contacts that are put first in a job's list once a page of it was served.
     insertions: Vec<Insertion>,
-    limit: Option<Limit>,
+    limits: Vec<Limit>,
 }
 
 /// A change of a list while it is read.
@@ -144,12 +144,23 @@ struct Insertion {
 }
 
 /// A rate limit.
+#[derive(Clone, Copy)]
+pub struct RateLimit {
+    /// The window's name in the headers: `second`, `minute` or `day`.
+    pub name: &'static str,
+    /// The calls that one window takes. Those that are refused count too.
+    pub calls: usize,
+    /// How long a window is. It may be shorter than its name says, so that a test need not wait.
+    pub window: Duration,
+}
+
+/// The state of a rate limit.
 struct Limit {
+    limit: RateLimit,
     /// Calls that are left until the limit resets.
     left: usize,
-    calls: usize,
-    reset: SystemTime,
-    window: Duration,
+    /// Unix time.
+    reset: Duration,
 }
 
 /// A failure of a future request.
@@ -188,7 +199,7 @@ impl TitanxApi {
             requests: Vec::new(),
             page_size: 2,
             insertions: Vec::new(),
-            limit: None,
+            limits: Vec::new(),
         }));
         let shared = Arc::clone(&state);
         let server = Server::start("titanx", move |request| {
@@ -244,14 +255,26 @@ impl TitanxApi {
         });
     }
 
-    /// Takes no more than this many calls in each window, beginning now. It is told as that of a day.
+    /// Takes no more than this many calls in each window. It is told as the limit of a day.
     pub fn limit(&self, calls: usize, window: Duration) {
-        self.state().limit = Some(Limit {
-            left: calls,
+        let name = "day";
+        self.set_limits(&[RateLimit {
+            name,
             calls,
-            reset: SystemTime::now() + window,
             window,
+        }]);
+    }
+
+    /// Sets the rate limits. Their first windows begin with the current second, since resets are told in whole
+    /// seconds.
+    pub fn set_limits(&self, limits: &[RateLimit]) {
+        let begin = Duration::from_secs(unix_time().as_secs());
+        let limits = limits.iter().map(|&limit| Limit {
+            limit,
+            left: limit.calls,
+            reset: begin + limit.window,
         });
+        self.state().limits = limits.collect();
     }
 
     /// Lists subscriptions in pages, as it does contacts.
@@ -341,6 +364,15 @@ impl TitanxApi {
 
 /// The response to a request. `None` closes the connection instead.
 fn answer(state: &Mutex<State>, request: &Request<Bytes>) -> Option<Response<Full<Bytes>>> {
+    let mut response = respond_to(state, request)?;
+    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    for limit in &state.limits {
+        limit.tell(response.headers_mut());
+    }
+    Some(response)
+}
+
+fn respond_to(state: &Mutex<State>, request: &Request<Bytes>) -> Option<Response<Full<Bytes>>> {
     let method = request.method().to_string();
     let path = request
         .uri()
@@ -362,8 +394,8 @@ fn answer(state: &Mutex<State>, request: &Request<Bytes>) -> Option<Response<Ful
     if !authorized {
         return Some(respond(401, &json!({"error": "Unauthorized"})));
     }
-    if let Some(refusal) = state.refuse_by_limit() {
-        return Some(refusal);
+    if !state.is_within_limits() {
+        return Some(respond(429, &json!({"error": "Too many requests"})));
     }
     let failure = state.next_failure(&call);
     match failure {
@@ -391,16 +423,12 @@ fn answer(state: &Mutex<State>, request: &Request<Bytes>) -> Option<Response<Ful
 
 fn rate_limited(window: &str, reset_s: u64) -> Response<Full<Bytes>> {
     let mut response = respond(429, &json!({"error": "Too many requests"}));
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs();
+    let now = unix_time().as_secs();
     let day = if window == "day" {
         now + reset_s
     } else {
         now + 86_400
     };
-    let headers = response.headers_mut();
     for (name, remaining, reset) in [
         ("second", 0, now + reset_s),
         ("minute", 50, now + reset_s),
@@ -408,16 +436,32 @@ fn rate_limited(window: &str, reset_s: u64) -> Response<Full<Bytes>> {
     ] {
         let exhausted = name == window;
         let remaining = if exhausted { 0 } else { remaining.max(1) };
-        let header = |kind: &str| -> hyper::header::HeaderName {
-            format!("x-ratelimit-{kind}-{name}")
-                .parse()
-                .expect("a header's name")
-        };
-        headers.insert(header("limit"), 1000.into());
-        headers.insert(header("remaining"), remaining.into());
-        headers.insert(header("reset"), reset.into());
+        tell_limit(response.headers_mut(), name, [1_000, remaining, reset]);
     }
     response
+}
+
+/// Adds the headers of a rate limit: its calls, those that remain, and when it resets.
+fn tell_limit(headers: &mut HeaderMap, window: &str, values: [u64; 3]) {
+    for (kind, value) in ["limit", "remaining", "reset"].into_iter().zip(values) {
+        let name = format!("x-ratelimit-{kind}-{window}");
+        let name: HeaderName = name.parse().expect("a header's name");
+        headers.insert(name, value.into());
+    }
+}
+
+impl Limit {
+    fn tell(&self, headers: &mut HeaderMap) {
+        let [calls, left] = [self.limit.calls, self.left].map(|it| it as u64);
+        let reset = self.reset.as_millis().div_ceil(1_000);
+        let reset = u64::try_from(reset).expect("a time of this millennium");
+        tell_limit(headers, self.limit.name, [calls, left, reset]);
+    }
+}
+
+fn unix_time() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("after 1970")
 }
 
 fn not_found() -> Response<Full<Bytes>> {
@@ -425,20 +469,19 @@ fn not_found() -> Response<Full<Bytes>> {
 }
 
 impl State {
-    /// What a call is answered that is beyond the limit.
-    fn refuse_by_limit(&mut self) -> Option<Response<Full<Bytes>>> {
-        let limit = self.limit.as_mut()?;
-        let now = SystemTime::now();
-        if now >= limit.reset {
-            limit.left = limit.calls;
-            limit.reset = now + limit.window;
+    /// Counts a call, and tells whether every limit still takes it.
+    fn is_within_limits(&mut self) -> bool {
+        let now = unix_time();
+        let mut is_within = true;
+        for limit in &mut self.limits {
+            while limit.reset <= now {
+                limit.left = limit.limit.calls;
+                limit.reset += limit.limit.window;
+            }
+            is_within &= limit.left > 0;
+            limit.left = limit.left.saturating_sub(1);
         }
-        if limit.left > 0 {
-            limit.left -= 1;
-            return None;
-        }
-        let wait = limit.reset.duration_since(now).unwrap_or_default();
-        Some(rate_limited("day", wait.as_secs() + 1))
+        is_within
     }
 
     /// Applies the changes that are due after a page of a job's contacts.

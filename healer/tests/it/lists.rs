@@ -139,7 +139,7 @@ async fn a_list_whose_total_changes_is_read_once_more() {
 async fn at_the_limit_of_the_day_runs_wait_for_the_reset_and_go_on_where_they_were() {
     let system = half_delivered(60).await;
     // Thirty pages, twice, and the list and the job itself.
-    system.api.limit(20, Duration::from_secs(70));
+    system.api.limit(20, Duration::from_mins(10));
     let healer = system.healer().await;
     let (end, _) = run(&healer, Duration::from_mins(15)).await;
     let End::RateLimited { until } = end.unwrap() else {

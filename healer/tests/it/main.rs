@@ -1,5 +1,6 @@
 //! The healer against a TitanX that drops deliveries, with the emulated AWS services.
 
+mod function;
 mod kills;
 mod lists;
 mod rounds;

@@ -29,7 +29,7 @@ pub(crate) struct System {
     pub(crate) emulators: Emulators,
     pub(crate) api: TitanxApi,
     receiver: Receiver,
-    environment: BTreeMap<&'static str, String>,
+    pub(crate) environment: BTreeMap<&'static str, String>,
 }
 
 /// What a run has told.

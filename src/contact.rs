@@ -217,6 +217,32 @@ mod tests {
         assert_eq!(found[3], "digest:lMsegSkYfVfSeI4C406QUw");
     }
 
+    /// By the names of TitanX's schema.
+    #[test]
+    fn every_id_is_a_key_and_every_stable_field_is_in_the_digest() {
+        for (name, kind) in [
+            ("id", "id:"),
+            ("databaseContactId", "databaseContactId:"),
+            ("customerContactId", "customerContactId:"),
+            ("contactCrmId", "contactCrmId:"),
+            ("leadId", "leadId:"),
+            ("firstName", "digest:"),
+            ("lastName", "digest:"),
+            ("email", "digest:"),
+            ("companyAccount", "digest:"),
+            ("linkedInUrl", "digest:"),
+            ("phone", "digest:"),
+            ("phone2", "digest:"),
+            ("phone3", "digest:"),
+            ("phone4", "digest:"),
+            ("phone5", "digest:"),
+        ] {
+            let found = keys(&format!(r#"{{"{name}": "206 555 0100"}}"#));
+            assert_eq!(found.len(), 1, "{name}");
+            assert!(found[0].starts_with(kind), "{name}: {found:?}");
+        }
+    }
+
     #[test]
     fn an_id_is_the_same_as_text_and_as_a_number() {
         assert_eq!(keys(r#"{"id": 5}"#), keys(r#"{"id": " \u0035 "}"#));

@@ -381,6 +381,17 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_map_does_not_hide_the_other() {
+        for empty in [json!({}), Value::Null] {
+            let request = read(&json!({
+                "headers": {"X-TitanX-Signature": SIGNATURE},
+                "multiValueHeaders": empty,
+            }));
+            assert!(request.signature.is_some(), "{empty}");
+        }
+    }
+
+    #[test]
     fn a_repeated_header_is_no_signature() {
         for headers in [
             json!({"headers": {"X-TitanX-Signature": SIGNATURE, "x-titanx-signature": ANOTHER}}),

@@ -407,6 +407,9 @@ mod tests {
     fn the_two_characters_that_sqs_refuses_become_escapes() {
         let (text, ..) = message("null", "a\u{FFFE}b\u{FFFF}c\u{FFFD}\u{1FFFE}");
         assert_eq!(text, body("null", "a\\ufffeb\\uffffc\u{FFFD}\u{1FFFE}"));
+        for (one, escape) in [("\u{FFFE}", "\\ufffe"), ("\u{FFFF}", "\\uffff")] {
+            assert_eq!(message("null", one).0, body("null", escape));
+        }
     }
 
     #[test]

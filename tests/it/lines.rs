@@ -492,6 +492,19 @@ async fn deliveries_at_the_same_time_count_each_their_own_retries() {
 }
 
 /// Lambda drops lines below the function's level by itself, too.
+/// From the request to its answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_to_answer_has_what_the_services_took() {
+    const SLOW: Duration = Duration::from_millis(400);
+    let program = Program::new();
+    let delay = Fault::Before(Harm::Delay(SLOW));
+    program.proxies.sqs.inject(When::Nth(1), delay);
+    let lines = parsed(&program.writes(&[signed(&contact(ID))]).await);
+    let took = lines.last().unwrap()["ms"].as_u64().unwrap();
+    assert!(u128::from(took) >= SLOW.as_millis(), "{took}");
+    assert!(u128::from(took) < TIMEOUT.as_millis(), "{took}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_level_above_info_is_told_at_start_because_it_starves_metrics_and_alarms() {
     for level in ["WARN", "ERROR", "FATAL"] {

@@ -850,3 +850,16 @@ async fn a_queue_that_refuses_groups_costs_one_retry_and_no_delivery() {
     let group = Some("job-1".to_owned());
     assert_eq!(sent, [(group, 503), (None, 200), (None, 200)]);
 }
+
+/// Whoever consumes the queue fairly does not lose that to a moment of SQS.
+#[tokio::test]
+async fn an_error_that_is_not_about_the_group_changes_no_group() {
+    let other = answer(
+        400,
+        r#"{"__type": "com.amazonaws.sqs#InvalidParameterValue", "message": "Value x for parameter DelaySeconds is invalid."}"#,
+    );
+    let taken = answer(200, Call::Send.done());
+    let sent = contacts_sent(&[other, taken], "job-1").await;
+    let group = Some("job-1".to_owned());
+    assert_eq!(sent, [(group.clone(), 503), (group, 200)]);
+}

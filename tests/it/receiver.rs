@@ -1117,6 +1117,50 @@ async fn concurrent_mismatches_share_one_read() {
     assert_eq!(proxies.secrets_manager.calls().len(), 2);
 }
 
+/// The answer of a read that had begun before may not have the secret that was stored meanwhile.
+#[tokio::test]
+async fn a_read_that_began_before_a_request_came_does_not_refuse_it() {
+    let emulators = Emulators::start();
+    let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
+    answers_reads_late(&proxies);
+    let forged = signed_with("wrong", "1");
+    let later = async {
+        tokio::time::sleep(MEANWHILE).await;
+        let both = json!([SIGNING_SECRET, "new-secret"]).to_string();
+        emulators.secret.rotate(&both);
+        deliver(&receiver, &signed_with("new-secret", "2")).await
+    };
+    let answers = tokio::join!(deliver(&receiver, &forged), later);
+    assert_eq!(answers, (Answer::refused(), Answer::accepted()));
+    assert_eq!(proxies.secrets_manager.calls().len(), 3);
+}
+
+#[tokio::test]
+async fn a_read_that_begins_after_requests_came_refuses_all_of_them() {
+    let emulators = Emulators::start();
+    let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
+    answers_reads_late(&proxies);
+    let forged = ["1", "2", "3"].map(|id| signed_with("wrong", id));
+    let [one, two, three] = &forged;
+    let later = async {
+        tokio::time::sleep(MEANWHILE).await;
+        tokio::join!(deliver(&receiver, two), deliver(&receiver, three))
+    };
+    let (first, (second, third)) = tokio::join!(deliver(&receiver, one), later);
+    let all = [first, second, third];
+    assert!(all.iter().all(|it| *it == Answer::refused()), "{all:?}");
+    // At the start, for the first, and for the other two.
+    assert_eq!(proxies.secrets_manager.calls().len(), 3);
+}
+
+/// When a read has taken effect, and its answer is still on its way.
+const MEANWHILE: Duration = Duration::from_millis(200);
+
+fn answers_reads_late(proxies: &Proxies) {
+    let late = Fault::After(Harm::Delay(MEANWHILE * 3));
+    proxies.secrets_manager.inject(When::Nth(1), late);
+}
+
 #[tokio::test]
 async fn without_any_secret_nothing_is_refused_for_good() {
     let emulators = Emulators::start();
@@ -1130,6 +1174,35 @@ async fn without_any_secret_nothing_is_refused_for_good() {
     let answer = deliver(&receiver, &event).await;
     assert_eq!(answer.status, 503);
     assert!(answer.is_in_the_table());
+    proxies.heal();
+    assert_eq!(deliver(&receiver, &event).await, Answer::accepted());
+}
+
+#[tokio::test]
+async fn without_any_secret_nothing_is_refused_for_good_when_no_more_reads_are_left() {
+    let emulators = Emulators::start();
+    let (environment, proxies) = stored_secrets(&emulators);
+    let receiver = receiver(&environment);
+    proxies
+        .secrets_manager
+        .inject(When::Always, Fault::Before(Harm::ServerError));
+    for number in 1..=7 {
+        let answer = deliver(&receiver, &signed(&contact("delivery-1"))).await;
+        assert_eq!(answer.status, 503, "{number}");
+    }
+}
+
+/// A snapshot may be restored weeks later, and its secrets rotated by then.
+#[tokio::test]
+async fn forgotten_secrets_accept_nothing_until_they_are_read_again() {
+    let emulators = Emulators::start();
+    let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
+    receiver.secrets.forget();
+    proxies
+        .secrets_manager
+        .inject(When::Always, Fault::Before(Harm::ServerError));
+    let event = signed(&contact("delivery-1"));
+    assert_eq!(deliver(&receiver, &event).await.status, 503);
     proxies.heal();
     assert_eq!(deliver(&receiver, &event).await, Answer::accepted());
 }

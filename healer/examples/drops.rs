@@ -2,8 +2,8 @@
 //! services: afterwards every contact has to be on the queue, once.
 //!
 //! ```text
-//! cargo run --profile driver -p titanx-healer --example drops -- 100000            # contacts
-//! cargo run --profile driver -p titanx-healer --example drops -- 1000000 limited   # with TitanX's rate limits
+//! cargo run --profile driver -p titanx-healer --example drops -- 100000          # contacts
+//! cargo run --profile driver -p titanx-healer --example drops -- 20000 limited   # with TitanX's rate limits
 //! ```
 //!
 //! The limits are those of TitanX's smallest plan, and time runs 240 times faster for them and for the schedule.
@@ -39,10 +39,9 @@ const PLAN: [(&str, usize, Duration); 2] = [
     ("minute", 100, Duration::from_mins(1)),
     ("day", 10_000, Duration::from_hours(24)),
 ];
-/// The schedule's interval.
+/// The schedule's interval, and the time of a run. Where the schedule is faster, the run's is not, since the
+/// processor is not.
 const INTERVAL: Duration = Duration::from_mins(15);
-/// The time of a run where the schedule is faster. The processor is not.
-const SHORT_RUN: Duration = Duration::from_mins(5);
 /// The longest wait for a limit to reset: resets are told in whole seconds.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
@@ -95,9 +94,9 @@ async fn main() {
     let mut healer = config.expect("complete").build().await.expect("a healer");
     if is_limited {
         limit(&titanx, &mut healer);
-        heal(&healer, SPEED, SHORT_RUN).await;
+        heal(&healer, SPEED).await;
     } else {
-        heal(&healer, 1, INTERVAL).await;
+        heal(&healer, 1).await;
     }
     println!("{} calls to TitanX", titanx.requests().len());
     queued.extend((0..count).step_by(DROPPED));
@@ -153,12 +152,12 @@ fn limit(titanx: &TitanxApi, healer: &mut Healer) {
 }
 
 /// Runs the healer on its schedule until the round is finished.
-async fn heal(healer: &Healer, speed: u32, run_time: Duration) {
+async fn heal(healer: &Healer, speed: u32) {
     let began = Instant::now();
     let mut schedule = tokio::time::interval(INTERVAL / speed);
     loop {
         schedule.tick().await;
-        let run_ms = i64::try_from(run_time.as_millis()).expect("minutes");
+        let run_ms = i64::try_from(INTERVAL.as_millis()).expect("minutes");
         let deadline = i64::try_from(now_ms()).expect("a time") + run_ms;
         let run = Instant::now();
         let end = healer.run(deadline, &|_| ()).await.expect("no failure");

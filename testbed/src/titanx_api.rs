@@ -156,7 +156,7 @@ pub struct RateLimit {
 
 /// The state of a rate limit.
 struct Limit {
-    limit: RateLimit,
+    plan: RateLimit,
     /// Calls that are left until the limit resets.
     left: usize,
     /// Unix time.
@@ -269,10 +269,10 @@ impl TitanxApi {
     /// seconds.
     pub fn set_limits(&self, limits: &[RateLimit]) {
         let begin = Duration::from_secs(unix_time().as_secs());
-        let limits = limits.iter().map(|&limit| Limit {
-            limit,
-            left: limit.calls,
-            reset: begin + limit.window,
+        let limits = limits.iter().map(|&plan| Limit {
+            plan,
+            left: plan.calls,
+            reset: begin + plan.window,
         });
         self.state().limits = limits.collect();
     }
@@ -452,10 +452,10 @@ fn tell_limit(headers: &mut HeaderMap, window: &str, values: [u64; 3]) {
 
 impl Limit {
     fn tell(&self, headers: &mut HeaderMap) {
-        let [calls, left] = [self.limit.calls, self.left].map(|it| it as u64);
+        let [calls, left] = [self.plan.calls, self.left].map(|it| it as u64);
         let reset = self.reset.as_millis().div_ceil(1_000);
         let reset = u64::try_from(reset).expect("a time of this millennium");
-        tell_limit(headers, self.limit.name, [calls, left, reset]);
+        tell_limit(headers, self.plan.name, [calls, left, reset]);
     }
 }
 
@@ -475,8 +475,8 @@ impl State {
         let mut is_within = true;
         for limit in &mut self.limits {
             while limit.reset <= now {
-                limit.left = limit.limit.calls;
-                limit.reset += limit.limit.window;
+                limit.left = limit.plan.calls;
+                limit.reset += limit.plan.window;
             }
             is_within &= limit.left > 0;
             limit.left = limit.left.saturating_sub(1);

@@ -491,7 +491,6 @@ async fn deliveries_at_the_same_time_count_each_their_own_retries() {
     assert_eq!(cold.count(), 1, "{lines:?}");
 }
 
-/// Lambda drops lines below the function's level by itself, too.
 /// From the request to its answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_to_answer_has_what_the_services_took() {
@@ -505,6 +504,7 @@ async fn the_time_to_answer_has_what_the_services_took() {
     assert!(u128::from(took) < TIMEOUT.as_millis(), "{took}");
 }
 
+/// Lambda drops lines below the function's level by itself, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_level_above_info_is_told_at_start_because_it_starves_metrics_and_alarms() {
     for level in ["WARN", "ERROR", "FATAL"] {

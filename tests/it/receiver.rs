@@ -1122,10 +1122,10 @@ async fn concurrent_mismatches_share_one_read() {
 async fn a_read_that_began_before_a_request_came_does_not_refuse_it() {
     let emulators = Emulators::start();
     let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
-    answers_reads_late(&proxies);
+    delay_next_read(&proxies);
     let forged = signed_with("wrong", "1");
     let later = async {
-        tokio::time::sleep(MEANWHILE).await;
+        delayed_read(&proxies).await;
         let both = json!([SIGNING_SECRET, "new-secret"]).to_string();
         emulators.secret.rotate(&both);
         deliver(&receiver, &signed_with("new-secret", "2")).await
@@ -1139,11 +1139,11 @@ async fn a_read_that_began_before_a_request_came_does_not_refuse_it() {
 async fn a_read_that_begins_after_requests_came_refuses_all_of_them() {
     let emulators = Emulators::start();
     let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
-    answers_reads_late(&proxies);
+    delay_next_read(&proxies);
     let forged = ["1", "2", "3"].map(|id| signed_with("wrong", id));
     let [one, two, three] = &forged;
     let later = async {
-        tokio::time::sleep(MEANWHILE).await;
+        delayed_read(&proxies).await;
         tokio::join!(deliver(&receiver, two), deliver(&receiver, three))
     };
     let (first, (second, third)) = tokio::join!(deliver(&receiver, one), later);
@@ -1153,12 +1153,20 @@ async fn a_read_that_begins_after_requests_came_refuses_all_of_them() {
     assert_eq!(proxies.secrets_manager.calls().len(), 3);
 }
 
-/// When a read has taken effect, and its answer is still on its way.
-const MEANWHILE: Duration = Duration::from_millis(200);
+const LATE: Duration = Duration::from_millis(400);
 
-fn answers_reads_late(proxies: &Proxies) {
-    let late = Fault::After(Harm::Delay(MEANWHILE * 3));
+/// Delays the answer of the next read.
+fn delay_next_read(proxies: &Proxies) {
+    let late = Fault::After(Harm::Delay(LATE));
     proxies.secrets_manager.inject(When::Nth(1), late);
+}
+
+/// Waits until that read has taken effect, while its answer is still on its way.
+async fn delayed_read(proxies: &Proxies) {
+    while proxies.secrets_manager.calls().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(LATE / 4).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ struct Environment<'a> {
     process: Process,
 }
 
-/// What an invocation has come to, and what was logged.
+/// The outcome of an invocation, and what was logged.
 struct Invoked {
     outcome: Outcome,
     lines: Vec<Value>,
@@ -77,7 +77,7 @@ impl Invoked {
         said.map(|[level, message]| (level, message)).collect()
     }
 
-    /// The members of the line that begin so, but Lambda's request id.
+    /// A line, without Lambda's request id.
     fn line(&self, index: usize) -> Value {
         let mut line = self.lines[index].clone();
         let members = line.as_object_mut().unwrap();

@@ -51,7 +51,7 @@ fn port(url: &str) -> u16 {
 /// `copy` of the contacts queue, too, for `operator listen`.
 fn write_environment(emulators: &Emulators, copy: &str) -> Result<(), Error> {
     let environment = emulators.environment();
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
     let lines: Vec<_> = environment
         .iter()
         .map(|(name, value)| format!("{name}={value}"))

@@ -23,6 +23,7 @@ use aws_sdk_dynamodb::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use titanx_receiver::budget::now_ms;
+use uuid::Uuid;
 
 use crate::error::Error;
 
@@ -69,11 +70,32 @@ pub(crate) enum Step {
 /// A round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Round {
+    /// A random id, with which the round takes its jobs. It is not the run's: a run that fails or meets TitanX's
+    /// limit leaves leases behind, and the next one has to go on with these jobs, not to find them held.
+    #[serde(default = "random_id")]
+    pub(crate) id: String,
     pub(crate) step: Step,
     /// Unix milliseconds.
     pub(crate) began_at: i64,
     /// Whether jobs were left for the next round.
     pub(crate) more: bool,
+}
+
+impl Round {
+    /// A round that begins now at this step.
+    pub(crate) fn begin(step: Step) -> Self {
+        Self {
+            id: random_id(),
+            step,
+            began_at: now_ms(),
+            more: false,
+        }
+    }
+}
+
+/// A name for what takes a lease.
+pub(crate) fn random_id() -> String {
+    Uuid::new_v4().simple().to_string()
 }
 
 /// The round as it is stored, with the lease on it.

@@ -1,10 +1,9 @@
 //! A run: takes the round, and goes on with it step by step until it is done or the run's time is over.
 
 use titanx_receiver::budget::now_ms;
-use uuid::Uuid;
 
 use crate::{
-    checks::{Round, Step},
+    checks::{Round, Step, random_id},
     error::Error,
     report::{End, Event},
     run::{Healer, Interrupted, RoundJob, Run, RunTime, reset_at},
@@ -32,17 +31,12 @@ impl Healer {
         if stored.lease_ends >= now {
             return Ok(End::Held);
         }
-        let next = Round {
-            step: Step::Find,
-            began_at: now,
-            more: false,
-        };
         let round = match stored.round {
             Some(round) if round.step != Step::Done => round,
             Some(round) if !round.more && now < round.began_at + ms(self.settings.round) => {
                 return Ok(End::Idle);
             }
-            _ => next,
+            _ => Round::begin(Step::Find),
         };
         self.run_round(round, deadline_ms, report).await
     }
@@ -68,11 +62,7 @@ impl Healer {
                 completed_at,
             };
             self.checks.write("jobs", &[job]).await?;
-            Round {
-                step: Step::List,
-                began_at: now_ms(),
-                more: false,
-            }
+            Round::begin(Step::List)
         };
         self.run_round(round, deadline_ms, report).await
     }
@@ -85,7 +75,8 @@ impl Healer {
     ) -> Result<End, Error> {
         let run = Run {
             healer: self,
-            owner: Uuid::new_v4().simple().to_string(),
+            owner: random_id(),
+            round_id: round.id.clone(),
             time: RunTime::begin(deadline_ms),
             report,
         };

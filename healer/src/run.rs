@@ -41,8 +41,10 @@ pub struct Healer {
 /// One run of a healer.
 pub(crate) struct Run<'a> {
     pub(crate) healer: &'a Healer,
-    /// A random id, with which the run takes the round and each job.
+    /// A random id, with which the run takes the round.
     pub(crate) owner: String,
+    /// The round's id, with which it takes each job.
+    pub(crate) round_id: String,
     pub(crate) time: RunTime,
     pub(crate) report: &'a (dyn Fn(Event<'_>) + Sync),
 }
@@ -252,7 +254,7 @@ impl Run<'_> {
         self.healer.checks.write(&check_id(job), check).await
     }
 
-    /// Takes a job for the rest of the run. A job that somebody else works on is left out of the round.
+    /// Takes a job for the round, at least until the run is over. A job that somebody else works on is left out of the round.
     pub(crate) async fn take(&self, job: &RoundJob) -> Result<bool, Error> {
         if self.healer.settings.dry_run {
             return Ok(true);
@@ -260,7 +262,7 @@ impl Run<'_> {
         let id = JobId::from(job.id.as_str());
         let times = (now_ms(), self.time.lease_ends);
         let state = Some(State::Waiting);
-        let taken = self.healer.jobs.take(&id, &self.owner, times, state);
+        let taken = self.healer.jobs.take(&id, &self.round_id, times, state);
         match taken.await? {
             Taken::Taken => Ok(true),
             Taken::Held { .. } | Taken::NoRecord => {
@@ -284,7 +286,7 @@ impl Run<'_> {
                 .jobs
                 .write(
                     &JobId::from(job_id),
-                    &self.owner,
+                    &self.round_id,
                     job.completed_at,
                     now_ms(),
                     result,

@@ -5,27 +5,17 @@ use std::process::Command;
 
 use super::root;
 
-/// The operator needs more providers of credentials; only members depend on this package.
-const DIFFER: [&str; 1] = ["aws-config"];
-
 /// A dependency whose features differ between the two commands of the README would be compiled a second time, and with it
 /// everything that depends on it. The list of features in `Cargo.toml` prevents that.
 #[test]
 fn the_tests_reuse_the_dependencies_of_the_local_run() {
     let (local, tests) = (features(&[]), features(&["--workspace"]));
     assert!(local.len() > 200, "{local:#?}");
-    let again = local
-        .difference(&tests)
-        .filter(|it| {
-            !DIFFER
-                .iter()
-                .any(|name| it.starts_with(&format!("{name} ")))
-        })
-        .map(|it| {
-            let package = it.split('[').next().expect("a name");
-            let also = tests.iter().find(|other| other.starts_with(package));
-            format!("{it}, but with --workspace {also:?}\n")
-        });
+    let again = local.difference(&tests).map(|it| {
+        let package = it.split('[').next().expect("a name");
+        let also = tests.iter().find(|other| other.starts_with(package));
+        format!("{it}, but with --workspace {also:?}\n")
+    });
     let again = again.collect::<String>();
     assert!(again.is_empty(), "compiled twice:\n{again}");
 }
@@ -43,9 +33,5 @@ fn features(packages: &[&str]) -> BTreeSet<String> {
     assert!(output.status.success(), "{errors}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let lines = text.lines().map(|it| it.trim_end_matches(" (*)"));
-    // Members are compiled again with the packages of `DIFFER`.
-    lines
-        .filter(|it| !it.contains(" (/"))
-        .map(str::to_owned)
-        .collect()
+    lines.map(str::to_owned).collect()
 }

@@ -4,16 +4,22 @@
 //! `lambda_runtime` posts what the handler returns, inside of the layers around it. So the handler,
 //! [`answer`], leaves the [`FollowUp`] in a task-local, and the layer, [`AnswerFirst`], runs it once
 //! the answer is posted. Lambda does not freeze the environment before the next event is asked for.
+//!
+//! The other way the layer hands the event to the handler. `lambda_runtime` would parse it and fail the
+//! invocation where it has another type than expected; here every JSON value is answered, and to find the end
+//! of one before it is parsed takes a fortieth of a delivery's instructions.
 
 use std::{
     cell::Cell,
+    mem,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{self, Poll},
 };
 
+use hyper::body::Bytes;
 use lambda_runtime::{
-    Error, LambdaEvent, LambdaInvocation,
+    Context, Error, LambdaEvent, LambdaInvocation,
     tower::{Layer, Service},
 };
 
@@ -26,27 +32,40 @@ use crate::{
 };
 
 tokio::task_local! {
-    /// The follow-up of the invocation that this task handles.
-    static FOLLOW_UP: Cell<Option<FollowUp>>;
+    /// The invocation that this task handles.
+    static INVOCATION: Invocation;
+}
+
+/// An invocation in work.
+#[derive(Default)]
+struct Invocation {
+    /// The event, until the handler takes it.
+    event: Cell<Bytes>,
+    /// What follows the answer, once the handler has left it.
+    follow_up: Cell<Option<FollowUp>>,
 }
 
 /// The handler of an invocation, for a runtime with the layer [`AnswerFirst`].
 ///
 /// # Errors
 ///
-/// None: every request is answered.
+/// If the event is not JSON in UTF-8, as Lambda's always are. Every other one is answered.
 ///
 /// # Panics
 ///
 /// Outside of [`AnswerFirst`].
-pub async fn answer(
-    receiver: Arc<Receiver>,
-    event: LambdaEvent<Request>,
-) -> Result<Response, Error> {
-    let LambdaEvent { payload, context } = event;
-    let handled = receiver.handle(payload, context.request_id, context.deadline);
-    let (response, follow_up) = handled.await;
-    FOLLOW_UP.with(|slot| slot.set(Some(follow_up)));
+pub async fn answer(receiver: Arc<Receiver>, invoked: LambdaEvent<()>) -> Result<Response, Error> {
+    let event = INVOCATION.with(|invocation| invocation.event.take());
+    let request = Request::from_event(str::from_utf8(&event)?)?;
+    // A body may have megabytes, and the request holds a copy.
+    drop(event);
+    let Context {
+        request_id,
+        deadline,
+        ..
+    } = invoked.context;
+    let (response, follow_up) = receiver.handle(request, request_id, deadline).await;
+    INVOCATION.with(|invocation| invocation.follow_up.set(Some(follow_up)));
     Ok(response)
 }
 
@@ -102,11 +121,13 @@ where
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
+    fn call(&mut self, mut invocation: LambdaInvocation) -> Self::Future {
+        // What `lambda_runtime` parses instead of the event.
+        let event = mem::replace(&mut invocation.body, Bytes::from_static(b"null"));
         let handled_and_posted = self.inner.call(invocation);
         let AnswerFirst {
             receiver,
@@ -114,10 +135,15 @@ where
             shutdown,
         } = self.layer.clone();
         Box::pin(async move {
-            let scope = FOLLOW_UP.scope(Cell::default(), handled_and_posted);
+            let invocation = Invocation {
+                event: Cell::new(event),
+                ..Invocation::default()
+            };
+            let scope = INVOCATION.scope(invocation, handled_and_posted);
             let mut scope = pin!(scope);
             let posted = scope.as_mut().await;
-            if let Some(follow_up) = scope.as_mut().take_value().and_then(Cell::into_inner) {
+            let invocation = scope.as_mut().take_value();
+            if let Some(follow_up) = invocation.and_then(|it| it.follow_up.into_inner()) {
                 receiver.finish(follow_up).await;
             }
             if let Err(error) = &posted {

@@ -78,7 +78,7 @@ fn verify(bencher: Bencher, bytes: usize) {
 #[divan::bench(args = SIZES)]
 fn read_gateway_event(bencher: Bencher, bytes: usize) {
     let event = gateway_event(&body(bytes), SIGNING_SECRET);
-    bencher.bench_local(|| Request::from_event(black_box(&event)));
+    bencher.bench_local(|| Request::from_event(black_box(&event)).unwrap());
 }
 
 fn verified(body: &str) -> Verified<'_> {
@@ -137,7 +137,7 @@ fn deliver(bencher: Bencher, event: &str, status: u16) {
         .build();
     let (runtime, receiver) = (runtime.unwrap(), receiver());
     bencher.bench_local(|| {
-        let request = Request::from_event(black_box(event));
+        let request = Request::from_event(black_box(event)).unwrap();
         let handled = receiver.handle(request, REQUEST_ID.to_owned(), u64::MAX);
         let (response, follow_up) = runtime.block_on(handled);
         let answered = serde_json::to_string(&response).unwrap();

@@ -67,7 +67,7 @@ pub(crate) async fn handle(
     request_id: String,
     timeout: Duration,
 ) -> (Value, FollowUp) {
-    let request: Request = Request::from_event(&event.to_string());
+    let request = Request::from_event(&event.to_string()).expect("JSON");
     let deadline_ms = now_ms() + u64::try_from(timeout.as_millis()).unwrap();
     let (response, follow_up) = receiver.handle(request, request_id, deadline_ms).await;
     (serde_json::to_value(response).unwrap(), follow_up)

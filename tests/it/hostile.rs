@@ -586,7 +586,7 @@ fn the_memory_that_an_event_takes_is_linear_in_its_length() {
     for bytes in [MIB / 8, MIB] {
         for (name, event) in costly_events(bytes) {
             checks::gateway(event.as_bytes());
-            let measured = measure(|| drop(Request::from_event(&event)));
+            let measured = measure(|| drop(Request::from_event(&event).unwrap()));
             let (most, all) = (measured.bytes_max, measured.bytes_total);
             let length = event.len() as u64;
             // A signature of one letter and its comma and quotes are 4 bytes, a `String` is 24.

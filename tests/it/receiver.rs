@@ -675,7 +675,7 @@ async fn a_send_that_hangs_is_abandoned_in_time_to_release_the_claim() {
 async fn releasing_a_lost_claim_succeeds_and_an_unreachable_table_is_an_error() {
     let emulators = Emulators::start();
     let (receiver, proxies) = receiver_behind_proxies(&emulators);
-    let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
+    let request = Request::from_event(&signed(&contact("delivery-1")).to_string()).unwrap();
     let body = verified(&receiver, &request).await;
     let event = Event::parse(body, 0).unwrap();
     let claim = receiver
@@ -715,7 +715,7 @@ async fn releasing_a_lost_claim_succeeds_and_an_unreachable_table_is_an_error() 
 async fn a_completion_is_unconditional_and_its_record_expires() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
-    let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
+    let request = Request::from_event(&signed(&contact("delivery-1")).to_string()).unwrap();
     let body = verified(&receiver, &request).await;
     let event = Event::parse(body, 0).unwrap();
     let others = [None, Some(in_progress("delivery-1", now() + 60_000))];
@@ -774,7 +774,7 @@ async fn a_completed_contact_can_be_recognised_once_its_job_is_reconciled() {
 async fn nothing_is_dispatched_under_a_lease_that_may_end_first() {
     let emulators = Emulators::start();
     let receiver = receiver(&environment(&emulators));
-    let request = serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
+    let request = Request::from_event(&signed(&contact("delivery-1")).to_string()).unwrap();
     let body = verified(&receiver, &request).await;
     let event = Event::parse(body, 0).unwrap();
     for (lease_ms, covers) in [(-1, false), (1_000, false), (60_000, true)] {
@@ -921,7 +921,7 @@ async fn a_flood_of_forged_requests_costs_five_reads_and_is_answered_429() {
     assert_eq!(reads(), 5);
 
     // Half a minute later.
-    let request: Request = serde_json::from_str(&event.to_string()).unwrap();
+    let request = Request::from_event(&event.to_string()).unwrap();
     let verification = receiver.secrets.verify(&request, now() + 30_000).await;
     assert!(matches!(verification, Ok(Verification::Verified { .. })));
     assert_eq!(reads(), 6);
@@ -935,7 +935,7 @@ async fn a_removed_secret_stops_being_accepted_within_an_hour() {
     let read_ms = now();
     emulators.secret.rotate("new-secret");
     let request: Request =
-        serde_json::from_str(&signed(&contact("delivery-1")).to_string()).unwrap();
+        Request::from_event(&signed(&contact("delivery-1")).to_string()).unwrap();
     let verify = async |age_ms| receiver.secrets.verify(&request, read_ms + age_ms).await;
 
     let nearly_an_hour = 60 * 60 * 1_000 - 1_000;

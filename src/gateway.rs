@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(read(&encoded).body.unwrap(), [0xff, 0, b'{', b'}']);
     }
 
-    /// What cannot be read is no reason to refuse it.
+    /// Whatever is JSON gets an answer.
     #[test]
     fn only_json_is_a_request() {
         for json in [

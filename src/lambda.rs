@@ -5,9 +5,9 @@
 //! [`answer`], leaves the [`FollowUp`] in a task-local, and the layer, [`AnswerFirst`], runs it once
 //! the answer is posted. Lambda does not freeze the environment before the next event is asked for.
 //!
-//! The other way the layer hands the event to the handler. `lambda_runtime` would parse it and fail the
-//! invocation where it has another type than expected; here every JSON value is answered, and to find the end
-//! of one before it is parsed takes a fortieth of a delivery's instructions.
+//! In the other direction, the layer hands the event to the handler, past `lambda_runtime`, which would fail the
+//! invocation for an event of another type than expected. Here every JSON value is answered. The runtime could
+//! hand it over unparsed, but finding where it ends takes a fortieth of a delivery's instructions.
 
 use std::{
     cell::Cell,

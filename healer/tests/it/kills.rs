@@ -100,6 +100,33 @@ async fn killed_at_each_call_the_next_runs_finish_the_round() {
     }
 }
 
+/// The position in a list is stored after its fiftieth page, whose contacts must be sent before.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_a_send_of_the_page_before_a_stored_position_the_next_run_sends_its_contacts() {
+    // Two contacts a page.
+    const SAVED: usize = 100;
+    let contacts: Vec<_> = (0..SAVED + 2)
+        .map(|number| contact(JOBS[0], number))
+        .collect();
+    let dropped = SAVED - 2..SAVED;
+    // The first send may be the one of either contact.
+    for nth in [1, 2] {
+        let system = System::start();
+        let delivered = [&contacts[..dropped.start], &contacts[dropped.end..]].concat();
+        system.deliver(Some(JOBS[0]), &delivered).await;
+        system.complete(JOBS[0], 80, &contacts).await;
+        let sqs = system.emulators.sqs_url.clone();
+        assert!(kill_at(&system, "AWS_ENDPOINT_URL_SQS", &sqs, nth).await);
+        system.let_leases_end();
+        system.heal().await;
+        let state = system.recorded(JOBS[0], "state");
+        assert_eq!(state.as_deref(), Some("complete"), "{nth}");
+        let queued: BTreeSet<_> = system.queued_contacts().into_iter().collect();
+        let all = (0..contacts.len()).map(|number| format!("{}-{number}", JOBS[0]));
+        assert_eq!(queued, all.collect(), "{nth}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_healers_at_once_queue_nothing_twice() {
     let system = system().await;

@@ -186,6 +186,39 @@ async fn a_record_on_any_page_of_any_segment_is_a_received_contact() {
     assert_eq!(counted[0]["contacts"], CONTACTS);
 }
 
+/// A page of the table may hold completed jobs alone, whose records have no contact.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_without_contacts_does_not_end_the_scan() {
+    const CONTACTS: usize = 8;
+    let system = System::start(Form::Schema);
+    let job = json!({"id": JOB, "modifiedAt": "2100-01-05T12:00:00Z"});
+    let contacts = contacts(CONTACTS);
+    system.api.put_job(JOB, job, &contacts);
+    let receiver = front_door::receiver(&front_door::environment(&system.emulators));
+    let mut bodies = Vec::new();
+    for (number, contact) in contacts.iter().enumerate() {
+        let mut contact = contact.clone();
+        contact["jobId"] = JOB.into();
+        let id = format!("delivery-{number}");
+        bodies.push(envelope(&id, "job.contact.scored", &contact));
+    }
+    bodies.extend((0..72).map(|number| {
+        let payload = json!({"jobId": format!("job-{number}"), "jobStatus": "Finalized"});
+        envelope(&format!("completed-{number}"), "job.completed", &payload)
+    }));
+    for body in bodies {
+        let answer = front_door::deliver(&receiver, &signed(&body)).await;
+        assert_eq!(answer, front_door::Answer::accepted());
+    }
+    // Three records a page.
+    enlarge(&system.emulators.deliveries, 380_000);
+    let (proxy, operator) = watched(&system);
+    let report = operator.run(&format!("--json reconcile {JOB}")).exits(0);
+    assert_eq!(report.json()[0]["received"], CONTACTS);
+    // Most of them are without a contact.
+    assert!(scans(&proxy) > 2 * CONTACTS, "{} pages", scans(&proxy));
+}
+
 #[test]
 fn a_job_on_any_page_of_its_table_is_listed_and_found_by_any_spelling() {
     const JOBS: usize = 12;

@@ -190,3 +190,53 @@ fn all_dead_letters_are_counted_and_moved_to_the_contacts_queue() {
         })
     );
 }
+
+/// A quarantine queue of five messages that gives them in three answers, though one has room for ten.
+fn hesitant_sqs(requests: &Requests) -> Server {
+    let seen = Arc::clone(requests);
+    Server::start("sqs", move |request: Request<Bytes>| {
+        let target = request.headers()["x-amz-target"].to_str().unwrap();
+        let operation = target.split('.').nth(1).unwrap().to_owned();
+        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        let mut seen = seen.lock().unwrap();
+        let received = seen.iter().filter(|(name, _)| name == "ReceiveMessage");
+        let numbers = match (operation.as_str(), received.count()) {
+            ("ReceiveMessage", 0) => 0..3,
+            ("ReceiveMessage", 1) => 3..4,
+            ("ReceiveMessage", 2) => 4..5,
+            _ => 0..0,
+        };
+        let message = |number: u32| {
+            json!({
+                "MessageId": format!("message-{number}"), "ReceiptHandle": format!("receipt-{number}"),
+                "Body": "{}",
+            })
+        };
+        let messages: Vec<_> = numbers.map(message).collect();
+        seen.push((operation, body));
+        async move { Some(respond(200, &json!({ "Messages": messages }))) }
+    })
+}
+
+/// SQS may return fewer messages than were asked for, although there are more.
+#[test]
+fn messages_are_received_until_there_is_no_other() {
+    let requests = Requests::default();
+    let sqs = hesitant_sqs(&requests);
+    let operator = Operator::default()
+        .set("AWS_ENDPOINT_URL_SQS", &sqs.origin)
+        .set("QUARANTINE_QUEUE_URL", "http://sqs.example/quarantine")
+        .set("AWS_REGION", "us-east-1")
+        .set("AWS_ACCESS_KEY_ID", "synthetic-key")
+        .set("AWS_SECRET_ACCESS_KEY", "synthetic-secret");
+    let listed = operator.run("--json quarantine list").exits(0).json();
+    let ids = listed.as_array().unwrap().iter().map(|it| &it["id"]);
+    let expected = (0..5).map(|number| format!("message-{number}"));
+    assert!(ids.eq(expected.map(Value::from).collect::<Vec<_>>().iter()));
+    // All of them are visible again.
+    let requests = requests.lock().unwrap();
+    let visible = requests
+        .iter()
+        .filter(|(name, body)| name == "ChangeMessageVisibility" && body["VisibilityTimeout"] == 0);
+    assert_eq!(visible.count(), 5);
+}

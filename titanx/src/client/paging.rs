@@ -696,6 +696,9 @@ mod tests {
                 Some("/2"),
             ),
             (r#"</1>; rel="prev""#, None),
+            // A cursor may be any word.
+            (r#"</1?at=next>; rel="first", </2>; rel="next""#, Some("/2")),
+            (r#"</1?at=next>; rel="prev""#, None),
         ] {
             // It has precedence over the body.
             let page = json!({"nextCursor": "c"});

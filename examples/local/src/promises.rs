@@ -376,6 +376,28 @@ mod tests {
         }
     }
 
+    /// In an answer as well as in a log line, whatever other promise that breaks.
+    #[test]
+    fn a_name_a_signature_or_a_secret_that_is_told_is_a_violation() {
+        let emulators = Emulators::start();
+        for told in ["Prénom01", "a signature", SIGNING_SECRET] {
+            let quoting = json!({"received": true, "note": format!("of {told}.")});
+            let line = quoting.to_string();
+            for (answer, log_line, violations) in [
+                (Answer::accepted(), "a line", vec![]),
+                (Answer::accepted(), &line, vec![line.clone()]),
+                (Answer::of(200, quoting), "a line", vec![line.clone()]),
+            ] {
+                let mut attempt = attempt(CONTACT, answer);
+                attempt.delivery.personal = vec!["Prénom01".to_owned()];
+                attempt.delivery.signature = Some("a signature".to_owned());
+                let mut evidence = evidence(&emulators, attempt);
+                evidence.log_lines = vec![log_line.to_owned()];
+                assert_eq!(evidence.no_personal_data_leaves().violations, violations);
+            }
+        }
+    }
+
     #[test]
     fn an_answer_without_a_log_line_is_a_violation() {
         let emulators = Emulators::start();

@@ -5,3 +5,4 @@ mod kills;
 mod lists;
 mod rounds;
 mod system;
+mod updates;

@@ -176,13 +176,28 @@ impl StackState {
         page
     }
 
-    /// A page with half of the points of one query: the first, or the one that `NextToken` selects.
+    /// A page with half of the points of some queries: of the first ones, or of those that `NextToken` selects.
     fn metric_data(&self, request: &Value) -> Value {
+        const QUERIES: usize = 30;
         let token = request["NextToken"].as_str().unwrap_or("page-0");
         let page: usize = token.trim_start_matches("page-").parse().expect("ours");
         let queries = request["MetricDataQueries"].as_array().expect("a list");
+        assert!(queries.len() <= 500, "CloudWatch refuses more");
+        let queries: Vec<_> = queries.chunks(QUERIES).collect();
+        let of_page = queries[page / 2].iter();
+        let results: Vec<_> = of_page
+            .map(|query| self.metric_points(request, query, page % 2))
+            .collect();
+        let mut answer = json!({ "MetricDataResults": results });
+        if page + 1 < queries.len() * 2 {
+            answer["NextToken"] = format!("page-{}", page + 1).into();
+        }
+        answer
+    }
+
+    /// The first, third, fifth point of a query, or the others.
+    fn metric_points(&self, request: &Value, query: &Value, half: usize) -> Value {
         let seconds = |name: &str| request[name]["time"].as_i64().expect("a time");
-        let query = &queries[page / 2];
         let stat = &query["MetricStat"];
         let period = stat["Period"].as_i64().expect("a number");
         // CloudWatch returns no more data points than it is asked for.
@@ -195,23 +210,14 @@ impl StackState {
             }
         }
         let statistic = stat["Stat"].as_str().expect("a text");
-        let of_page = |index: &usize| index % 2 == page % 2;
-        let points = buckets
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| of_page(index));
+        let points = buckets.iter().skip(half).step_by(2);
         let (times, values): (Vec<_>, Vec<_>) = points
-            .map(|(_, (at, values))| (json!({"time": at}), aggregated(values, statistic)))
+            .map(|(at, values)| (json!({"time": at}), aggregated(values, statistic)))
             .unzip();
-        let result = json!({
+        json!({
             "Id": query["Id"], "Label": "a label", "StatusCode": "Complete",
             "Timestamps": times, "Values": values,
-        });
-        let mut answer = json!({ "MetricDataResults": [result] });
-        if page + 1 < queries.len() * 2 {
-            answer["NextToken"] = format!("page-{}", page + 1).into();
-        }
-        answer
+        })
     }
 
     fn table(&self, request: &str) -> Vec<u8> {

@@ -2,6 +2,8 @@
 
 use std::{
     cmp::Ordering,
+    fs,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -16,6 +18,7 @@ use titanx_testbed::{
 
 use crate::{
     System,
+    operator::Run,
     titanx_api::{Form, PagingStyle},
 };
 
@@ -77,7 +80,53 @@ fn a_checkpoint_in_another_file_system_is_written_there() {
     let file = folder.path().join("job.json");
     let line = format!("reconcile {JOB} --yes --checkpoint {}", file.display());
     system.operator.run(&line).exits(0);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// A run whose contact is queued, and whose checkpoint is changed after it was written.
+async fn with_changed_checkpoint(change: fn(&Path)) -> Run {
+    let system = system(young(), &[contact(Some("High"))]);
+    let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
+    // Of the deliveries table, which is read after the contacts.
+    proxy.inject(When::NthOf(1, "DescribeTable"), Fault::Before(Harm::Stop));
+    let behind = system.operator.clone();
+    let behind = behind
+        .set("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)
+        // The stopped call is reset in the end.
+        .set("AWS_MAX_ATTEMPTS", "3");
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("job.json");
+    let line = format!("reconcile {JOB} --yes --checkpoint {}", file.display());
+    let child = behind.start_with_pipes(&line);
+    tokio::time::timeout(Duration::from_mins(1), proxy.stopped())
+        .await
+        .unwrap();
+    change(&file);
+    proxy.heal();
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(system.emulators.contacts.len(), 1);
+    run
+}
+
+/// It has personal data, so whoever runs the command has to know that it is still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_cannot_be_deleted_is_an_error() {
+    let run = with_changed_checkpoint(|file| {
+        fs::remove_file(file).unwrap();
+        fs::create_dir(file).unwrap();
+    });
+    let run = run.await.exits(1);
+    assert!(
+        run.stderr.contains("cannot delete the checkpoint"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_has_vanished_is_no_error() {
+    let run = with_changed_checkpoint(|file| fs::remove_file(file).unwrap());
+    run.await.exits(0);
 }
 
 #[test]

@@ -151,6 +151,29 @@ fn a_metric_has_all_its_dimensions() {
     assert_eq!(rows[0]["day"]["value"], 2.0);
 }
 
+/// A request for metrics has 500 of them at most.
+#[test]
+fn reads_every_metric_of_a_large_dashboard() {
+    const METRICS: usize = 501;
+    let name = |number: usize| format!("TitanxReceiver/titanx-receiver Metric{number}");
+    let (first, last) = (name(0), name(METRICS - 1));
+    let test = with(&[(&first, &[(0, 2.0)]), (&last, &[(0, 3.0)])]);
+    let metrics: Vec<Vec<_>> = (0..METRICS)
+        .map(|number| name(number).split(' ').map(str::to_owned).collect())
+        .collect();
+    let properties = json!({"title": "Many", "stat": "Sum", "metrics": metrics});
+    let dashboard = json!({"widgets": [{"type": "metric", "properties": properties}]});
+    test.control
+        .update(|it| it.dashboard = dashboard.to_string());
+    let rows = test.operator.run("--json status").exits(0).json();
+    let sums = rows.as_array().unwrap().iter();
+    let sums: Vec<_> = sums.map(|row| row["day"]["value"].as_f64()).collect();
+    let mut expected = vec![None; METRICS];
+    expected[0] = Some(2.0);
+    expected[METRICS - 1] = Some(3.0);
+    assert_eq!(sums, expected);
+}
+
 #[test]
 fn prints_what_has_data_in_eighty_columns_and_no_bars_in_a_pipe() {
     let test = with(&[

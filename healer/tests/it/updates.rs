@@ -1,0 +1,138 @@
+//! Updates of the table of checks and of the jobs table that fail, or whose condition does not hold.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::{Client, config::retry::RetryConfig};
+use titanx_healer::{
+    checks::Checks,
+    error::Error,
+    job_records::{JobRecords, Taken},
+    report::{End, State},
+};
+use titanx_reconcile::JobId;
+use titanx_testbed::emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When};
+
+use crate::system::{JOB, System, contact, now_ms, run};
+
+const TIMEOUT: Duration = Duration::from_mins(15);
+
+/// A client of DynamoDB whose `nth` update fails, without any effect.
+async fn failing_at(system: &System, nth: usize) -> (Client, FaultProxy) {
+    let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
+    let nth = When::NthOf(nth, "UpdateItem");
+    proxy.inject(nth, Fault::Before(Harm::ServerError));
+    let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", proxy.url.clone());
+    let client = system.healer_with(&[endpoint]).await.dynamodb;
+    let config = client.config().to_builder();
+    let config = config.retry_config(RetryConfig::disabled());
+    (Client::from_conf(config.build()), proxy)
+}
+
+/// Otherwise the round would be taken for another run's: no error, and no alarm.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_of_the_round_that_fails_is_an_error() {
+    let system = System::start();
+    let mut failed = 0;
+    for nth in 1.. {
+        let (client, _proxy) = failing_at(&system, nth).await;
+        let mut healer = system.healer().await;
+        let Checks::Table { table, .. } = healer.checks else {
+            panic!("a function's round is in a table");
+        };
+        healer.checks = Checks::Table { client, table };
+        let (end, _) = run(&healer, TIMEOUT).await;
+        system.emulators.checks.delete("round");
+        match end {
+            Err(Error::Checks(_)) => failed += 1,
+            end => {
+                assert_eq!(end.unwrap(), End::RoundFinished { more: false }, "{nth}");
+                break;
+            }
+        }
+    }
+    // To take the round, to save it, and to give it up.
+    assert_eq!(failed, 3);
+}
+
+/// Between a run's look at the round and its update, another run may take it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_another_run_has_taken_meanwhile_is_left_to_it() {
+    let system = System::start();
+    system.list(JOB, 80, &[contact(JOB, 0)]);
+    let ends = (now_ms() + 60_000).to_string();
+    let round = [
+        ("check_id", AttributeValue::S("round".to_owned())),
+        ("owner", AttributeValue::S("another".to_owned())),
+        ("lease_ends", AttributeValue::N(ends)),
+    ];
+    let round = Item::from(round.map(|(name, value)| (name.to_owned(), value)));
+    system.emulators.checks.put(&round);
+    let healer = system.healer().await;
+    // A check of one job does not look first.
+    let end = healer.run_job((JOB, now_ms()), now_ms() + 900_000, &|_| ());
+    assert_eq!(end.await.unwrap(), End::Held);
+    assert_eq!(system.emulators.checks.get("round").unwrap(), round);
+    assert_eq!(system.emulators.contacts.len(), 0);
+}
+
+/// Otherwise the job would be left out of the round, or its result lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_of_a_job_that_fails_is_an_error() {
+    let system = System::start();
+    let contacts = [contact(JOB, 0)];
+    system.deliver(Some(JOB), &contacts).await;
+    system.complete(JOB, 80, &contacts).await;
+    let mut failed = 0;
+    for nth in 1.. {
+        let (client, _proxy) = failing_at(&system, nth).await;
+        let mut healer = system.healer().await;
+        healer.jobs.client = client;
+        let (end, told) = run(&healer, TIMEOUT).await;
+        if nth > 3 {
+            assert_eq!(end.unwrap(), End::RoundFinished { more: false });
+            break;
+        }
+        assert!(matches!(end, Err(Error::Jobs(_))), "{nth}: {end:?}");
+        assert_eq!((told.held.len(), told.checked.len()), (0, 0), "{nth}");
+        failed += 1;
+        system.let_leases_end();
+        system.emulators.checks.delete("round");
+    }
+    // To take it twice, and to write the result.
+    assert_eq!(failed, 3);
+    assert_eq!(system.recorded(JOB, "state").as_deref(), Some("complete"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_taken_or_given_up_is_an_error() {
+    let system = System::start();
+    let records = JobRecords {
+        table: "none".to_owned(),
+        ..system.healer().await.jobs
+    };
+    let job = JobId::from(JOB);
+    let times = (now_ms(), now_ms() + 60_000);
+    let taken = records.take(&job, "first", times, None).await;
+    assert!(matches!(taken, Err(Error::Jobs(_))), "{taken:?}");
+    let released = records.release(&job, "first").await;
+    assert!(matches!(released, Err(Error::Jobs(_))), "{released:?}");
+}
+
+/// Whoever has deleted a job's record does not want another one, which would have nothing of the job.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_record_has_vanished_is_left_out() {
+    let system = System::start();
+    system.list(JOB, 80, &[contact(JOB, 0)]);
+    let mut healer = system.healer().await;
+    let times = (now_ms(), now_ms() + 60_000);
+    let (job, state) = (JobId::from(JOB), Some(State::Waiting));
+    let taken = healer.jobs.take(&job, "first", times, state).await;
+    assert_eq!(taken.unwrap(), Taken::NoRecord);
+    healer.jobs.release(&job, "first").await.unwrap();
+
+    healer.checks = Checks::in_memory();
+    let end = healer.run_job((JOB, now_ms()), now_ms() + 900_000, &|_| ());
+    assert_eq!(end.await.unwrap(), End::RoundFinished { more: false });
+    assert_eq!(system.emulators.jobs.len(), 0);
+    assert_eq!(system.emulators.contacts.len(), 0);
+}

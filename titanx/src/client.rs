@@ -454,7 +454,7 @@ impl TitanxClient {
             200..300 => Ok(()),
             status @ (404 | 405) => Err(Error::NotSupported { request, status }),
             status => {
-                let message = error_message(&response.body).replace(&self.api_key, "[REDACTED]");
+                let message = error_message(&response.body, &self.api_key);
                 Err(match status {
                     401 | 403 => Error::ApiKey {
                         request,
@@ -528,14 +528,16 @@ fn mentions_event_types(response: &HttpResponse) -> bool {
             .any(|name| body.contains(name))
 }
 
-/// The error message in a response body, shortened and after a colon.
-fn error_message(body: &[u8]) -> String {
+/// The error message in a response body, shortened and after a colon. The API key is taken out first, so that
+/// none is left that the end cuts in two.
+fn error_message(body: &[u8], api_key: &str) -> String {
     const MAX_CHARS: usize = 300;
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let error = value.get("error").unwrap_or(&value);
     let message = string_member(&value, &["message", "error", "detail"])
         .or_else(|| string_member(error, &["message"]));
     message.map_or_else(String::new, |message| {
+        let message = message.replace(api_key, "[REDACTED]");
         format!(": {}", message.chars().take(MAX_CHARS).collect::<String>())
     })
 }
@@ -569,6 +571,17 @@ fn backoff(attempt: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_part_of_the_key_is_left_in_an_error_message() {
+        for before in [0, 280, 290, 299, 300] {
+            let quoted = format!("{}synthetic-key", "x".repeat(before));
+            let body = serde_json::json!({ "message": quoted }).to_string();
+            let message = error_message(body.as_bytes(), "synthetic-key");
+            assert!(!message.contains("synth"), "{message}");
+            assert!(message.chars().count() <= 302, "{message}");
+        }
+    }
 
     #[test]
     fn the_backoff_doubles_up_to_a_minute_and_half_of_it_is_random() {

@@ -347,13 +347,13 @@ fn cursor_member(value: &Value) -> NextPageHint {
 /// Interprets the header `Link: <…>; rel="next"`. A `Link` header without `next` marks the last page.
 fn link_header(response: &HttpResponse) -> Option<NextPageHint> {
     let header = response.headers.get("link")?;
-    let next = header.split(',').find(|link| {
-        let relation = link.replace(['"', ' '], "");
+    // Not split at commas: a URL may have some.
+    let links = header.split('<').filter_map(|link| link.split_once('>'));
+    let mut next = links.filter(|(_, parameters)| {
+        let relation = parameters.replace(['"', ' '], "");
         relation.contains(";rel=next")
     });
-    Some(next.map_or(NextPageHint::Last, |link| {
-        let link = link.trim().trim_start_matches('<');
-        let link = link.split('>').next().unwrap_or_default();
+    Some(next.next().map_or(NextPageHint::Last, |(link, _)| {
         NextPageHint::Next(NextPage::Link(link.to_owned()))
     }))
 }
@@ -696,7 +696,8 @@ mod tests {
                 Some("/2"),
             ),
             (r#"</1>; rel="prev""#, None),
-            // A cursor may be any word.
+            // A cursor may be any word, or several.
+            (r#"</2?after=1,2>; rel="next""#, Some("/2?after=1,2")),
             (r#"</1?at=next>; rel="first", </2>; rel="next""#, Some("/2")),
             (r#"</1?at=next>; rel="prev""#, None),
         ] {

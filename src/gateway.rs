@@ -59,20 +59,24 @@ enum Layout {
 }
 
 impl Request {
-    /// Parses a gateway's event. JSON of unknown form is a request without signature and body. Control characters
-    /// in the body's string need not be escaped.
+    /// Parses a gateway's event. JSON of unknown form is a request without signature and body.
     ///
     /// # Errors
     ///
     /// If it is not JSON, as Lambda's events always are.
     pub fn from_event(event: &str) -> Result<Self, serde_json::Error> {
-        match serde_json::from_str::<HttpEvent<'_>>(event) {
-            // serde would also accept an array, with one item for each member.
-            Ok(read) if event.trim_start().starts_with('{') => Ok(Self::from(read)),
-            Ok(_) => Ok(Self::default()),
-            // A member of another type, if it is JSON at all.
-            Err(_) => serde_json::from_str::<&RawValue>(event).map(|_| Self::default()),
+        let read = serde_json::from_str::<HttpEvent<'_>>(event);
+        // A string that is read as bytes may hold control characters, which JSON does not allow. The minimum of all
+        // bytes is computed many at a time.
+        let has_control = event.bytes().fold(u8::MAX, u8::min) < b' ';
+        if read.is_err() || has_control {
+            serde_json::from_str::<&RawValue>(event)?;
         }
+        Ok(read
+            .ok()
+            // serde would also accept an array, with one item for each member.
+            .filter(|_| event.trim_start().starts_with('{'))
+            .map_or_else(Self::default, Self::from))
     }
 
     /// The response with `answer`, in the form that the gateway of this request expects.
@@ -428,7 +432,14 @@ mod tests {
                 "{json}"
             );
         }
-        for text in ["", "{", r#"{"body": "x""#, r#"{"body": "x"} {}"#] {
+        for text in [
+            "",
+            "{",
+            r#"{"body": "x""#,
+            r#"{"body": "x"} {}"#,
+            r#"{"body": 3"#,
+            "{\"body\": \"\n\"}",
+        ] {
             assert!(Request::from_event(text).is_err(), "{text}");
         }
     }

@@ -254,7 +254,7 @@ impl Run<'_> {
         self.healer.checks.write(&check_id(job), check).await
     }
 
-    /// Takes a job for the round, at least until the run is over. A job that somebody else works on is left out of the round.
+    /// Takes a job for the round, until the run is over. A job that somebody else works on is left out of the round.
     pub(crate) async fn take(&self, job: &RoundJob) -> Result<bool, Error> {
         if self.healer.settings.dry_run {
             return Ok(true);

@@ -357,14 +357,10 @@ pub fn gateway(input: &[u8]) {
     let text = str::from_utf8(input).ok();
     let request = text.and_then(|text| Request::from_event(text).ok());
     // Lambda delivers nothing but JSON.
-    assert!(
-        request.is_some() || json.is_err(),
+    assert_eq!(
+        request.is_some(),
+        json.is_ok(),
         "every JSON value is a request"
-    );
-    let spaced: Vec<_> = input.iter().map(|byte| (*byte).max(b' ')).collect();
-    assert!(
-        request.is_none() || serde_json::from_slice::<&RawValue>(&spaced).is_ok(),
-        "nothing else is one, but for control characters in strings"
     );
     let Some(request) = request else { return };
 

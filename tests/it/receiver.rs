@@ -934,8 +934,7 @@ async fn a_removed_secret_stops_being_accepted_within_an_hour() {
     let (receiver, proxies) = receiver_with_stored_secrets(&emulators).await;
     let read_ms = now();
     emulators.secret.rotate("new-secret");
-    let request: Request =
-        Request::from_event(&signed(&contact("delivery-1")).to_string()).unwrap();
+    let request = Request::from_event(&signed(&contact("delivery-1")).to_string()).unwrap();
     let verify = async |age_ms| receiver.secrets.verify(&request, read_ms + age_ms).await;
 
     let nearly_an_hour = 60 * 60 * 1_000 - 1_000;

@@ -166,16 +166,20 @@ fn sqs(requests: &Requests) -> Server {
     })
 }
 
+/// An operator with credentials, and this server as SQS.
+fn operator(sqs: &Server) -> Operator {
+    Operator::default()
+        .set("AWS_ENDPOINT_URL_SQS", &sqs.origin)
+        .set("AWS_REGION", "us-east-1")
+        .set("AWS_ACCESS_KEY_ID", "synthetic-key")
+        .set("AWS_SECRET_ACCESS_KEY", "synthetic-secret")
+}
+
 #[test]
 fn all_dead_letters_are_counted_and_moved_to_the_contacts_queue() {
     let requests = Requests::default();
     let sqs = sqs(&requests);
-    let operator = Operator::default()
-        .set("AWS_ENDPOINT_URL_SQS", &sqs.origin)
-        .set("CONTACTS_QUEUE_URL", "http://sqs.example/contacts")
-        .set("AWS_REGION", "us-east-1")
-        .set("AWS_ACCESS_KEY_ID", "synthetic-key")
-        .set("AWS_SECRET_ACCESS_KEY", "synthetic-secret");
+    let operator = operator(&sqs).set("CONTACTS_QUEUE_URL", "http://sqs.example/contacts");
     let run = operator.run("--json contacts redrive").exits(3);
     assert_eq!(run.json()["dead_letters"], 7);
     let run = operator.run("--json contacts redrive --yes --per-second 10");
@@ -223,12 +227,7 @@ fn hesitant_sqs(requests: &Requests) -> Server {
 fn messages_are_received_until_there_is_no_other() {
     let requests = Requests::default();
     let sqs = hesitant_sqs(&requests);
-    let operator = Operator::default()
-        .set("AWS_ENDPOINT_URL_SQS", &sqs.origin)
-        .set("QUARANTINE_QUEUE_URL", "http://sqs.example/quarantine")
-        .set("AWS_REGION", "us-east-1")
-        .set("AWS_ACCESS_KEY_ID", "synthetic-key")
-        .set("AWS_SECRET_ACCESS_KEY", "synthetic-secret");
+    let operator = operator(&sqs).set("QUARANTINE_QUEUE_URL", "http://sqs.example/quarantine");
     let listed = operator.run("--json quarantine list").exits(0).json();
     let ids = listed.as_array().unwrap().iter().map(|it| &it["id"]);
     let expected = (0..5).map(|number| format!("message-{number}"));

@@ -696,7 +696,7 @@ mod tests {
                 Some("/2"),
             ),
             (r#"</1>; rel="prev""#, None),
-            // A cursor may be any word, or several.
+            // A cursor may have commas, and be any word.
             (r#"</2?after=1,2>; rel="next""#, Some("/2?after=1,2")),
             (r#"</1?at=next>; rel="first", </2>; rel="next""#, Some("/2")),
             (r#"</1?at=next>; rel="prev""#, None),

@@ -18,6 +18,7 @@ mod lines;
 mod model;
 mod overload;
 mod receiver;
+mod resources;
 mod runbook;
 mod runtime;
 mod secrecy;

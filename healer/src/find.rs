@@ -53,9 +53,7 @@ impl Run<'_> {
             .await?;
         let unrecorded = listed.iter().filter(|it| unrecorded.contains(it.id.key()));
         let (completed, undecided) = self.complete_unrecorded(unrecorded, now, &mut due).await?;
-        due.sort_by(|a, b| (a.completed_at, &a.id).cmp(&(b.completed_at, &b.id)));
-        round.more = due.len() > MAX_JOBS;
-        due.truncate(MAX_JOBS);
+        round.more = keep_oldest(&mut due);
         self.forget_checks(&due).await?;
         self.healer.checks.write("jobs", &due).await?;
         (self.report)(Event::RoundBegan {
@@ -130,6 +128,14 @@ impl Run<'_> {
     }
 }
 
+/// Sorts the jobs by their age, and keeps as many as a round can have. Returns whether there are more.
+fn keep_oldest(jobs: &mut Vec<RoundJob>) -> bool {
+    jobs.sort_by(|a, b| (a.completed_at, &a.id).cmp(&(b.completed_at, &b.id)));
+    let more = jobs.len() > MAX_JOBS;
+    jobs.truncate(MAX_JOBS);
+    more
+}
+
 impl ListedJob {
     fn read(listed: Value) -> Option<Self> {
         let id = string_member(&listed, &["id", "jobId"])?;
@@ -154,5 +160,25 @@ impl ListedJob {
             "modifiedAt": member(&["modifiedAt"]),
         });
         to_raw_value(&payload).expect("a value is JSON")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_has_the_two_thousand_oldest_jobs() {
+        let job = |number: i64| RoundJob {
+            id: format!("job-{number}"),
+            completed_at: 1_000_000 - number,
+        };
+        let mut jobs: Vec<_> = (1..=2_000).map(job).collect();
+        assert!(!keep_oldest(&mut jobs));
+        assert_eq!(jobs.len(), 2_000);
+        jobs.extend([job(0), job(2_001)]);
+        assert!(keep_oldest(&mut jobs));
+        let expected: Vec<_> = (2..=2_001).rev().map(job).collect();
+        assert_eq!(jobs, expected);
     }
 }

@@ -345,3 +345,41 @@ pub(crate) fn is_proven(list: &PagedList) -> bool {
 pub(crate) fn reset_at(wait: Duration) -> i64 {
     now_ms().saturating_add(ms(wait))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[test]
+    fn of_fifteen_minutes_the_last_one_begins_no_work_and_the_last_nine_seconds_finish_none() {
+        let begun_ms = now_ms();
+        let time = RunTime::begin(begun_ms + 900_000);
+        let passed = Duration::from_millis(u64::try_from(now_ms() - begun_ms).unwrap());
+        for (end, seconds) in [(time.end, 14 * 60), (time.cut_off, 14 * 60 + 51)] {
+            let most = Duration::from_secs(seconds);
+            let expected = most.saturating_sub(passed)..=most;
+            assert!(expected.contains(&(end - time.began)), "{time:?}");
+        }
+        assert_eq!(time.lease_ends, begun_ms + 901_000);
+    }
+
+    #[tokio::test]
+    async fn after_its_end_no_work_is_begun_and_after_its_cut_off_none_is_finished() {
+        let began = Instant::now();
+        let time = |end, cut_off| RunTime {
+            began,
+            end,
+            cut_off,
+            lease_ends: 0,
+        };
+        let later = began + Duration::from_hours(1);
+        let (running, ended) = (time(later, later), time(began, later));
+        assert!(running.check().is_ok());
+        assert!(matches!(ended.check(), Err(Interrupted::OutOfTime)));
+        assert!(matches!(ended.limit(ready(7)).await, Ok(7)));
+        let cut_off = time(began, began).limit(pending::<()>()).await;
+        assert!(matches!(cut_off, Err(Interrupted::OutOfTime)));
+    }
+}

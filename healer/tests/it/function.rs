@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
+use titanx_healer::config::{Config, ConfigError};
 use titanx_testbed::{
     emulators::AttributeValue,
     lambda::{Lambda, Outcome, Process},
@@ -132,6 +133,20 @@ async fn a_run_that_fails_is_an_error_of_the_function_and_the_next_reads_the_key
         let error = lines.line(index)["error"].as_str().unwrap().to_owned();
         assert!(error.contains(cause), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_does_not_exist_has_no_api_key() {
+    let system = System::start();
+    let mut environment = system.environment.clone();
+    let none = format!("{}-of-another", system.emulators.secret.arn);
+    environment.insert("TITANX_API_KEY_ARN", none.clone());
+    let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
+    let error = config.build().await.unwrap_err();
+    assert!(
+        matches!(&error, ConfigError::NoApiKey(secret) if *secret == none),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use titanx_healer::error::Error;
 use titanx_testbed::emulators::{Fault, FaultProxy, Harm, When};
 
 use crate::system::{System, contact, run};
@@ -138,6 +139,27 @@ async fn two_healers_at_once_queue_nothing_twice() {
         .iter()
         .filter(|end| format!("{end:?}").contains("RoundFinished"));
     assert_eq!(finished.count(), 1);
+    assert_eq!(system.queued_contacts(), expected());
+}
+
+/// As if Lambda had frozen a run until after its lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_has_lost_the_round_fails() {
+    let system = system().await;
+    let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 0);
+    // To read the jobs table is the first of it.
+    proxy.inject(When::NthOf(1, "Scan"), Fault::Before(Harm::Stop));
+    let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", proxy.url.clone());
+    let frozen = system.healer_with(&[endpoint]).await;
+    let frozen = run(&frozen, Duration::from_mins(15));
+    let other = async {
+        proxy.stopped().await;
+        system.let_leases_end();
+        system.heal().await;
+        proxy.heal();
+    };
+    let ((end, _), ()) = tokio::join!(frozen, other);
+    assert!(matches!(end, Err(Error::RoundLost)), "{end:?}");
     assert_eq!(system.queued_contacts(), expected());
 }
 

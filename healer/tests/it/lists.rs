@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-use titanx_healer::report::{End, State};
+use serde_json::{Value, json};
+use titanx_healer::report::{End, Event, State};
 use titanx_testbed::titanx_api::{Failure, PagingStyle};
 
-use crate::system::{JOB, System, contact, result, run};
+use crate::system::{JOB, System, contact, now_ms, result, run};
 
 fn contacts(count: usize) -> Vec<Value> {
     (0..count).map(|number| contact(JOB, number)).collect()
@@ -81,6 +81,32 @@ async fn a_list_that_is_not_to_be_had_is_unproven() {
     );
 }
 
+/// What was read and saved of the list is not compared with the records.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_list_that_breaks_off_nothing_is_compared() {
+    let system = System::start();
+    system.complete(JOB, 80, &contacts(51)).await;
+    system.api.set_page_size(1);
+    let path = format!("GET /jobs/{JOB}/contacts");
+    system.api.fail_after(50, &path, Failure::Status(404));
+    let told = system.heal().await;
+    let unproven = result(State::Unproven, Some("not_listed"), [0; 5]);
+    assert_eq!(told.checked[0].1, unproven);
+    assert_eq!(told.scans, []);
+}
+
+/// The newest jobs are in the first pages.
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_pages_of_the_list_of_jobs_are_read() {
+    let system = System::start();
+    for number in 0..41 {
+        let job = format!("job-{number}");
+        let listed = json!({"id": job, "status": "Processing"});
+        system.api.put_job(&job, listed, &[]);
+    }
+    assert_eq!(system.heal().await.began, [(0, 0, 40)]);
+}
+
 /// A contact that moves to the next page while the list is read looks like two. Whatever the form of
 /// paging, it is queued once at most, and what was received is not queued again.
 #[tokio::test(flavor = "multi_thread")]
@@ -135,22 +161,57 @@ async fn a_list_whose_total_changes_is_read_once_more() {
     );
 }
 
+/// The new contact comes after the last page, before the list is read again to backfill.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_changes_before_the_backfill_is_unproven() {
+    let system = System::start();
+    let contacts = contacts(6);
+    system.deliver(Some(JOB), &contacts[1..]).await;
+    system.complete(JOB, 80, &contacts).await;
+    system.api.insert_after_page(JOB, 3, contact(JOB, 6));
+    let told = system.heal().await;
+    let unproven = result(State::Unproven, Some("list_changed"), [6, 5, 1, 0, 0]);
+    assert_eq!(told.checked[0].1, unproven);
+    assert_eq!(system.queued_contacts(), all(6));
+}
+
+/// It is the same list, but TitanX states no total any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_not_proven_whole_a_second_time_is_unproven() {
+    let system = half_delivered(6).await;
+    let report = |event: Event<'_>| {
+        if matches!(event, Event::Scanned { .. }) {
+            system.api.set_paging(PagingStyle::NoMetadata);
+        }
+    };
+    let healer = system.healer().await;
+    let end = healer.run(now_ms() + 900_000, &report).await;
+    assert_eq!(end.unwrap(), End::RoundFinished { more: false });
+    assert_eq!(system.recorded(JOB, "state").as_deref(), Some("unproven"));
+    assert_eq!(
+        system.recorded(JOB, "state_reason").as_deref(),
+        Some("list_changed")
+    );
+    assert_eq!(system.queued_contacts(), all(6));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_limit_of_the_day_runs_wait_for_the_reset_and_go_on_where_they_were() {
-    let system = half_delivered(60).await;
-    // Thirty pages, twice, and the list and the job itself.
-    system.api.limit(20, Duration::from_mins(10));
+    let system = half_delivered(120).await;
+    // Sixty pages, twice, and the list and the job itself.
+    system.api.limit(55, Duration::from_mins(10));
     let healer = system.healer().await;
     let (end, _) = run(&healer, Duration::from_mins(15)).await;
     let End::RateLimited { until } = end.unwrap() else {
         panic!("the limit is exhausted");
     };
+    assert!(until > now_ms());
     let calls = system.api.requests().len();
     // No run calls TitanX before. The function has a new client in each, which remembers no limit.
     let (end, _) = run(&system.healer().await, Duration::from_mins(15)).await;
     assert_eq!(end.unwrap(), End::RateLimited { until });
     assert_eq!(system.api.requests().len(), calls);
-    assert_eq!(system.emulators.contacts.len(), 30);
+    assert_eq!(system.emulators.contacts.len(), 60);
 
     system.api.limit(usize::MAX, Duration::from_secs(1));
     let mut round = system.emulators.checks.get("round").unwrap();
@@ -160,9 +221,13 @@ async fn at_the_limit_of_the_day_runs_wait_for_the_reset_and_go_on_where_they_we
     let told = system.heal().await;
     assert_eq!(
         told.checked[0].1,
-        result(State::Complete, None, [60, 30, 30, 0, 0])
+        result(State::Complete, None, [120, 60, 60, 0, 0])
     );
-    assert_eq!(system.queued_contacts(), all(60));
+    assert_eq!(system.queued_contacts(), all(120));
+    // Of the 53 pages that were read, the first fifty were saved.
+    let pages = system.api.requests().into_iter();
+    let pages = pages.filter(|it| it.ends_with("/contacts"));
+    assert_eq!(pages.count(), 53 + 10 + 60);
 }
 
 #[tokio::test(flavor = "multi_thread")]

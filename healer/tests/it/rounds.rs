@@ -40,8 +40,8 @@ async fn every_dropped_contact_is_queued_once_and_nothing_again() {
     let complete = result(State::Complete, None, [10, 7, 3, 0, 0]);
     assert_eq!(told.checked, [(JOB.to_owned(), complete)]);
     assert_eq!(told.began, [(1, 0, 0)]);
-    // The ten deliveries less three, and the completion.
-    assert_eq!(told.scans, [(8, 7)]);
+    // The ten deliveries less three, and the completion. Half a unit for each segment.
+    assert_eq!(told.scans, [(8, 7, 2.0)]);
     assert_eq!(system.queued_contacts(), expected(JOB, 10));
     for (attribute, value) in [
         ("state", Some("complete")),
@@ -167,12 +167,12 @@ async fn leases_end_a_second_after_the_run() {
 /// DynamoDB deletes an item when the time in its TTL attribute, in seconds, is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_round_remembers_expires_after_two_weeks() {
-    let system = with_dropped(&[3]).await;
+    let system = with_dropped(&[3, 4]).await;
     let (before, _) = (now_ms() / 1_000, system.heal().await);
     let weeks = 14 * 24 * 3_600;
     let expected = before + weeks..=now_ms() / 1_000 + weeks;
     let items = system.emulators.checks.items();
-    // The round, its jobs, the check, the keys and the missing contacts.
+    // The round, its jobs, the check, the keys, and both missing contacts.
     assert_eq!(items.len(), 5);
     for item in items {
         let AttributeValue::N(expiration) = &item["expiration"] else {
@@ -271,6 +271,29 @@ async fn nothing_is_queued_on_a_doubt() {
     plain.as_object_mut().unwrap().remove("phoneStatus");
     no_scores.complete(JOB, 80, &[plain]).await;
     assert_not_queued(&no_scores, 0, "scores_not_shown", 0).await;
+}
+
+/// A person who runs it wants to know what a healer would do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_what_is_missing_and_changes_nothing() {
+    let system = with_dropped(&[5]).await;
+    let record = system.emulators.jobs.get(JOB);
+    let mut healer = system.healer().await;
+    healer.settings.dry_run = true;
+    let (end, told) = run(&healer, Duration::from_mins(15)).await;
+    assert_eq!(end.unwrap(), End::RoundFinished { more: false });
+    let missing = result(State::Incomplete, Some("dry_run"), [10, 9, 0, 0, 1]);
+    assert_eq!(told.checked[0].1, missing);
+    assert_eq!(system.emulators.jobs.get(JOB), record);
+    assert_eq!(system.emulators.contacts.len(), 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_contacts_is_complete() {
+    let system = System::start();
+    system.complete(JOB, 80, &[]).await;
+    let told = system.heal().await;
+    assert_eq!(told.checked[0].1, result(State::Complete, None, [0; 5]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

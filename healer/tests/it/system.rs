@@ -38,7 +38,8 @@ pub(crate) struct Told {
     pub(crate) checked: Vec<(String, JobResult)>,
     pub(crate) held: Vec<String>,
     pub(crate) began: Vec<(usize, usize, usize)>,
-    pub(crate) scans: Vec<(u64, usize)>,
+    /// Records, those that were compared, and read units.
+    pub(crate) scans: Vec<(u64, usize, f64)>,
 }
 
 pub(crate) fn now_ms() -> i64 {
@@ -239,7 +240,11 @@ pub(crate) async fn run(healer: &Healer, timeout: Duration) -> (Result<End, Erro
                 completed,
                 undecided,
             } => told.began.push((jobs, completed, undecided)),
-            Event::Scanned { records, kept, .. } => told.scans.push((records, kept)),
+            Event::Scanned {
+                records,
+                kept,
+                units,
+            } => told.scans.push((records, kept, units)),
             Event::BackfillFailed { .. } | Event::JobChanged { .. } => {}
         }
     };

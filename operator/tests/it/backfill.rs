@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use titanx_testbed::emulators::{Fault, FaultProxy, Harm, When};
+use titanx_testbed::{
+    emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When},
+    titanx::now_ms,
+};
 
 use crate::{System, operator::Operator, titanx_api::Form};
 
@@ -147,4 +150,22 @@ fn a_run_that_is_never_told_of_its_send_repeats_the_delivery_id() {
     let distinct: BTreeSet<_> = ids(&system).into_iter().collect();
     assert_eq!(distinct, BTreeSet::from([failed]));
     assert_nothing_is_missing(&system);
+}
+
+/// Else the healer and the next person would find it held for a quarter of an hour.
+#[test]
+fn a_job_is_given_up_whatever_became_of_its_contacts() {
+    for operation in ["PutItem", "SendMessage"] {
+        let system = system();
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let completed = AttributeValue::N(now_ms().to_string());
+        let record = [("job_id", text(JOB)), ("completed_at", completed)];
+        let record = record.map(|(name, value)| (name.to_owned(), value));
+        system.emulators.jobs.put(&Item::from(record));
+        let (behind, _proxy) = failing(&system, operation, 1);
+        reported_id(&behind);
+        let record = system.emulators.jobs.get(JOB).unwrap();
+        let held = ["checked_by", "check_ends"].map(|it| record.contains_key(it));
+        assert_eq!(held, [false; 2], "{operation}: {record:?}");
+    }
 }

@@ -4,7 +4,7 @@ use crate::{
     System,
     control_plane::{ControlPlane, StackState},
     operator::{Operator, Run},
-    titanx_api::{Failure, Form},
+    titanx_api::{Failure, Form, Subscription},
 };
 
 /// A system whose stack is described by the control plane. The emulators have no dead-letter queues
@@ -232,6 +232,19 @@ fn asks_titanx_for_an_active_subscription_of_this_stack() {
     test.operator.run(&format!("delete {id} --yes")).exits(0);
     test.system.api.set_granted(&["job.contact.scored"]);
     test.operator.run("subscribe --settle 0").exits(3);
+    test.assert_problem("subscription", "job.completed: no job is marked completed");
+    // Nothing arrives through one that is paused.
+    let mut all = test.system.api.subscriptions();
+    let paused = Subscription {
+        id: "paused".to_owned(),
+        events: ["job.contact.scored", "job.completed"]
+            .map(str::to_owned)
+            .into(),
+        active: false,
+        ..all.last().unwrap().clone()
+    };
+    all.push(paused);
+    test.system.api.put_subscriptions(&all);
     test.assert_problem("subscription", "job.completed: no job is marked completed");
 }
 

@@ -238,3 +238,22 @@ async fn it_is_told_if_no_job_is_due_and_only_then() {
     let run = system.operator.run("heal --due").exits(0);
     assert!(!run.stderr.contains("no job is due"), "{}", run.stderr);
 }
+
+/// A round takes so many jobs, and leaves the others to the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_has_left_jobs_is_followed_by_the_next_at_once() {
+    let system = system(80).await;
+    let round = json!({
+        "id": "a-round", "step": "Backfill", "began_at": front_door::now_ms(), "more": true,
+    });
+    for (id, value) in [("round", round), ("jobs", json!([]))] {
+        let item = [
+            ("check_id", AttributeValue::S(id.to_owned())),
+            ("json", AttributeValue::S(value.to_string())),
+        ];
+        let item = item.map(|(name, value)| (name.to_owned(), value));
+        system.emulators.checks.put(&item.into());
+    }
+    let complete = result("complete", None, [3, 2, 1, 0, 0]);
+    assert_eq!(heal(&system, "--due", 0), complete);
+}

@@ -14,6 +14,7 @@ mod job_records;
 mod jobs;
 mod listen;
 mod operator;
+mod options;
 mod order;
 mod paging;
 mod printed;

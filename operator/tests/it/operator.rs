@@ -63,10 +63,14 @@ impl Operator {
         self.run_with(&line.split_whitespace().collect::<Vec<_>>())
     }
 
-    /// Runs the command. No run of any test prints what was told in confidence.
+    /// Runs the command. No run of any test prints what was told in confidence, or anything but one
+    /// document where a program reads it.
     pub(crate) fn run_with(&self, arguments: &[&str]) -> Run {
         let output = self.command(arguments).output();
         let run = Run::from(output.expect("the command can be started"));
+        if arguments.contains(&"--json") && !arguments.contains(&"listen") {
+            run.assert_is_one_document();
+        }
         let confidential = self.confidential(!arguments.contains(&"--reveal"));
         let confidential: Vec<_> = confidential.iter().map(String::as_str).collect();
         run.does_not_contain(&confidential)
@@ -163,6 +167,16 @@ impl Run {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
             panic!("{error}: {}\n{}", self.stdout, self.stderr);
         })
+    }
+
+    /// Asserts that standard output is one JSON document, or nothing if the command failed before it had
+    /// a result.
+    #[track_caller]
+    fn assert_is_one_document(&self) {
+        let is_document = serde_json::from_str::<Value>(&self.stdout).is_ok();
+        let has_failed = self.stdout.is_empty() && matches!(self.status, 1 | 2);
+        let Self { stdout, stderr, .. } = self;
+        assert!(is_document || has_failed, "{stdout}\n{stderr}");
     }
 
     /// Asserts that the output contains none of `secrets`.

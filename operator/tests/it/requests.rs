@@ -132,22 +132,29 @@ fn a_delivery_is_read_consistently_and_removed_on_condition() {
 const CONTACTS: &str = "arn:aws:sqs:us-east-1:000000000000:contacts";
 const DEAD_LETTERS: &str = "arn:aws:sqs:us-east-1:000000000000:dead-letters";
 
-/// An SQS with seven dead letters, six of which nobody can receive now. A move ends at once.
-fn sqs(requests: &Requests) -> Server {
-    let seen = Arc::clone(requests);
+/// An SQS with dead letters: those that can be received, are in flight, and are delayed. The latest task to
+/// move them has these statuses in turn, and the last one again and again; with none there is no task.
+fn sqs(requests: &Requests, dead: [u32; 3], tasks: &[&'static str]) -> Server {
+    let (seen, tasks) = (Arc::clone(requests), tasks.to_vec());
     Server::start("sqs", move |request: Request<Bytes>| {
         let target = request.headers()["x-amz-target"].to_str().unwrap();
         let operation = target.split('.').nth(1).unwrap().to_owned();
         let body: Value = serde_json::from_slice(request.body()).unwrap();
         let mut seen = seen.lock().unwrap();
-        let is_started = seen.iter().any(|(name, _)| name == "StartMessageMoveTask");
+        let looks = seen
+            .iter()
+            .filter(|(name, _)| name == "ListMessageMoveTasks");
+        let task = tasks
+            .get(looks.count())
+            .or(tasks.last())
+            .filter(|it| !it.is_empty());
         let answer = match operation.as_str() {
             "GetQueueAttributes" if body["QueueUrl"].as_str().unwrap().ends_with("dead") => json!({
                 "Attributes": {
                     "QueueArn": DEAD_LETTERS,
-                    "ApproximateNumberOfMessages": "1",
-                    "ApproximateNumberOfMessagesNotVisible": "2",
-                    "ApproximateNumberOfMessagesDelayed": "4",
+                    "ApproximateNumberOfMessages": dead[0].to_string(),
+                    "ApproximateNumberOfMessagesNotVisible": dead[1].to_string(),
+                    "ApproximateNumberOfMessagesDelayed": dead[2].to_string(),
                 },
             }),
             "GetQueueAttributes" => {
@@ -155,10 +162,11 @@ fn sqs(requests: &Requests) -> Server {
                 json!({"Attributes": {"QueueArn": CONTACTS, "RedrivePolicy": policy.to_string()}})
             }
             "GetQueueUrl" => json!({"QueueUrl": "http://sqs.example/dead"}),
-            "ListMessageMoveTasks" if is_started => json!({
-                "Results": [{"Status": "COMPLETED", "ApproximateNumberOfMessagesMoved": 7}],
-            }),
-            "ListMessageMoveTasks" => json!({"Results": []}),
+            "ListMessageMoveTasks" => {
+                let told =
+                    |status| json!({"Status": status, "ApproximateNumberOfMessagesMoved": 7});
+                json!({ "Results": task.map(told).as_slice() })
+            }
             _ => json!({"TaskHandle": "a task"}),
         };
         seen.push((operation, body));
@@ -178,7 +186,7 @@ fn operator(sqs: &Server) -> Operator {
 #[test]
 fn all_dead_letters_are_counted_and_moved_to_the_contacts_queue() {
     let requests = Requests::default();
-    let sqs = sqs(&requests);
+    let sqs = sqs(&requests, [1, 2, 4], &["", "", "COMPLETED"]);
     let operator = operator(&sqs).set("CONTACTS_QUEUE_URL", "http://sqs.example/contacts");
     let run = operator.run("--json contacts redrive").exits(3);
     assert_eq!(run.json()["dead_letters"], 7);
@@ -193,6 +201,103 @@ fn all_dead_letters_are_counted_and_moved_to_the_contacts_queue() {
             "MaxNumberOfMessagesPerSecond": 10,
         })
     );
+}
+
+/// A task that runs is watched to its end, whatever is left in the queue, and none is started beside it.
+#[test]
+fn a_task_that_runs_is_watched_and_one_that_has_ended_is_not() {
+    for (tasks, dead, starts, status, moved) in [
+        (
+            &["RUNNING", "RUNNING", "COMPLETED"][..],
+            0,
+            false,
+            0,
+            json!(7),
+        ),
+        (&["CANCELLING", "COMPLETED"], 0, false, 0, json!(7)),
+        (
+            &["CANCELLING", "CANCELLING", "CANCELLED"],
+            1,
+            false,
+            1,
+            Value::Null,
+        ),
+        (&["RUNNING", "FAILED"], 1, false, 1, Value::Null),
+        (&["COMPLETED", "RUNNING", "COMPLETED"], 1, true, 0, json!(7)),
+        (&["CANCELLED", "COMPLETED"], 1, true, 0, json!(7)),
+        (&["FAILED", "FAILED"], 1, true, 1, Value::Null),
+        (&["FAILED"], 0, false, 0, Value::Null),
+    ] {
+        let requests = Requests::default();
+        let sqs = sqs(&requests, [dead, 0, 0], tasks);
+        let operator = operator(&sqs).set("CONTACTS_QUEUE_URL", "http://sqs.example/contacts");
+        let run = operator.run("--json contacts redrive --yes").exits(status);
+        if status == 0 {
+            assert_eq!(run.json()["moved"], moved, "{tasks:?}");
+        }
+        let requests = requests.lock().unwrap();
+        let mut names = requests.iter().map(|(name, _)| name);
+        let is_started = names.any(|it| it == "StartMessageMoveTask");
+        assert_eq!(is_started, starts, "{tasks:?}");
+    }
+    // Without --yes, it is told that there is something to watch.
+    let requests = Requests::default();
+    let sqs = sqs(&requests, [0, 0, 0], &["RUNNING"]);
+    let operator = operator(&sqs).set("CONTACTS_QUEUE_URL", "http://sqs.example/contacts");
+    operator.run("contacts redrive").exits(3);
+}
+
+/// A queue that always has as many messages as it is asked for.
+fn endless_sqs(requests: &Requests) -> Server {
+    let seen = Arc::clone(requests);
+    Server::start("sqs", move |request: Request<Bytes>| {
+        let target = request.headers()["x-amz-target"].to_str().unwrap();
+        let operation = target.split('.').nth(1).unwrap().to_owned();
+        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        let most = body["MaxNumberOfMessages"].as_u64().unwrap_or(0);
+        let message = |number: u64| {
+            json!({
+                "MessageId": format!("message-{number}"), "ReceiptHandle": format!("receipt-{number}"),
+                "Body": "{}",
+            })
+        };
+        let messages: Vec<_> = (0..most).map(message).collect();
+        seen.lock().unwrap().push((operation, body));
+        async move { Some(respond(200, &json!({ "Messages": messages }))) }
+    })
+}
+
+/// More than was asked for would be posted and deleted as well. A message that came back before its answer
+/// is due would be posted twice at once.
+#[test]
+fn listen_receives_no_more_than_is_left_and_hides_it_for_longer_than_an_answer_takes() {
+    let endpoint = Server::start("endpoint", |_| async { Some(respond(200, &json!({}))) });
+    for (count, received) in [(1, &[1][..]), (10, &[10]), (13, &[10, 3])] {
+        let requests = Requests::default();
+        let sqs = endless_sqs(&requests);
+        let operator = operator(&sqs).set("TITANX_WEBHOOK_SECRET", "synthetic");
+        let to = &endpoint.origin;
+        let line =
+            format!("listen --copy http://sqs.example/copy --forward-to {to} --count {count}");
+        operator
+            .set("DELIVERIES_TABLE", "deliveries")
+            .run(&line)
+            .exits(0);
+        let requests = requests.lock().unwrap();
+        let receives = requests.iter().filter(|(name, _)| name == "ReceiveMessage");
+        let receives: Vec<_> = receives.map(|(_, body)| body).collect();
+        let most: Vec<_> = receives
+            .iter()
+            .map(|it| it["MaxNumberOfMessages"].as_u64())
+            .collect();
+        let expected: Vec<_> = received.iter().copied().map(Some).collect();
+        assert_eq!(most, expected);
+        for receive in receives {
+            assert_eq!(receive["QueueUrl"], "http://sqs.example/copy");
+            assert_eq!(receive["VisibilityTimeout"], 30);
+            assert_eq!(receive["WaitTimeSeconds"], 20);
+        }
+    }
 }
 
 /// A quarantine queue of five messages that gives them in three answers, though one has room for ten.
@@ -232,8 +337,14 @@ fn messages_are_received_until_there_is_no_other() {
     let ids = listed.as_array().unwrap().iter().map(|it| &it["id"]);
     let expected = (0..5).map(|number| format!("message-{number}"));
     assert!(ids.eq(expected.map(Value::from).collect::<Vec<_>>().iter()));
-    // All of them are visible again.
     let requests = requests.lock().unwrap();
+    for (_, receive) in requests.iter().filter(|(name, _)| name == "ReceiveMessage") {
+        assert_eq!(receive["MaxNumberOfMessages"], 10);
+        // A minute, in which all of them are posted.
+        assert_eq!(receive["VisibilityTimeout"], 60);
+        assert_eq!(receive["MessageAttributeNames"], json!(["All"]));
+    }
+    // All of them are visible again.
     let visible = requests
         .iter()
         .filter(|(name, body)| name == "ChangeMessageVisibility" && body["VisibilityTimeout"] == 0);

@@ -1,11 +1,19 @@
 //! Where and how secrets are stored, at the edges: other folders, odd secrets, what cannot be read. And
 //! which of them signs.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
+use hyper::{Request, body::Bytes};
 use serde_json::json;
 use tempfile::TempDir;
-use titanx_testbed::{server::json as respond, titanx::signature};
+use titanx_testbed::{
+    server::{Server, json as respond},
+    titanx::signature,
+};
 
 use crate::{System, operator::Operator, titanx_answers::Scripted, titanx_api::Form};
 
@@ -81,6 +89,70 @@ fn what_cannot_be_read_is_not_taken_for_missing() {
         assert!(run.stderr.contains(&said), "{line}: {}", run.stderr);
     }
     assert_eq!(system.api.subscriptions(), []);
+}
+
+/// Else the subscriptions in it would be forgotten, and their secrets removed.
+#[test]
+fn a_ledger_that_cannot_be_parsed_is_not_taken_for_an_empty_one() {
+    let system = System::start(Form::Schema);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    let ledger = folder.path().join("secret.ledger");
+    fs::write(&file, "wh_sk_stored").unwrap();
+    for written in ["", "no ledger", "{}", "{\"subscriptions\": [{\"id\": 1}]}"] {
+        fs::write(&ledger, written).unwrap();
+        for line in ["subscribe --settle 0", "rotate --settle 0"] {
+            let line = format!("{line} --secret-file {}", file.display());
+            let run = system.operator.run(&line).exits(1);
+            assert!(
+                run.stderr.contains("cannot parse the ledger"),
+                "{}",
+                run.stderr
+            );
+            assert_eq!(fs::read_to_string(&ledger).unwrap(), written);
+            assert_eq!(fs::read_to_string(&file).unwrap(), "wh_sk_stored");
+        }
+    }
+    assert_eq!(system.api.subscriptions(), []);
+}
+
+/// Somebody else may write at the same time. A subscription whose secret is not there is not activated.
+#[test]
+fn a_secret_that_is_not_read_back_does_not_count_as_stored() {
+    let operations = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&operations);
+    let secrets = Server::start("secrets-manager", move |request: Request<Bytes>| {
+        let target = request.headers()["x-amz-target"].to_str().unwrap();
+        let operation = target.split('.').nth(1).unwrap().to_owned();
+        let of_ledger = request
+            .body()
+            .windows(15)
+            .any(|it| it == b"OPERATOR_LEDGER");
+        let answer = if of_ledger {
+            respond(
+                200,
+                &json!({"SecretString": r#"{"subscriptions": [], "rotation": null}"#}),
+            )
+        } else {
+            respond(200, &json!({"SecretString": "wh_sk_of-somebody-else"}))
+        };
+        seen.lock().unwrap().push(operation);
+        async { Some(answer) }
+    });
+    let system = System::start(Form::Schema);
+    let operator = system.operator.clone();
+    let operator = operator.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets.origin);
+    let run = operator.run("subscribe --settle 0").exits(1);
+    assert!(
+        run.stderr.contains("a read returns other secrets"),
+        "{}",
+        run.stderr
+    );
+    assert!(!system.api.only_subscription().active);
+    let operations = operations.lock().unwrap();
+    let after = operations.iter().skip_while(|it| *it != "PutSecretValue");
+    let expected = [&["PutSecretValue"][..], &["GetSecretValue"; 5]].concat();
+    assert!(after.eq(expected.iter()), "{operations:?}");
 }
 
 /// A receiver may not have read the newest one yet. What the option names comes before the

@@ -120,6 +120,24 @@ fn deactivates_and_reports_a_subscription_whose_secret_cannot_be_stored() {
     assert_eq!(system.live_secrets(), [SIGNING_SECRET, &active.secret]);
 }
 
+/// What is said of a subscription that is useless is what TitanX answered.
+#[test]
+fn says_whether_a_useless_subscription_could_be_deactivated() {
+    for (fails, said) in [
+        (false, "is inactive: delete it"),
+        (true, "could not be deactivated (POST /webhooks/"),
+    ] {
+        let system = System::start(Form::Prose);
+        let (behind, _proxy) = behind_failing_writes(&system, When::Every("PutSecretValue"));
+        if fails {
+            system.api.fail("POST /webhooks/", Failure::Status(403));
+        }
+        let run = behind.run(SUBSCRIBE).exits(1);
+        let said = format!("the subscription {said}");
+        assert!(run.stderr.contains(&said), "{said}: {}", run.stderr);
+    }
+}
+
 #[test]
 fn reports_a_subscription_that_could_not_be_written_to_the_ledger() {
     let system = System::start(Form::Schema);

@@ -3,6 +3,8 @@
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -14,6 +16,7 @@ use titanx_testbed::emulators::{AttributeValue, Item};
 
 use crate::{
     System,
+    operator::Operator,
     titanx_api::{Failure, Form},
 };
 
@@ -313,6 +316,28 @@ fn doubts(completed_ago_ms: i64, told: Told, option: &str) -> usize {
         .exits(3);
     assert_eq!(run.json()[0]["missing"], 1);
     run.json()[0]["doubts"].as_array().unwrap().len()
+}
+
+/// Half a minute, from the request to the end of the answer.
+#[test]
+fn a_host_that_never_ends_its_answer_is_given_up() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let _read = stream.read(&mut request).unwrap();
+        let half = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+        stream.write_all(half).unwrap();
+        // It stays open for longer than anybody waits.
+        std::thread::sleep(Duration::from_hours(1));
+    });
+    let operator = Operator::default().set("TITANX_WEBHOOK_SECRET", "synthetic");
+    let run = operator
+        .run(&format!("send --count 1 --url {url}"))
+        .exits(1);
+    let said = format!("no response from {url}");
+    assert!(run.stdout.contains(&said), "{}", run.stdout);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Seen {
     pub(crate) line: String,
     content_type: Option<String>,
     accept: Option<String>,
+    pub(crate) authorization: Option<String>,
+    pub(crate) body: String,
     at: SystemTime,
 }
 
@@ -48,6 +50,8 @@ impl Scripted {
                 line: format!("{} {}", request.method(), request.uri()),
                 content_type: header("content-type"),
                 accept: header("accept"),
+                authorization: header("authorization"),
+                body: String::from_utf8_lossy(request.body()).into_owned(),
                 at: SystemTime::now(),
             });
             let mut answers = answers.lock().unwrap();
@@ -299,6 +303,82 @@ fn a_secret_that_is_empty_is_none() {
         run.stderr
     );
     assert!(!folder.path().join("secret").exists());
+}
+
+/// Whether TitanX has activated it in spite of what was asked is known only if it could be deactivated.
+#[test]
+fn a_subscription_without_a_secret_is_inactive_only_if_titanx_says_so() {
+    for (status, said) in [
+        (200, "the subscription is inactive: delete it"),
+        (403, "the subscription is possibly active: delete it"),
+        (404, "the subscription is possibly active: delete it"),
+    ] {
+        let titanx = Scripted::new(vec![
+            respond(200, &json!([])),
+            respond(201, &subscription("one")),
+            respond(status, &json!({})),
+        ]);
+        let run = titanx.operator.run(SUBSCRIBE).exits(1);
+        assert!(run.stderr.contains(said), "{status}: {}", run.stderr);
+        assert_eq!(titanx.lines()[2], "POST /webhooks/one/inactive");
+    }
+}
+
+const SUBSCRIBE: &str = "subscribe --skip-probe --url http://127.0.0.1:9/webhooks/titanx --settle 0 \
+                         --secret-file /nonexistent/secret";
+
+/// It is the answer to what the documentation has first, so it says most.
+#[test]
+fn of_several_refusals_the_first_is_told() {
+    let refusal = |said: &str| respond(422, &json!({"message": format!("{said} of events")}));
+    let titanx = Scripted::new(vec![
+        respond(200, &json!([])),
+        refusal("the first"),
+        refusal("the second"),
+        refusal("the third"),
+        refusal("the fourth"),
+    ]);
+    let run = titanx.operator.run(SUBSCRIBE).exits(1);
+    let said = "TitanX answered 422: the first of events";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    assert_eq!(titanx.lines().len(), 5);
+}
+
+/// A subscription counts as deleted if TitanX lists others only, or has no list and says 404. With any doubt,
+/// it is there.
+#[test]
+fn a_subscription_counts_as_deleted_only_without_a_doubt() {
+    let others = json!([subscription("two")]);
+    let all = json!([subscription("two"), subscription("one")]);
+    for (activation, list, is_deleted) in [
+        (404, respond(200, &others), true),
+        (405, respond(200, &others), true),
+        (404, respond(200, &all), false),
+        (409, respond(200, &others), false),
+        (404, respond(404, &json!({})), true),
+        (404, respond(405, &json!({})), true),
+        (405, respond(404, &json!({})), false),
+        (404, respond(403, &json!({})), false),
+    ] {
+        let mut created = subscription("one");
+        created["secret"] = "wh_sk_synthetic-secret".into();
+        let titanx = Scripted::new(vec![
+            respond(200, &json!([])),
+            respond(201, &created),
+            respond(activation, &json!({})),
+            list,
+        ]);
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("secret");
+        let line = SUBSCRIBE.replace("/nonexistent/secret", file.to_str().unwrap());
+        let run = titanx.operator.run(&line).exits(1);
+        let said = if is_deleted {
+            "the subscription one was deleted: re-run with --another"
+        } else {
+            "the subscription could not be activated: run this command again"
+        };
+        assert!(run.stderr.contains(said), "{activation}: {}", run.stderr);
+    }
 }
 
 #[test]

@@ -2,10 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     process::{Child, Command, Output, Stdio},
     sync::Arc,
 };
 
+use rustix::{
+    fs::{self, Mode, OFlags},
+    pty::{self, OpenptFlags},
+};
 use serde_json::Value;
 use titanx_testbed::{emulators::Emulators, gateway::Gateway};
 
@@ -110,6 +115,26 @@ impl Operator {
         command.spawn().expect("the command can be started")
     }
 
+    /// Starts the command on a terminal of its own. What it shows there can be read from the file, until
+    /// reading fails when the command has ended.
+    pub(crate) fn start_on_terminal(&self, line: &str) -> (Child, File) {
+        let ours = pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY);
+        let ours = ours.expect("a terminal can be opened");
+        pty::grantpt(&ours)
+            .and_then(|()| pty::unlockpt(&ours))
+            .expect("the terminal can be used");
+        let name = pty::ptsname(&ours, Vec::new()).expect("the terminal has a name");
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let theirs = fs::open(name, flags, Mode::empty());
+        let theirs = theirs.expect("the terminal can be opened");
+        let again = theirs.try_clone().expect("the terminal can be shared");
+        let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
+        // What a terminal understands.
+        let command = command.env("TERM", "xterm").stdout(theirs).stderr(again);
+        let child = command.spawn().expect("the command can be started");
+        (child, File::from(ours))
+    }
+
     /// The exit status of a run whose standard output and standard error are closed pipes.
     pub(crate) fn run_with_closed_pipes(&self, line: &str) -> Option<i32> {
         let closed_pipe = || {
@@ -124,7 +149,7 @@ impl Operator {
     /// Runs the command with its standard output redirected to a file.
     pub(crate) fn run_with_output_to(&self, file: &str, line: &str) -> Run {
         let mut command = self.command(&line.split_whitespace().collect::<Vec<_>>());
-        let file = std::fs::File::create(file).expect("the file can be written");
+        let file = File::create(file).expect("the file can be written");
         let output = command.stdout(file).stderr(Stdio::piped()).spawn();
         let output = output.and_then(Child::wait_with_output);
         output.expect("the command can be started").into()

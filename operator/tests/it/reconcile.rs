@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, io::Read, time::Duration};
 
 use serde_json::{Value, json};
 use titanx_testbed::{
@@ -117,6 +117,26 @@ async fn a_dry_run_reports_missing_contacts_and_queues_nothing() {
         .stdout;
     let expected = "3 missing: re-run with --yes to backfill them";
     assert!(text.contains(expected), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_shows_how_far_it_is() {
+    let system = system_with_half_received(5).await;
+    let (mut child, mut terminal) = system
+        .operator
+        .start_on_terminal(&format!("reconcile {JOB} --yes"));
+    let mut shown = Vec::new();
+    // Fails when the terminal is closed.
+    let _ = terminal.read_to_end(&mut shown);
+    assert!(child.wait().unwrap().success());
+    let shown = String::from_utf8_lossy(&shown);
+    // How many contacts there are is not known before the first page.
+    for bar in [
+        format!("reading contacts {} 0/0", "░".repeat(32)),
+        format!("backfilling {} 0/3", "░".repeat(32)),
+    ] {
+        assert!(shown.contains(&bar), "{bar}: {shown}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     process::Stdio,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -218,6 +218,22 @@ fn watches_until_nobody_reads() {
     }
     drop(lines);
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn on_a_terminal_each_result_takes_the_place_of_the_one_before() {
+    let test = with(&[(ACCEPTED, &[(0, 5.0)])]);
+    for (line, begin) in [
+        ("status --watch 60", "\x1b[H\x1b[2J"),
+        ("--json status --watch 60", "["),
+    ] {
+        let (mut child, mut terminal) = test.operator.start_on_terminal(line);
+        let mut shown = vec![0; begin.len()];
+        terminal.read_exact(&mut shown).unwrap();
+        assert_eq!(String::from_utf8_lossy(&shown), begin, "{line}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl DeliveryRecords {
     /// Whether there is no record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.len() == 0
     }
 
     /// The number of completed deliveries of each job, by the job's index.
@@ -226,4 +226,23 @@ impl TableScan<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_is_counted() {
+        let mut records = DeliveryRecords::default();
+        assert!(records.is_empty());
+        records.push(DeliveryRecord {
+            job: None,
+            keys: Keys::default(),
+            delivery_id: "delivery-1".to_owned(),
+            unfinished: false,
+        });
+        assert!(!records.is_empty());
+        assert_eq!(records.len(), 1);
+    }
 }

@@ -59,19 +59,26 @@ impl Hash for JobId {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
     use super::*;
 
     #[test]
     fn case_and_hyphens_do_not_distinguish_ids() {
+        let hasher = RandomState::new();
         let id = JobId::from("AAAAAAAA-bbbb-4ccc-8ddd-eeeeeeeeeeee");
         for same in [
             "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee",
             "AAAAAAAABBBB4CCC8DDDEEEEEEEEEEEE",
             " aaaaaaaabbbb4ccc8dddeeeeeeeeeeee\n",
         ] {
-            assert_eq!(id, JobId::from(same), "{same}");
+            let same = JobId::from(same);
+            assert_eq!(id, same);
+            assert_eq!(hasher.hash_one(&id), hasher.hash_one(&same));
         }
-        assert_ne!(id, JobId::from("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeef"));
+        let other = JobId::from("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeef");
+        assert_ne!(id, other);
+        assert_ne!(hasher.hash_one(&id), hasher.hash_one(&other));
         assert_eq!(id.to_string(), "AAAAAAAA-bbbb-4ccc-8ddd-eeeeeeeeeeee");
     }
 }

@@ -174,15 +174,8 @@ impl KeyTable {
     }
 
     /// The number of contacts or records.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.masks.len()
-    }
-
-    /// Whether there is no contact or record.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.masks.is_empty()
     }
 
     /// The keys at an index.
@@ -191,12 +184,6 @@ impl KeyTable {
         let begin = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         let keys = &self.keys[begin as usize..self.ends[index] as usize];
         Keys::from_parts(self.masks[index], keys.iter().copied()).unwrap_or_default()
-    }
-
-    /// The [`Keys::mask`] of the keys at an index.
-    #[must_use]
-    pub fn mask(&self, index: usize) -> u8 {
-        self.masks[index]
     }
 
     /// All keys of all of them.
@@ -323,6 +310,9 @@ mod tests {
             for number in 0..2_000 {
                 assert_eq!(filter.has_any(&key(spread(number))), number < count);
             }
+            // The lowest bits of these keys differ.
+            let bits: u32 = filter.bits.iter().map(|word| word.count_ones()).sum();
+            assert_eq!(u64::from(bits), count);
         }
         assert!(!KeyFilter::new(vec![1]).has_any(&Keys::default()));
     }

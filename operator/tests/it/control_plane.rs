@@ -126,6 +126,8 @@ impl StackState {
 
     /// A page with one subscription, as [`Self::alarms`] returns one alarm.
     fn subscriptions(&self, request: &str) -> String {
+        let topic = self.outputs["AlarmTopicArn"].replace(':', "%3A");
+        assert!(request.contains(&format!("TopicArn={topic}")), "{request}");
         let token = request.split("NextToken=").nth(1).unwrap_or("0");
         let digits = token.split(|it: char| !it.is_ascii_digit()).next();
         let index = digits.and_then(|it| it.parse().ok()).unwrap_or(0);

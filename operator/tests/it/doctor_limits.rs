@@ -616,6 +616,16 @@ fn fits_eighty_columns(operator: &Operator) {
             .filter(|it| !["→", "problem"].contains(it));
         assert_eq!(words.count(), 1, "{line}");
     }
+    // No line ends before it has to.
+    let lines: Vec<_> = text.lines().collect();
+    for pair in lines.windows(2) {
+        let more = pair[1].strip_prefix("         ");
+        let more = more.filter(|more| !more.starts_with('→'));
+        if let Some(word) = more.and_then(|more| more.split_whitespace().next()) {
+            let width = pair[0].chars().count() + 1 + word.chars().count();
+            assert!(width > 80, "{pair:#?}");
+        }
+    }
 }
 
 #[test]

@@ -123,6 +123,10 @@ async fn a_job_is_healed_at_once_and_its_record_tells() {
     let row: Vec<_> = lines.next().unwrap().split_whitespace().collect();
     assert_eq!(row[3..9], ["complete", "3", "2", "1", "0", "0"]);
     let text = system.operator.run(&format!("heal {line}")).exits(0).stdout;
+    assert!(
+        text.starts_with(&format!("job {JOB}: complete\n")),
+        "{text}"
+    );
     assert!(text.contains("2 received, 1 backfilled"), "{text}");
 }
 

@@ -329,3 +329,22 @@ pub(crate) fn condition_failed(error: &SdkError<UpdateItemError>) -> bool {
     let error = error.as_service_error();
     error.is_some_and(UpdateItemError::is_conditional_check_failed_exception)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn in_memory_too_a_round_is_held_until_its_lease_is_over() {
+        let checks = Checks::in_memory();
+        for (owner, now, taken) in [
+            ("a", 1, true),
+            ("b", 9, false),
+            ("b", 10, false),
+            ("b", 11, true),
+        ] {
+            let result = checks.take_round(owner, now, now + 9).await;
+            assert_eq!(result.unwrap(), taken, "{owner} {now}");
+        }
+    }
+}

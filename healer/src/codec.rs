@@ -104,7 +104,9 @@ mod tests {
         }
         assert_eq!(chunk.len(), 17 + 9 + 9);
         let mut read = Contacts::default();
+        assert!(read.is_empty());
         read_contacts(&chunk, &mut read).unwrap();
+        assert!(!read.is_empty());
         let read: Vec<_> = (0..read.len())
             .map(|index| (read.keys(index), read.is_scored(index)))
             .collect();

@@ -365,6 +365,27 @@ mod tests {
         assert_eq!(time.lease_ends, begun_ms + 901_000);
     }
 
+    #[test]
+    fn without_another_reason_a_contact_that_is_left_has_failed() {
+        let check = JobCheck {
+            is_proven: true,
+            ..JobCheck::default()
+        };
+        for (missing, state, reason) in [
+            (0, State::Complete, None),
+            (1, State::Incomplete, Some("failed")),
+        ] {
+            let found = Found {
+                missing,
+                backfilled: 0,
+                unscored: 0,
+                doubt: None,
+            };
+            let result = check.result(&found);
+            assert_eq!((result.state, result.reason.as_deref()), (state, reason));
+        }
+    }
+
     #[tokio::test]
     async fn after_its_end_no_work_is_begun_and_after_its_cut_off_none_is_finished() {
         let began = Instant::now();

@@ -573,6 +573,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_client_is_printed_without_its_key() {
+        let (url, key) = ("https://api.example.com", "synthetic-key".to_owned());
+        let http = HttpClient::new().unwrap();
+        let client = TitanxClient::new(http, url, key, Duration::ZERO).unwrap();
+        assert_eq!(
+            format!("{client:?}"),
+            "TitanxClient(https://api.example.com)"
+        );
+    }
+
+    #[test]
     fn no_part_of_the_key_is_left_in_an_error_message() {
         for before in [0, 280, 290, 299, 300] {
             let quoted = format!("{}synthetic-key", "x".repeat(before));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::{Client, config::retry::RetryConfig};
+use serde_json::json;
 use titanx_healer::{
     checks::Checks,
     error::Error,
@@ -10,7 +11,10 @@ use titanx_healer::{
     report::{End, State},
 };
 use titanx_reconcile::JobId;
-use titanx_testbed::emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When};
+use titanx_testbed::{
+    emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When},
+    server::{self, Server},
+};
 
 use crate::system::{JOB, System, contact, now_ms, run};
 
@@ -129,6 +133,15 @@ async fn a_job_whose_record_has_vanished_is_left_out() {
     let taken = healer.jobs.take(&job, "first", times, state).await;
     assert_eq!(taken.unwrap(), Taken::NoRecord);
     healer.jobs.release(&job, "first").await.unwrap();
+    // An item without its key is none either.
+    let empty = Server::start("empty", |_| async {
+        let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+        Some(server::json(400, &json!({"__type": kind, "Item": {}})))
+    });
+    let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", empty.origin.clone());
+    let jobs = system.healer_with(&[endpoint]).await.jobs;
+    let taken = jobs.take(&job, "first", times, state).await;
+    assert_eq!(taken.unwrap(), Taken::NoRecord);
 
     healer.checks = Checks::in_memory();
     let end = healer.run_job((JOB, now_ms()), now_ms() + 900_000, &|_| ());

@@ -348,6 +348,17 @@ mod tests {
                 assert_eq!(ours, rules, "{region} {use_fips} {use_dual_stack}");
             }
         }
+        // An ordinary one does not need the rules.
+        let ordinary = config("us-east-1", |_| ()).known_endpoint("sqs", None);
+        assert!(ordinary.is_some());
+    }
+
+    #[test]
+    fn a_pool_is_printed_with_the_number_of_those_before_it() {
+        let pool = HttpPool::new(|| connector(None));
+        assert_eq!(format!("{pool:?}"), "HttpPool(0)");
+        pool.renew();
+        assert_eq!(format!("{pool:?}"), "HttpPool(1)");
     }
 
     #[test]

@@ -203,6 +203,11 @@ mod tests {
     const NOW_MS: i64 = 1_767_614_400_000;
 
     #[test]
+    fn attempts_that_all_time_out_take_half_the_budget() {
+        assert_eq!(ATTEMPTS * ATTEMPT_TIMEOUT, BUDGET / 2);
+    }
+
+    #[test]
     fn a_deadline_is_taken_as_it_is_even_if_it_just_passed() {
         for deadline_ms in [NOW_MS + 8_000, NOW_MS, NOW_MS - 1, NOW_MS - 60_000] {
             let given = u64::try_from(deadline_ms).unwrap();

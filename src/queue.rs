@@ -413,6 +413,14 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_job_id_is_no_group() {
+        let body = body("null", "x");
+        let event = Event::parse(verified(body.as_bytes()), 0).unwrap();
+        let message = Message::contact(&event, Some(""), Source::Backfill).unwrap();
+        assert_eq!(message.fair_group, None);
+    }
+
+    #[test]
     fn a_job_id_that_sqs_would_refuse_labels_nothing() {
         for (job_id, labelled) in [
             (r#""a b""#, true),

@@ -393,8 +393,11 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_are_not_printed() {
-        let printed = format!("{:?}", Verifier::new([SECRET], &KeyForm::ALL));
-        assert_eq!(printed, "Verifier([REDACTED])");
+    fn neither_keys_nor_signatures_nor_bodies_are_printed() {
+        let verifier = Verifier::new([SECRET], &KeyForm::ALL);
+        assert_eq!(format!("{verifier:?}"), "Verifier([REDACTED])");
+        let signature = Signature::parse(SIGNATURE);
+        assert_eq!(format!("{signature:?}"), "Some(Signature([REDACTED]))");
+        assert_eq!(format!("{:?}", Verified(b"body")), "Verified(4 bytes)");
     }
 }

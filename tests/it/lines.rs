@@ -181,6 +181,7 @@ fn constant(line: &Value) -> Value {
         .map(|it| if it.is_ascii_digit() { '0' } else { it })
         .collect();
     assert_eq!(form, "0000-00-00T00:00:00Z", "whole seconds, as RFC 3339");
+    assert!(timestamp > "2026", "{timestamp} is not now");
     if let Some(ms) = members.remove("ms") {
         assert!(ms.as_u64().unwrap() < 8_000, "{ms}");
     }

@@ -366,12 +366,20 @@ async fn a_second_run_takes_over_after_a_kill_during_a_send() {
         .operator
         .clone()
         .set("AWS_ENDPOINT_URL_SQS", &proxy.url);
+    let began = front_door::now_ms();
     let mut killed = behind.start(&format!("reconcile {JOB} --yes"));
     tokio::time::timeout(Duration::from_mins(1), proxy.stopped())
         .await
         .unwrap();
     killed.kill().unwrap();
     killed.wait().unwrap();
+    // The healer leaves the job alone for a quarter of an hour.
+    let record = system.emulators.jobs.get(JOB).unwrap();
+    let AttributeValue::N(ends) = &record["check_ends"] else {
+        panic!("{record:?}")
+    };
+    let held = began + 15 * 60_000..=front_door::now_ms() + 15 * 60_000;
+    assert!(held.contains(&ends.parse().unwrap()), "{ends}");
     // The next run waits until the lease of the killed run ends, and then claims the delivery.
     reconcile(&system, "--yes").exits(0);
     assert_eq!(queued_names(&system), all_names(2));

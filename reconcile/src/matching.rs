@@ -484,6 +484,18 @@ mod tests {
         assert_eq!((result.missing.len(), result.backfilled), (0, 1));
     }
 
+    /// It is missing, so it would be counted twice.
+    #[test]
+    fn an_unfinished_backfill_has_queued_nothing() {
+        let backfill = DeliveryRecord {
+            delivery_id: "backfill-x".to_owned(),
+            unfinished: true,
+            ..record(Some(JOB), A)
+        };
+        let result = result(vec![backfill, record(Some(JOB), B)], &[A, B]);
+        assert_eq!((result.missing.len(), result.backfilled), (1, 0));
+    }
+
     /// Missing, unscored, received without a score, and unmatched records.
     fn counts(records: Vec<DeliveryRecord>, at_titanx: &[&str]) -> [usize; 4] {
         let result = result(records, at_titanx);

@@ -116,6 +116,31 @@ const QUERIES: [(&str, &str, &[&str]); 6] = [
     ),
 ];
 
+/// What each query compares with, in quotes, and its numbers and directions: which lines it counts, how, and which
+/// come first.
+const CONSTANTS: [(&str, &[&str]); 6] = [
+    ("OutcomesQuery", &["desc"]),
+    ("TimesQuery", &["50", "99", "50", "99", "5m"]),
+    ("JobsQuery", &["\"accepted\"", "desc"]),
+    ("WrongQuery", &["\"WARN\"", "\"ERROR\"", "desc", "200"]),
+    ("AgainQuery", &["1h"]),
+    (
+        "DeliveryQuery",
+        &["\"ID\"", "\"ID\"", "\"ID\"", "\"ID\"", "asc"],
+    ),
+];
+
+/// The constants of a query, in their order.
+fn constants_of(query: &str) -> Vec<&str> {
+    let is_part = |it: char| it.is_ascii_alphanumeric() || "_\"@".contains(it);
+    let words = query.split(|it| !is_part(it));
+    let is_constant = |it: &&str| {
+        let first = it.chars().next();
+        matches!(*it, "asc" | "desc") || first.is_some_and(|it| it == '"' || it.is_ascii_digit())
+    };
+    words.filter(is_constant).collect()
+}
+
 /// A metric with its dimension, as a widget or an alarm names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Metric {
@@ -389,6 +414,13 @@ fn queries(template: &Value) -> Vec<String> {
                 .map(|it| format!("{resource} reads {it}")),
         );
     }
+    for (resource, expected) in CONSTANTS {
+        let text = &template["Resources"][resource]["Properties"]["QueryString"];
+        let found = constants_of(text.as_str().unwrap_or_default());
+        if found != expected {
+            wrong.push(format!("{resource} has the constants {found:?}"));
+        }
+    }
     let found = of_type(template, "AWS::Logs::QueryDefinition").count();
     if found != QUERIES.len() {
         wrong.push(format!("{found} queries"));
@@ -552,6 +584,10 @@ fn a_widget_or_a_query_of_what_does_not_exist_is_found() {
         ("WrongQuery", "| sort", "| order"),
         ("OutcomesQuery", "ispresent(outcome)", "ispresent(status)"),
         ("AgainQuery", "count(cold) as", "count(cold) cold_starts as"),
+        ("WrongQuery", "[\"WARN\", \"ERROR\"]", "[\"ERROR\"]"),
+        ("JobsQuery", "\"accepted\"", "\"refused\""),
+        ("TimesQuery", "pct(ms, 99)", "pct(ms, 9)"),
+        ("OutcomesQuery", "desc", "asc"),
     ] {
         let mut changed = template();
         let text = &mut changed["Resources"][query]["Properties"]["QueryString"];

@@ -56,8 +56,7 @@ pub(crate) async fn heal(system: &System, job_id: &str, screen: Screen) -> Resul
     screen.row("backfilled", backfilled, "of these, queued by the healer");
     screen.row("missing", missing, "of these, neither");
     screen.row("job", state, "state in the jobs table");
-    let expected = [format!("customer-contact-{NEVER_DELIVERED}")];
-    let healed = *state == State::Complete && queued == expected;
+    let healed = is_healed(*state, &queued);
     let (mark, tone) = if healed {
         ("healed", Tone::Good)
     } else {
@@ -68,6 +67,11 @@ pub(crate) async fn heal(system: &System, job_id: &str, screen: Screen) -> Resul
         screen.tone(tone, mark)
     ));
     Ok(healed)
+}
+
+/// Whether the job is complete, and these contacts that were queued are the one that was never delivered.
+fn is_healed(state: State, queued: &[String]) -> bool {
+    state == State::Complete && queued == [format!("customer-contact-{NEVER_DELIVERED}")]
 }
 
 /// TitanX's API, with the contacts that were delivered and the one that was not.
@@ -120,4 +124,27 @@ fn customer_contact_id(message: &Message) -> String {
     let envelope: Value = serde_json::from_str(&message.body).unwrap_or_default();
     let id = envelope["payload"]["customerContactId"].as_str();
     id.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_healed_only_if_its_contact_was_queued_once_and_no_other() {
+        for (state, queued, healed) in [
+            (State::Complete, &[46][..], true),
+            (State::Complete, &[], false),
+            (State::Complete, &[46, 46], false),
+            (State::Complete, &[45], false),
+            (State::Complete, &[46, 1], false),
+            (State::Incomplete, &[46], false),
+            (State::Unproven, &[46], false),
+            (State::Waiting, &[46], false),
+        ] {
+            let ids = queued.iter().map(|it| format!("customer-contact-{it}"));
+            let queued: Vec<_> = ids.collect();
+            assert_eq!(is_healed(state, &queued), healed, "{state} {queued:?}");
+        }
+    }
 }

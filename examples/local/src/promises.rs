@@ -327,6 +327,14 @@ mod tests {
             let evidence = evidence(&emulators, attempt(CONTACT, answer));
             assert_eq!(evidence.nothing_unacknowledged_is_lost().held(), is_right);
         }
+        // No answer is none of them either, whatever a later attempt is answered.
+        let mut evidence = evidence(&emulators, attempt(CONTACT, Answer::accepted()));
+        let unanswered = Attempt {
+            answer: None,
+            ..attempt(CONTACT, Answer::accepted())
+        };
+        evidence.attempts.insert(0, unanswered);
+        assert!(!evidence.nothing_unacknowledged_is_lost().held());
     }
 
     #[test]

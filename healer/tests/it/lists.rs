@@ -247,21 +247,48 @@ async fn failures_of_titanx_are_waited_for_and_never_queue_anything_twice() {
     assert_eq!(system.queued_contacts(), all(5));
 }
 
+/// Whichever request TitanX refuses: the list of jobs, a job, or its contacts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_api_key_fails_the_run_and_checks_nothing() {
-    let system = half_delivered(3).await;
-    system
-        .api
-        .fail("GET /jobs", Failure::Quoting { status: 401 });
-    let (end, told) = run(&system.healer().await, Duration::from_mins(15)).await;
-    let error = end.unwrap_err();
-    let text = titanx_receiver::error::Chain(&error).to_string();
-    assert!(text.contains("does not accept the API key"), "{text}");
-    assert!(
-        !text.contains(titanx_testbed::titanx_api::API_KEY),
-        "{text}"
-    );
-    assert_eq!(told.checked.len(), 0);
-    system.heal().await;
-    assert_eq!(system.queued_contacts(), all(3));
+    for path in REQUESTS {
+        let system = half_delivered(3).await;
+        let path = path.replace("JOB", JOB);
+        system.api.fail(&path, Failure::Quoting { status: 401 });
+        let (end, told) = run(&system.healer().await, Duration::from_mins(15)).await;
+        let error = end.unwrap_err();
+        let text = titanx_receiver::error::Chain(&error).to_string();
+        assert!(text.contains("does not accept the API key"), "{text}");
+        assert!(
+            !text.contains(titanx_testbed::titanx_api::API_KEY),
+            "{text}"
+        );
+        assert_eq!(told.checked.len(), 0, "{path}");
+        // The next run need not wait for the lease of this one.
+        system.heal().await;
+        assert_eq!(system.queued_contacts(), all(3), "{path}");
+    }
+}
+
+const REQUESTS: [&str; 3] = ["GET /jobs", "GET /jobs/JOB", "GET /jobs/JOB/contacts"];
+
+/// A job that was not read because of it is no job that TitanX knows nothing of.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_an_exhausted_limit_the_run_ends_whatever_it_asked_for() {
+    for path in REQUESTS {
+        let system = half_delivered(3).await;
+        let path = path.replace("JOB", JOB);
+        let limit = Failure::RateLimited {
+            window: "day",
+            reset_s: 600,
+        };
+        system.api.fail(&path, limit);
+        let (end, told) = run(&system.healer().await, Duration::from_mins(15)).await;
+        let End::RateLimited { until } = end.unwrap() else {
+            panic!("{path}");
+        };
+        assert!(until > now_ms() + 500_000, "{path}");
+        assert_eq!(told.checked.len(), 0, "{path}");
+        let last = system.api.requests().pop().unwrap();
+        assert!(last.starts_with(&path), "{path}: {last}");
+    }
 }

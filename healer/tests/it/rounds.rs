@@ -121,6 +121,25 @@ async fn a_whole_day_that_was_dropped_is_fetched_jobs_without_a_report_too() {
     );
 }
 
+/// TitanX has two words for a job that it works on no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_in_either_last_state_is_found_without_its_event() {
+    for (status, began) in [
+        ("Finalized", (1, 1, 0)),
+        ("Not Enriched", (1, 1, 0)),
+        ("Processing", (0, 0, 1)),
+        ("finalized", (0, 0, 1)),
+    ] {
+        let system = System::start();
+        let job = json!({"id": JOB, "status": status, "modifiedAt": hours_ago(80)});
+        system.api.put_job(JOB, job, &[contact(JOB, 0)]);
+        let told = system.heal().await;
+        assert_eq!(told.began, [began], "{status}");
+        let queued = system.queued_contacts().len();
+        assert_eq!(queued, began.0, "{status}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_not_checked_before_titanx_has_given_up() {
     let system = System::start();
@@ -395,6 +414,12 @@ async fn what_could_not_be_queued_is_incomplete_and_tried_again() {
     assert_eq!(end.unwrap(), End::RoundFinished { more: false });
     let incomplete = result(State::Incomplete, Some("failed"), [10, 9, 0, 0, 1]);
     assert_eq!(told.checked[0].1, incomplete);
+    let [(job, error)] = &told.failed[..] else {
+        panic!("{:?}", told.failed)
+    };
+    assert_eq!(job, JOB);
+    let said = "the event with delivery id backfill-";
+    assert!(error.starts_with(said), "{error}");
     system.let_leases_end();
     system.let_a_day_pass();
     let told = system.heal().await;
@@ -404,6 +429,26 @@ async fn what_could_not_be_queued_is_incomplete_and_tried_again() {
     );
     assert_eq!(system.queued_contacts(), expected(JOB, 11));
     assert_eq!(system.recorded(JOB, "state_reason"), None);
+}
+
+/// What has come to the list since it was compared was neither received nor queued.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_changes_before_its_contacts_are_sent_proves_nothing() {
+    let system = with_dropped(&[5]).await;
+    // After the last page, before the list is read again.
+    system.api.insert_after_page(JOB, 5, contact(JOB, 10));
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Unproven, Some("list_changed"), [10, 9, 1, 0, 0])
+    );
+    system.let_a_day_pass();
+    let told = system.heal().await;
+    assert_eq!(
+        told.checked[0].1,
+        result(State::Complete, None, [11, 9, 2, 0, 0])
+    );
+    assert_eq!(system.queued_contacts(), expected(JOB, 11));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -460,6 +505,7 @@ async fn a_job_that_is_completed_again_meanwhile_is_due_again() {
     let told = system.heal().await;
     // It is taken, and its result is not written.
     assert_eq!((told.held.len(), told.checked.len()), (0, 0));
+    assert_eq!(told.changed, [JOB]);
     assert_eq!(system.recorded(JOB, "checked_at"), None);
     system.let_leases_end();
     system.let_a_day_pass();

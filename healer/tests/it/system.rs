@@ -40,6 +40,9 @@ pub(crate) struct Told {
     pub(crate) began: Vec<(usize, usize, usize)>,
     /// Records, those that were compared, and read units.
     pub(crate) scans: Vec<(u64, usize, f64)>,
+    /// The jobs and the texts of the errors.
+    pub(crate) failed: Vec<(String, String)>,
+    pub(crate) changed: Vec<String>,
 }
 
 pub(crate) fn now_ms() -> i64 {
@@ -245,7 +248,10 @@ pub(crate) async fn run(healer: &Healer, timeout: Duration) -> (Result<End, Erro
                 kept,
                 units,
             } => told.scans.push((records, kept, units)),
-            Event::BackfillFailed { .. } | Event::JobChanged { .. } => {}
+            Event::BackfillFailed { job_id, error } => {
+                told.failed.push((job_id.to_owned(), error.to_string()));
+            }
+            Event::JobChanged { job_id } => told.changed.push(job_id.to_owned()),
         }
     };
     let deadline = now_ms() + i64::try_from(timeout.as_millis()).unwrap();

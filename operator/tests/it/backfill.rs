@@ -1,11 +1,19 @@
 //! A backfill of which one step fails for good, as often as it is tried. The next run has to find what
 //! is missing, and to queue it under the same delivery id.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use titanx_testbed::{
     emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When},
+    server::{Server, json as respond},
     titanx::now_ms,
 };
 
@@ -167,5 +175,95 @@ fn a_job_is_given_up_whatever_became_of_its_contacts() {
         let record = system.emulators.jobs.get(JOB).unwrap();
         let held = ["checked_by", "check_ends"].map(|it| record.contains_key(it));
         assert_eq!(held, [false; 2], "{operation}: {record:?}");
+    }
+}
+
+/// An SQS that takes its time. Also returns how many sends it has had at once.
+fn slow_sqs() -> (Server, Arc<AtomicUsize>) {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&most);
+    let sqs = Server::start("sqs", move |_| {
+        let (now, seen) = (Arc::clone(&now), Arc::clone(&seen));
+        async move {
+            seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            Some(respond(200, &json!({"MessageId": "1"})))
+        }
+    });
+    (sqs, most)
+}
+
+/// A job of a hundred thousand contacts must take neither hours nor the whole of a table's throughput.
+#[test]
+fn eight_contacts_are_queued_at_once() {
+    let system = system();
+    let contact = |number: usize| json!({"customerContactId": format!("contact-{number}"), "leadStatus": "High"});
+    let contacts: Vec<_> = (0..20).map(contact).collect();
+    let job = json!({"id": JOB, "modifiedAt": "2100-01-05T12:00:00Z"});
+    system.api.put_job(JOB, job, &contacts);
+    let (sqs, most) = slow_sqs();
+    let operator = system.operator.clone();
+    let operator = operator.set("AWS_ENDPOINT_URL_SQS", &sqs.origin);
+    let run = operator.run(&format!("--json reconcile {JOB} --yes"));
+    assert_eq!(run.exits(0).json()[0]["queued"], 20);
+    assert_eq!(most.load(Ordering::SeqCst), 8);
+}
+
+/// The message is as the receiver's would be, but for its source and its delivery id.
+#[test]
+fn a_backfilled_contact_is_an_event_of_now() {
+    let system = system();
+    let before = now_ms();
+    reconcile(&system.operator, 0);
+    let messages = system.emulators.contacts.messages();
+    let [message] = &messages[..] else {
+        panic!("{messages:?}")
+    };
+    let mut envelope: Value = serde_json::from_str(&message.body).unwrap();
+    let timestamp = envelope["timestamp"].take().as_u64().unwrap();
+    assert!((before..=now_ms()).contains(&timestamp), "{timestamp}");
+    let id = message.attribute("deliveryId").unwrap();
+    assert_eq!(
+        envelope,
+        json!({
+            "payload": {
+                "firstName": "Sample", "lastName": "Person 1", "leadStatus": "High",
+                "email": "sample.1@example.com",
+            },
+            "eventType": "job.contact.scored", "timestamp": null, "apiVersion": "v2", "id": id,
+        })
+    );
+    for (name, value) in [
+        ("timestamp", &*timestamp.to_string()),
+        ("source", "backfill"),
+        ("jobId", JOB),
+        ("eventType", "job.contact.scored"),
+        ("apiVersion", "v2"),
+    ] {
+        assert_eq!(message.attribute(name), Some(value), "{name}");
+    }
+}
+
+/// Its record no longer tells which contact it is of, so it looks missing. It was queued all the same, also
+/// if the contact has changed since.
+#[test]
+fn what_an_earlier_backfill_has_queued_is_not_counted_as_queued_now() {
+    for digest in [None, Some("of the contact as it was")] {
+        let system = system();
+        reconcile(&system.operator, 0);
+        let mut record = system.emulators.deliveries.items().pop().unwrap();
+        record.remove("contact_keys").expect("it has keys");
+        if let Some(digest) = digest {
+            let digest = AttributeValue::S(digest.to_owned());
+            record
+                .insert("validation".to_owned(), digest)
+                .expect("it has a digest");
+        }
+        system.emulators.deliveries.put(&record);
+        let report = reconcile(&system.operator, 0);
+        let counts = ["queued", "queued_before", "failed"].map(|it| report[it].clone());
+        assert_eq!(counts, [0, 1, 0], "{digest:?}");
+        assert_eq!(ids(&system).len(), 1);
     }
 }

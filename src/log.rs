@@ -45,9 +45,7 @@ use crate::{
 /// requested for that reason, and the line is left out.
 pub fn init(level: Option<&str>, shutdown: &Shutdown) {
     let level = level.and_then(parse_level).unwrap_or(LevelFilter::INFO);
-    let targets = Targets::new()
-        .with_target(env!("CARGO_CRATE_NAME"), level)
-        .with_default(LevelFilter::WARN);
+    let targets = targets(level);
     let is_shown = move |event: &Metadata<'_>| {
         targets.would_enable(event.target(), event.level()) && !ends_the_process(event)
     };
@@ -72,6 +70,13 @@ pub fn init(level: Option<&str>, shutdown: &Shutdown) {
              application log level to INFO"
         );
     }
+}
+
+/// This crate's lines at `level`, other crates' warnings and errors.
+fn targets(level: LevelFilter) -> Targets {
+    Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+        .with_default(LevelFilter::WARN)
 }
 
 /// The level that Lambda calls `FATAL` is above all of the crate `tracing`.
@@ -296,4 +301,48 @@ impl Log {
 fn is_uuid(id: &str) -> bool {
     const HYPHENATED: usize = 36;
     id.len() == HYPHENATED && Uuid::try_parse(id).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn other_crates_write_warnings_and_errors_whatever_the_level() {
+        for (level, ours) in [
+            (LevelFilter::DEBUG, [true; 3]),
+            (LevelFilter::INFO, [false, true, true]),
+            (LevelFilter::ERROR, [false, false, false]),
+        ] {
+            let targets = targets(level);
+            let shown = |of: &str| {
+                let levels = [Level::DEBUG, Level::INFO, Level::WARN];
+                levels.map(|level| targets.would_enable(of, &level))
+            };
+            assert_eq!(shown("titanx_receiver::receiver"), ours, "{level}");
+            for other in ["lambda_runtime", "hyper::proto", "aws_smithy_runtime"] {
+                assert_eq!(shown(other), [false, false, true], "{level} {other}");
+            }
+        }
+    }
+
+    /// TitanX's clock may be fast.
+    #[test]
+    fn an_event_of_the_future_has_no_negative_age() {
+        let envelope = r#"{"payload": {}, "eventType": "job.contact.scored",
+            "timestamp": 1767614400000, "apiVersion": "v2", "id": "delivery-1"}"#;
+        let event = Event::backfilled(envelope, "job-1").unwrap();
+        for (now_ms, age_ms) in [
+            (1_767_614_399_999, 0),
+            (1_767_614_400_000, 0),
+            (1_767_614_400_001, 1),
+            (i64::MIN, 0),
+        ] {
+            let mut log = Log::default();
+            log.understood(&event, now_ms);
+            assert_eq!(log.age_ms, Some(age_ms));
+        }
+    }
 }

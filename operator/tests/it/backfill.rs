@@ -178,15 +178,20 @@ fn a_job_is_given_up_whatever_became_of_its_contacts() {
     }
 }
 
-/// An SQS that takes its time. Also returns how many sends it has had at once.
+/// An SQS that answers nothing before eight sends have come. Also returns how many it has had at once.
 fn slow_sqs() -> (Server, Arc<AtomicUsize>) {
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let [all, now, most] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&most);
     let sqs = Server::start("sqs", move |_| {
-        let (now, seen) = (Arc::clone(&now), Arc::clone(&seen));
+        let [all, now, seen] = [&all, &now, &seen].map(Arc::clone);
         async move {
+            all.fetch_add(1, Ordering::SeqCst);
             seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            while all.load(Ordering::SeqCst) < 8 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            // In which any others would come.
+            tokio::time::sleep(Duration::from_millis(100)).await;
             now.fetch_sub(1, Ordering::SeqCst);
             Some(respond(200, &json!({"MessageId": "1"})))
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use titanx_testbed::{
-    emulators::{AttributeValue, Fault, FaultProxy, Harm, When},
+    emulators::AttributeValue,
     front_door,
     titanx::{completed_job, envelope, signed},
 };
@@ -205,25 +205,13 @@ async fn a_job_or_a_round_that_somebody_works_on_is_left_alone() {
 async fn a_killed_run_has_the_job_for_another_fifteen_minutes() {
     const HELD_MS: u64 = 15 * 60_000 + 1_000;
     let system = system(80).await;
-    let proxy = FaultProxy::start(&system.emulators.sqs_url, 1);
-    proxy.inject(When::NthOf(1, "SendMessage"), Fault::Before(Harm::Stop));
-    let behind = system
-        .operator
-        .clone()
-        .set("AWS_ENDPOINT_URL_SQS", &proxy.url);
     let began = front_door::now_ms();
-    let mut killed = behind.start(&format!("heal --job {JOB}"));
-    tokio::time::timeout(Duration::from_mins(1), proxy.stopped())
-        .await
-        .unwrap();
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    let record = system.emulators.jobs.get(JOB).unwrap();
-    let AttributeValue::N(ends) = &record["check_ends"] else {
-        panic!("{record:?}")
-    };
+    system
+        .kill_at_first_send(&format!("heal --job {JOB}"))
+        .await;
     let expected = began + HELD_MS..=front_door::now_ms() + HELD_MS;
-    assert!(expected.contains(&ends.parse().unwrap()), "{ends}");
+    let ends = system.held_until(JOB);
+    assert!(expected.contains(&ends), "{ends}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

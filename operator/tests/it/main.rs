@@ -36,9 +36,14 @@ mod tls;
 mod verify_sample;
 mod wrong_secret;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use titanx_testbed::{emulators::Emulators, front_door, gateway::Gateway, titanx_api};
+use titanx_testbed::{
+    emulators::{AttributeValue, Emulators, Fault, FaultProxy, Harm, When},
+    front_door,
+    gateway::Gateway,
+    titanx_api,
+};
 
 use crate::{
     operator::Operator,
@@ -73,5 +78,26 @@ impl System {
     fn live_secrets(&self) -> Vec<String> {
         let value = self.emulators.secret.value();
         serde_json::from_str(&value).unwrap_or_else(|_| vec![value])
+    }
+
+    /// Kills a run of this command when it has begun to send the first contact.
+    async fn kill_at_first_send(&self, line: &str) {
+        let proxy = FaultProxy::start(&self.emulators.sqs_url, 1);
+        proxy.inject(When::NthOf(1, "SendMessage"), Fault::Before(Harm::Stop));
+        let operator = self.operator.clone();
+        let mut killed = operator.set("AWS_ENDPOINT_URL_SQS", &proxy.url).start(line);
+        let stopped = tokio::time::timeout(Duration::from_mins(1), proxy.stopped());
+        stopped.await.expect("a contact is sent");
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+    }
+
+    /// Until when the record of a job says that a run has it, in Unix milliseconds.
+    fn held_until(&self, job: &str) -> u64 {
+        let record = self.emulators.jobs.get(job).unwrap();
+        match &record["check_ends"] {
+            AttributeValue::N(ends) => ends.parse().unwrap(),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, io::Read, time::Duration};
+use std::{collections::BTreeSet, io::Read};
 
 use serde_json::{Value, json};
 use titanx_testbed::{
@@ -360,26 +360,14 @@ async fn a_failure_at_any_step_neither_loses_nor_duplicates_a_contact() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_run_takes_over_after_a_kill_during_a_send() {
     let system = system_with_half_received(2).await;
-    let proxy = FaultProxy::start(&system.emulators.sqs_url, 1);
-    proxy.inject(When::NthOf(1, "SendMessage"), Fault::Before(Harm::Stop));
-    let behind = system
-        .operator
-        .clone()
-        .set("AWS_ENDPOINT_URL_SQS", &proxy.url);
     let began = front_door::now_ms();
-    let mut killed = behind.start(&format!("reconcile {JOB} --yes"));
-    tokio::time::timeout(Duration::from_mins(1), proxy.stopped())
-        .await
-        .unwrap();
-    killed.kill().unwrap();
-    killed.wait().unwrap();
+    system
+        .kill_at_first_send(&format!("reconcile {JOB} --yes"))
+        .await;
     // The healer leaves the job alone for a quarter of an hour.
-    let record = system.emulators.jobs.get(JOB).unwrap();
-    let AttributeValue::N(ends) = &record["check_ends"] else {
-        panic!("{record:?}")
-    };
     let held = began + 15 * 60_000..=front_door::now_ms() + 15 * 60_000;
-    assert!(held.contains(&ends.parse().unwrap()), "{ends}");
+    let ends = system.held_until(JOB);
+    assert!(held.contains(&ends), "{ends}");
     // The next run waits until the lease of the killed run ends, and then claims the delivery.
     reconcile(&system, "--yes").exits(0);
     assert_eq!(queued_names(&system), all_names(2));

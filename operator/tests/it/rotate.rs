@@ -40,6 +40,33 @@ fn assert_rotated(system: &System, old: &Subscription) {
     assert_eq!(new.url, old.url);
 }
 
+/// The old one would be deactivated for one whose events nobody receives.
+#[test]
+fn a_rotation_is_resumed_only_if_the_receiver_answers_at_the_url() {
+    let (system, old) = subscribed(Form::Schema);
+    let refused = Failure::Status(403);
+    system.api.fail_after(1, "POST /webhooks", refused);
+    system.operator.run(ROTATE).exits(1);
+    let System {
+        api,
+        gateway,
+        operator,
+        emulators: _emulators,
+    } = system;
+    assert_eq!(api.subscriptions().len(), 2);
+    drop(gateway);
+    let run = operator.run(ROTATE).exits(1);
+    assert!(
+        run.stderr.contains("Resuming the rotation"),
+        "{}",
+        run.stderr
+    );
+    let [active] = &api.active()[..] else {
+        panic!("{:?}", api.subscriptions())
+    };
+    assert_eq!(active.id, old.id);
+}
+
 #[test]
 fn replaces_the_subscription_and_keeps_the_old_secret_for_the_grace_period() {
     for form in [Form::Schema, Form::Prose] {

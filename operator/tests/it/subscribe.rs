@@ -257,6 +257,14 @@ fn a_second_active_subscription_for_a_url_needs_another() {
     assert_eq!(api.subscriptions().len(), 1);
     operator.run(&format!("{} --another", line("two"))).exits(0);
     assert_eq!(api.active().len(), 2);
+
+    // An inactive one before it hides it from nobody.
+    let [first, second] = [0, 1].map(|index| api.subscriptions()[index].id.clone());
+    operator.run(&format!("pause {first} --yes")).exits(0);
+    let run = operator.run(&line("three")).exits(1);
+    let said = format!("the active subscription {second} already posts to this URL");
+    assert!(run.stderr.contains(&said), "{}", run.stderr);
+    assert_eq!(api.subscriptions().len(), 2);
 }
 
 #[test]

@@ -475,6 +475,16 @@ mod tests {
     }
 
     #[test]
+    fn a_completed_delivery_is_matched_before_an_unfinished_one_with_a_stronger_key() {
+        let unfinished = DeliveryRecord {
+            unfinished: true,
+            ..record(Some(JOB), A)
+        };
+        let records = vec![unfinished, record(Some(JOB), PLAIN)];
+        assert_eq!(missing(records, &[A]).0, []);
+    }
+
+    #[test]
     fn counts_the_contacts_that_a_backfill_has_queued() {
         let backfill = DeliveryRecord {
             delivery_id: "backfill-x".to_owned(),

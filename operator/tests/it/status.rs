@@ -195,6 +195,14 @@ fn prints_what_has_data_in_eighty_columns_and_no_bars_in_a_pipe() {
 }
 
 #[test]
+fn prints_what_has_data_in_the_day_alone() {
+    let test = with(&[(ACCEPTED, &[(300, 5.0)])]);
+    let printed = test.operator.run("status").exits(0).stdout;
+    let expected = "  accepted                                  -        5\n";
+    assert!(printed.ends_with(expected), "{printed}");
+}
+
+#[test]
 fn says_that_there_is_no_data() {
     let printed = with(&[]).operator.run("status").exits(0).stdout;
     assert!(

@@ -64,7 +64,7 @@ fn invocation() -> Value {
     json!({ "Fn::Sub": [address, { "Alias": reference("ReceiverFunction.Alias") }] })
 }
 
-/// Both gateways count the same way, by parameters, and write the same log: no address, path, header or body.
+/// How many requests either gateway takes.
 fn throttling() -> Value {
     json!({
         "ThrottlingRateLimit": reference("ThrottlingRateLimit"),
@@ -72,6 +72,7 @@ fn throttling() -> Value {
     })
 }
 
+/// What either gateway logs of a request: no address, path, header or body.
 fn access_log() -> Value {
     // A line of JSON. Its blanks are the ends of lines in the template.
     let format = concat!(
@@ -172,12 +173,12 @@ fn extend(object: &mut Value, more: Value) {
     object.as_object_mut().unwrap().extend(more);
 }
 
-/// What no record is needed after.
+/// DynamoDB deletes an item when the time in this attribute is over.
 fn expiring() -> Value {
     json!({ "TimeToLiveSpecification": { "AttributeName": "expiration", "Enabled": true } })
 }
 
-/// TitanX got a 200 for every message, so that no queue is deleted with the stack, and each keeps the largest message for the longest time.
+/// TitanX got a 200 for every message. So no queue is deleted with the stack, and each takes the largest message, and keeps it longest.
 fn queue(more: Value) -> Value {
     let mut properties = json!({
         "MaximumMessageSize": 1024 * 1024,

@@ -128,6 +128,32 @@ async fn killed_at_a_send_of_the_page_before_a_stored_position_the_next_run_send
     }
 }
 
+/// What the first run has sent up to the stored position counts once, whatever the next run reads again.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_a_stored_position_the_next_run_counts_each_contact_once() {
+    // Two contacts a page, and the position is stored after the fiftieth page.
+    const SAVED: usize = 100;
+    let contacts: Vec<_> = (0..SAVED + 2)
+        .map(|number| contact(JOBS[0], number))
+        .collect();
+    let system = System::start();
+    // Two are missing on the last page before the position, and one after it.
+    let delivered = [&contacts[..SAVED - 2], &contacts[SAVED + 1..]].concat();
+    system.deliver(Some(JOBS[0]), &delivered).await;
+    system.complete(JOBS[0], 80, &contacts).await;
+    let sqs = system.emulators.sqs_url.clone();
+    assert!(kill_at(&system, "AWS_ENDPOINT_URL_SQS", &sqs, 3).await);
+    system.let_leases_end();
+    system.heal().await;
+    let recorded = |attribute| system.recorded(JOBS[0], attribute);
+    assert_eq!(recorded("backfilled").as_deref(), Some("3"));
+    assert_eq!(recorded("missing").as_deref(), Some("0"));
+    // The contact that it was killed at may be queued twice.
+    let queued: BTreeSet<_> = system.queued_contacts().into_iter().collect();
+    let all = (0..contacts.len()).map(|number| format!("{}-{number}", JOBS[0]));
+    assert_eq!(queued, all.collect());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_healers_at_once_queue_nothing_twice() {
     let system = system().await;

@@ -236,7 +236,7 @@ impl<F: Fn(&str) -> Option<String>> Env<'_, F> {
 mod tests {
     use super::*;
 
-    fn mistakes(changes: &[(&str, &str)]) -> Option<String> {
+    fn config(changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let complete = [
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "id"),
@@ -249,8 +249,24 @@ mod tests {
         ];
         let all = [&complete[..], changes].concat();
         let last = |name: &str| all.iter().rev().find(|it| it.0 == name);
-        let config = Config::from_env(|name| Some(last(name)?.1.to_owned()));
-        config.err().map(|error| error.to_string())
+        Config::from_env(|name| Some(last(name)?.1.to_owned()))
+    }
+
+    fn mistakes(changes: &[(&str, &str)]) -> Option<String> {
+        config(changes).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_time_has_the_unit_of_its_variable() {
+        let changes = [
+            ("DELIVERY_RETENTION_DAYS", "9"),
+            ("HEALER_DELAY_HOURS", "30"),
+            ("HEALER_ROUND_HOURS", "20"),
+        ];
+        let settings = config(&changes).unwrap().settings;
+        assert_eq!(settings.retention.as_secs(), 9 * 86_400);
+        assert_eq!(settings.delay.as_secs(), 30 * 3_600);
+        assert_eq!(settings.round.as_secs(), 20 * 3_600);
     }
 
     #[test]

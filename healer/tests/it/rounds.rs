@@ -277,14 +277,18 @@ async fn nothing_is_queued_on_a_doubt() {
         .put_job(JOB, json!({"id": JOB}), &[contact(JOB, 0)]);
     assert_not_queued(&unknown, 0, "records_expired", 1).await;
 
-    let other_ids = System::start();
-    let mut here = contact(JOB, 0);
-    here["id"] = "row-1".into();
-    let mut delivered = contact(JOB, 0);
-    delivered["id"] = "contact-99".into();
-    other_ids.deliver(Some(JOB), &[delivered]).await;
-    other_ids.complete(JOB, 80, &[here]).await;
-    assert_not_queued(&other_ids, 1, "unmatched_records", 1).await;
+    // Other ids, be it beside the same other keys or beside none that the list has, too.
+    let mut with_same_keys = contact(JOB, 0);
+    with_same_keys["id"] = "contact-99".into();
+    let with_other_keys = json!({"id": "contact-99", "phoneStatus": "High"});
+    for delivered in [with_same_keys, with_other_keys] {
+        let other_ids = System::start();
+        let mut here = contact(JOB, 0);
+        here["id"] = "row-1".into();
+        other_ids.deliver(Some(JOB), &[delivered]).await;
+        other_ids.complete(JOB, 80, &[here]).await;
+        assert_not_queued(&other_ids, 1, "unmatched_records", 1).await;
+    }
 
     let no_scores = System::start();
     let mut plain = contact(JOB, 0);

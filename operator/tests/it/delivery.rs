@@ -88,6 +88,22 @@ fn tells_a_completed_delivery_in_words_and_no_values_of_its_keys() {
     assert!(told.get("removed").is_none(), "{told}");
 }
 
+/// A record says only when it expires, and the stack how long it is kept.
+#[test]
+fn tells_when_a_record_of_any_retention_was_written() {
+    for days in [7, 30] {
+        let mut record = record("COMPLETED", -3_600_000);
+        let expires = AttributeValue::N((now() / 1_000 + days * DAY_S).to_string());
+        record.insert("expiration".to_owned(), expires);
+        let mut system = with(&record);
+        let days = days.to_string();
+        system.operator = system.operator.set("DELIVERY_RETENTION_DAYS", &days);
+        let told = system.delivery("", 0);
+        let written = told["written_at"].as_i64().unwrap();
+        assert!((now() - written).abs() < 60_000, "{told}");
+    }
+}
+
 #[test]
 fn tells_when_a_lease_ends() {
     for (ends_in_ms, distance) in [(-3_630_000, "60 minutes ago"), (3_630_000, "in 60 minutes")] {

@@ -113,6 +113,22 @@ async fn redrives_a_delivery_that_the_receiver_understands_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_of_present_and_absent_messages_tells_what_it_did() {
+    let system = System::start(Form::Schema);
+    quarantine_understandable_contact(&system, "delivery-1");
+    let [present] = &ids(&system)[..] else {
+        panic!()
+    };
+    let line = format!("--json quarantine redrive {present} another");
+    let run = system.operator.run(&line).exits(1);
+    let told = &run.json()[0];
+    assert_eq!(told["id"], present.as_str());
+    assert_eq!(told["removed"], true);
+    assert!(run.stderr.contains("not in the quarantine queue: another"));
+    assert_eq!(system.emulators.contacts.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reports_a_delivery_that_is_quarantined_again() {
     for body in [
         unknown_event("delivery-1"),

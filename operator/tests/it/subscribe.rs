@@ -331,6 +331,20 @@ fn reports_event_types_that_titanx_did_not_grant_when_it_resumes() {
     assert_eq!(system.api.active().len(), 1);
 }
 
+/// A list may leave the event types out. That is no answer to what was granted.
+#[test]
+fn reports_nothing_as_not_granted_if_the_list_names_no_event_types() {
+    let system = System::start(Form::Schema);
+    system.api.fail("POST /webhooks/", Failure::Status(403));
+    system.operator.run(SUBSCRIBE).exits(1);
+    let mut listed = system.api.subscriptions();
+    listed[0].events.clear();
+    system.api.put_subscriptions(&listed);
+    let run = system.operator.run(&format!("--json {SUBSCRIBE}")).exits(0);
+    assert_eq!(run.json()["not_granted"], serde_json::json!([]));
+    assert_eq!(system.api.active().len(), 1);
+}
+
 #[test]
 fn deactivates_and_reports_a_subscription_created_without_a_secret() {
     for form in [Form::Schema, Form::Prose] {

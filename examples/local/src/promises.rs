@@ -319,13 +319,18 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_in_the_table_is_a_violation() {
         let emulators = Emulators::start();
-        let retried = Answer {
-            retry_after: Some(1),
-            ..Answer::accepted()
-        };
-        for (answer, is_right) in [(Answer::accepted(), true), (retried, false)] {
-            let evidence = evidence(&emulators, attempt(CONTACT, answer));
-            assert_eq!(evidence.nothing_unacknowledged_is_lost().held(), is_right);
+        // Of what is signed, and of what is forged.
+        for (destination, in_the_table) in
+            [(CONTACT, Answer::accepted()), (None, Answer::refused())]
+        {
+            let retried = Answer {
+                retry_after: Some(1),
+                ..in_the_table.clone()
+            };
+            for (answer, is_right) in [(in_the_table, true), (retried, false)] {
+                let evidence = evidence(&emulators, attempt(destination, answer));
+                assert_eq!(evidence.nothing_unacknowledged_is_lost().held(), is_right);
+            }
         }
         // No answer is none of them either, whatever a later attempt is answered.
         let mut evidence = evidence(&emulators, attempt(CONTACT, Answer::accepted()));

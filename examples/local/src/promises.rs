@@ -1,7 +1,7 @@
 //! Checks whether the promises held, from the answers to TitanX and the contents of the emulators.
 //! The checks share no code with the receiver.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 use titanx_testbed::{
@@ -14,6 +14,9 @@ use crate::{
     screen::{Screen, Tone},
     titanx::{Attempt, Delivery},
 };
+
+/// How long the receiver waits for the response to a call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the checks are based on.
 pub(crate) struct Evidence<'a> {
@@ -87,8 +90,24 @@ impl Evidence<'_> {
             vec![
                 ("a response of SQS was lost", lost.count()),
                 ("the completion mark failed", unmarked.count()),
+                ("a call was given up", self.calls_given_up(&event.id)),
             ]
         })
+    }
+
+    /// How many calls the receiver has given up during the attempts of a delivery, as it does on a busy machine: by its
+    /// log, and no more than there was time for. It sends a message again whose response it has not waited for.
+    fn calls_given_up(&self, id: &str) -> usize {
+        let attempts = self.attempts.iter().filter(|it| it.delivery.id == id);
+        let at_most = attempts.map(|it| it.took.as_secs() / CALL_TIMEOUT.as_secs());
+        let lines = self.log_lines.iter();
+        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let told = lines.filter(|line| line["id"] == id).map(|line| {
+            let repeated = line["retries"].as_u64().unwrap_or(0);
+            let for_good = line["outcome"] == "unavailable" || line["taken_over"] == true;
+            repeated + u64::from(for_good)
+        });
+        usize::try_from(at_most.sum::<u64>().min(told.sum())).unwrap_or(usize::MAX)
     }
 
     /// The delivery ids of the completion marks that the receiver could not write, by its log.
@@ -113,7 +132,10 @@ impl Evidence<'_> {
         let mut violations = Vec::new();
         let mut last = BTreeMap::new();
         let mut failures = 0;
-        for Attempt { delivery, answer } in &self.attempts {
+        for attempt in &self.attempts {
+            let Attempt {
+                delivery, answer, ..
+            } = attempt;
             let status = answer.as_ref().map(|answer| answer.status);
             if delivery.destination.is_some() {
                 failures += usize::from(status != Some(200));
@@ -220,7 +242,7 @@ impl Evidence<'_> {
     fn answered(&self) -> impl Iterator<Item = (&Delivery, &Answer)> + Clone {
         self.attempts
             .iter()
-            .filter_map(|Attempt { delivery, answer }| Some((delivery, answer.as_ref()?)))
+            .filter_map(|it| Some((&it.delivery, it.answer.as_ref()?)))
     }
 
     pub(crate) fn show_totals(&self, screen: Screen) {
@@ -303,7 +325,11 @@ mod tests {
             personal: Vec::new(),
         };
         let answer = Some(answer);
-        Attempt { delivery, answer }
+        Attempt {
+            delivery,
+            answer,
+            took: Duration::ZERO,
+        }
     }
 
     fn evidence(emulators: &Emulators, attempt: Attempt) -> Evidence<'_> {
@@ -386,6 +412,45 @@ mod tests {
             evidence.log_lines = vec![log_line];
             let verdict = evidence.verdict();
             assert_eq!(evidence.almost_always_once(&verdict).held(), held);
+        }
+    }
+
+    /// The receiver may have sent it again without the response, if it had a second to wait for and says so.
+    #[test]
+    fn a_second_message_after_a_call_that_was_given_up_has_a_cause() {
+        let emulators = Emulators::start();
+        for _ in 0..2 {
+            emulators
+                .contacts
+                .put("{}", &[("deliveryId", "delivery-1")]);
+        }
+        let line = |id: &str, more: &Value| {
+            let mut line = json!({"outcome": "accepted", "id": id});
+            line.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            line.to_string()
+        };
+        let (retried, nothing) = (json!({"retries": 1}), json!({}));
+        let (id, another) = ("delivery-1", "delivery-2");
+        for (ms, log_line, held) in [
+            (1_000, line(id, &retried), true),
+            (1_000, line(id, &json!({"outcome": "unavailable"})), true),
+            (1_000, line(id, &json!({"taken_over": true})), true),
+            (1_000, line(id, &nothing), false),
+            (1_000, line(another, &retried), false),
+            (999, line(id, &retried), false),
+        ] {
+            let mut attempt = attempt(CONTACT, Answer::accepted());
+            attempt.took = Duration::from_millis(ms);
+            let mut evidence = evidence(&emulators, attempt);
+            evidence.log_lines = vec![log_line.clone()];
+            let verdict = evidence.verdict();
+            assert_eq!(
+                evidence.almost_always_once(&verdict).held(),
+                held,
+                "{ms} {log_line}"
+            );
         }
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Delivery {
 pub(crate) struct Attempt {
     pub(crate) delivery: Delivery,
     pub(crate) answer: Option<Answer>,
+    /// From the request to the answer.
+    pub(crate) took: Duration,
 }
 
 impl Delivery {
@@ -95,11 +97,14 @@ impl TitanxSender {
         let signature = delivery.signature.as_deref();
         let mut attempts = Attempts::new(MAX_ATTEMPTS, backoff(FIRST_BACKOFF, MAX_BACKOFF));
         loop {
+            let began = Instant::now();
             let answer = self.sender.post(&url, &delivery.body, signature).await;
+            let took = began.elapsed();
             self.show(delivery, attempts.made() + 1, answer.as_ref());
             self.record(Attempt {
                 delivery: delivery.clone(),
                 answer: answer.clone(),
+                took,
             });
             if attempts.after(answer.as_ref()).await != Decision::Retries {
                 return;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use serde_json::Value;
 use titanx_healer::error::Error;
 use titanx_testbed::emulators::{Fault, FaultProxy, Harm, When};
 
@@ -101,14 +102,19 @@ async fn killed_at_each_call_the_next_runs_finish_the_round() {
     }
 }
 
+/// The contacts before the first stored position in a list: fifty pages of two.
+const SAVED: usize = 100;
+
+/// A list with one page after that position.
+fn past_the_stored_position() -> Vec<Value> {
+    let numbers = 0..SAVED + 2;
+    numbers.map(|number| contact(JOBS[0], number)).collect()
+}
+
 /// The position in a list is stored after its fiftieth page, whose contacts must be sent before.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_a_send_of_the_page_before_a_stored_position_the_next_run_sends_its_contacts() {
-    // Two contacts a page.
-    const SAVED: usize = 100;
-    let contacts: Vec<_> = (0..SAVED + 2)
-        .map(|number| contact(JOBS[0], number))
-        .collect();
+    let contacts = past_the_stored_position();
     let dropped = SAVED - 2..SAVED;
     // The first send may be the one of either contact.
     for nth in [1, 2] {
@@ -131,11 +137,7 @@ async fn killed_at_a_send_of_the_page_before_a_stored_position_the_next_run_send
 /// What the first run has sent up to the stored position counts once, whatever the next run reads again.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_after_a_stored_position_the_next_run_counts_each_contact_once() {
-    // Two contacts a page, and the position is stored after the fiftieth page.
-    const SAVED: usize = 100;
-    let contacts: Vec<_> = (0..SAVED + 2)
-        .map(|number| contact(JOBS[0], number))
-        .collect();
+    let contacts = past_the_stored_position();
     let system = System::start();
     // Two are missing on the last page before the position, and one after it.
     let delivered = [&contacts[..SAVED - 2], &contacts[SAVED + 1..]].concat();

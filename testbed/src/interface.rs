@@ -22,8 +22,11 @@ use serde_json::Value;
 /// The path of the program that Lambda starts.
 pub const BOOTSTRAP: &str = "/var/task/bootstrap";
 
-/// Time limit for the function's first answer. It is long, because the machine may be busy.
+/// Time limit for the function to become ready. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The interval at which the emulator is asked again.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The running emulator with the function. The emulator stops when this is dropped, and the function
 /// stops with it, or at the latest at the end of `scripts/runtime-check`.
@@ -67,13 +70,25 @@ impl RuntimeInterface {
             .await
             .is_ok_and(|answer| answer["statusCode"].is_u64())
         {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
     /// Invokes the function with a gateway's event, and returns its response.
     pub async fn invoke(&self, event: &(impl Display + ?Sized)) -> Value {
-        self.try_invoke(event).await.expect("an answer in JSON")
+        // The emulator does not queue an invocation for which no loop of the runtime has asked yet. It
+        // refuses it, and the function has not seen it.
+        let answered = async {
+            loop {
+                let answer = self.try_invoke(event).await.expect("an answer in JSON");
+                if answer["errorType"] != "Runtime.Unavailable" {
+                    return answer;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let answer = tokio::time::timeout(PATIENCE, answered).await;
+        answer.expect("a loop of the runtime asks after a while")
     }
 
     async fn try_invoke(

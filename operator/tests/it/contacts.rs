@@ -91,7 +91,12 @@ async fn moves_the_dead_letters_of_either_type_of_queue_unchanged() {
         for (before, after) in before.iter().zip(&after) {
             assert_eq!(before.body, after.body);
             assert_eq!(before.group_id, after.group_id);
+            // SQS has given the dead letter another one, which is therefore no duplicate of the contact.
             assert_eq!(before.deduplication_id, after.deduplication_id);
+            assert_ne!(
+                after.deduplication_id.as_deref(),
+                after.attribute("deliveryId")
+            );
             for name in ["deliveryId", "source"] {
                 assert!(before.attribute(name).is_some(), "{name}");
                 assert_eq!(before.attribute(name), after.attribute(name));

@@ -345,7 +345,8 @@ impl QueueState {
         self.adopt(messages, now);
     }
 
-    /// Removes the visible messages that were received as often as the redrive policy allows.
+    /// Removes the visible messages that were received as often as the redrive policy allows. As SQS does, it
+    /// replaces their deduplication ids, so that two messages with one id are both kept.
     pub(super) fn exhausted(&mut self, now: Duration) -> Option<(String, Vec<Message>)> {
         let policy = self.attributes.get("RedrivePolicy")?;
         let policy: Map<String, Value> = serde_json::from_str(policy).ok()?;
@@ -355,7 +356,14 @@ impl QueueState {
         let most = most.to_string().trim_matches('"').parse::<u32>().ok()?;
         let gone = |_: &u64, held: &mut Held| held.received >= most && held.visible_at <= now;
         let gone = self.messages.extract_if(.., gone);
-        let gone = gone.map(|(_, held)| held.message).collect();
+        let gone = gone.map(|(_, held)| {
+            let mut message = held.message;
+            if message.deduplication_id.is_some() {
+                message.deduplication_id = Some(message.id.clone());
+            }
+            message
+        });
+        let gone = gone.collect();
         Some((target, gone))
     }
 

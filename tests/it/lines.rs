@@ -285,7 +285,7 @@ async fn what_is_not_understood_or_in_flight_is_told_with_its_reason() {
     assert_eq!(constant(&lines[0]), expected);
     assert_counted(&lines, &UNDERSTOOD, &["Answered4xxFilter"]);
 
-    let too_large = signed(&incompressible(2 * 1024 * 1024));
+    let too_large = signed(&incompressible(1_300_000));
     let lines = program.lines_of_the_last(&[first, too_large]).await;
     assert_eq!(lines[0]["outcome"], "too_large");
     assert_eq!(lines[0]["level"], "ERROR");

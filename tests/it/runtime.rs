@@ -345,7 +345,7 @@ async fn a_delivery_that_is_not_understood_is_quarantined_whole() {
 async fn a_body_that_no_queue_takes_even_as_gzip_is_too_large() {
     let emulators = Emulators::start();
     let function = Function::start(&environment(&emulators)).await;
-    let huge = json!({"notes": incompressible(2 * 1024 * 1024)});
+    let huge = json!({"notes": incompressible(1_300_000)});
     let huge = envelope("huge", "job.contact.scored", &huge);
     let answer = function.answer(&signed(&huge)).await;
     assert_eq!(answer, Answer::of(413, json!({"error": "Too large"})));

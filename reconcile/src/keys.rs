@@ -24,7 +24,7 @@ pub struct Keys([Option<u64>; SLOTS]);
 pub struct Kinds([bool; SLOTS]);
 
 /// One kind of keys.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind(usize);
 
 impl Kinds {
@@ -97,15 +97,11 @@ impl Keys {
         self.0[kind.0]
     }
 
-    /// The key of the strongest of these kinds that both have, if the two keys are equal.
-    pub(crate) fn strongest_in_common(&self, other: &Self, kinds: Kinds) -> Option<u64> {
-        let slots = self.0.iter().zip(&other.0).zip(kinds.0);
-        let mut both = slots.filter_map(|((ours, theirs), selected)| {
-            let pair = ours.zip(*theirs);
-            pair.filter(|_| selected)
-        });
-        let (ours, theirs) = both.next()?;
-        (ours == theirs).then_some(ours)
+    /// The strongest of these kinds of which both have a key, if the two keys are equal.
+    pub(crate) fn strongest_in_common(&self, other: &Self, kinds: Kinds) -> Option<Kind> {
+        let have_both = |kind: &Kind| self.of_kind(*kind).and(other.of_kind(*kind)).is_some();
+        let strongest = kinds.each().find(have_both)?;
+        (self.of_kind(strongest) == other.of_kind(strongest)).then_some(strongest)
     }
 
     /// Equal for contacts with equal keys, and else different with the same probability as keys are.

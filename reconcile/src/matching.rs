@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     delivery_records::DeliveryRecords,
-    keys::{KeyTable, Keys, Kinds},
+    keys::{KeyTable, Keys, Kind, Kinds},
     scored::is_scored,
 };
 
@@ -203,26 +203,25 @@ impl RecordPool {
                 for &index in indices {
                     if found[index].is_none() {
                         let keys = contacts.keys(index);
-                        let key = keys.of_kind(kind);
-                        found[index] = key.and_then(|key| self.find(key, &keys, unfinished, jobs));
+                        found[index] = self.find(kind, &keys, unfinished, jobs);
                     }
                 }
             }
         }
     }
 
-    /// Marks an unmatched record with these keys as matched, and returns it.
+    /// Marks an unmatched record that these keys match by this kind as matched, and returns it.
     fn find(
         &mut self,
-        key: u64,
+        kind: Kind,
         keys: &Keys,
         unfinished: bool,
         jobs: &[Option<usize>],
     ) -> Option<usize> {
-        let range = self.with_key(key);
+        let range = self.with_key(keys.of_kind(kind)?);
         for &job in jobs {
             let within = self.with_rank(range.clone(), unfinished, job);
-            if let Some(index) = self.first_unmatched(within, key, keys) {
+            if let Some(index) = self.first_unmatched(within, kind, keys) {
                 self.mark_matched(index);
                 return Some(index);
             }
@@ -259,7 +258,8 @@ impl RecordPool {
         range.start + begin..range.start + end
     }
 
-    fn first_unmatched(&mut self, range: Range<usize>, key: u64, keys: &Keys) -> Option<usize> {
+    /// The keys of other kinds may have the same text, as TitanX's ids and those of a submitter may.
+    fn first_unmatched(&mut self, range: Range<usize>, kind: Kind, keys: &Keys) -> Option<usize> {
         if range.is_empty() {
             return None;
         }
@@ -276,7 +276,7 @@ impl RecordPool {
             }
             all_matched = false;
             let record = self.records.keys.get(index);
-            if keys.strongest_in_common(&record, self.kinds) == Some(key) {
+            if keys.strongest_in_common(&record, self.kinds) == Some(kind) {
                 return Some(index);
             }
         }
@@ -379,6 +379,16 @@ mod tests {
     fn matches_by_digest_if_one_side_has_no_id() {
         assert_eq!(missing(vec![record(Some(JOB), PLAIN)], &[A]), (vec![], 0));
         assert_eq!(missing(vec![record(Some(JOB), A)], &[PLAIN]), (vec![], 0));
+    }
+
+    /// The record has the first contact's `databaseContactId` as its `contactCrmId`.
+    #[test]
+    fn an_id_of_another_kind_with_the_same_text_is_no_stronger_key() {
+        let first = r#"{"databaseContactId": 7, "contactCrmId": 7, "leadStatus": "Low"}"#;
+        let second = r#"{"customerContactId": 1, "leadStatus": "Low"}"#;
+        let of_second = r#"{"customerContactId": 1, "contactCrmId": 7}"#;
+        let records = vec![record(Some(JOB), of_second)];
+        assert_eq!(missing(records, &[first, second]), (vec![(0, 0)], 0));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub struct MatchResult {
     pub missing: Vec<MissingContact>,
     /// The number of contacts that match the record of a backfill.
     pub backfilled: usize,
-    /// The number of contacts that match a record without a job id.
+    /// The number of contacts that match a completed record without a job id.
     pub without_job: usize,
     /// The number of completed records of the job that match none of its contacts.
     pub unmatched_records: usize,
@@ -176,17 +176,14 @@ impl RecordPool {
             result.received_unscored += usize::from(received);
             result.unscored += usize::from(!received);
         }
-        for record in found.iter().flatten() {
-            result.backfilled += usize::from(self.counts_as_backfilled(*record));
-            result.without_job += usize::from(self.records.job(*record).is_none());
+        let matched = found.iter().flatten().copied();
+        for record in matched.filter(|&record| !self.records.is_unfinished(record)) {
+            result.backfilled += usize::from(self.records.is_backfilled(record));
+            result.without_job += usize::from(self.records.job(record).is_none());
         }
         result.missing = self.missing(&scored, contacts, &found);
         result.unmatched_records = self.unmatched.get(&job).copied().unwrap_or(0);
         result
-    }
-
-    fn counts_as_backfilled(&self, record: usize) -> bool {
-        self.records.is_backfilled(record) && !self.records.is_unfinished(record)
     }
 
     /// Finds a record for each of these contacts. The strongest keys of all contacts are compared before
@@ -514,6 +511,16 @@ mod tests {
         };
         let result = result(vec![backfill, record(Some(JOB), B)], &[A, B]);
         assert_eq!((result.missing.len(), result.backfilled), (1, 0));
+    }
+
+    #[test]
+    fn an_unfinished_record_without_a_job_id_is_of_no_received_contact() {
+        let unfinished = DeliveryRecord {
+            unfinished: true,
+            ..record(None, A)
+        };
+        let result = result(vec![unfinished, record(None, B)], &[A, B]);
+        assert_eq!((result.missing.len(), result.without_job), (1, 1));
     }
 
     /// Missing, unscored, received without a score, and unmatched records.

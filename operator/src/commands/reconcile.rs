@@ -118,7 +118,7 @@ struct JobReport {
     contacts: usize,
     /// Contacts that match a record.
     received: usize,
-    /// Contacts that match a record without a job id.
+    /// Received contacts that match a record without a job id.
     received_without_job: usize,
     /// Scored contacts that match no record.
     missing: usize,

@@ -48,6 +48,8 @@ pub mod lambda;
 #[cfg(feature = "emulators")]
 pub mod promises;
 #[cfg(feature = "emulators")]
+pub mod reconciliation;
+#[cfg(feature = "emulators")]
 pub mod release;
 #[cfg(feature = "emulators")]
 pub mod sender;

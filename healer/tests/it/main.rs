@@ -4,5 +4,6 @@ mod function;
 mod kills;
 mod lists;
 mod rounds;
+mod rounds_model;
 mod system;
 mod updates;

@@ -21,6 +21,7 @@ mod printed;
 mod probe;
 mod quarantine;
 mod reconcile;
+mod reconcile_model;
 mod reconcile_runs;
 mod requests;
 mod rotate;

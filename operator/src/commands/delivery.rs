@@ -130,9 +130,8 @@ impl Removal {
     fn check(self, told: &Told, now_ms: i64) -> anyhow::Result<()> {
         let id = &told.id;
         match (self, told.state) {
-            (_, State::Absent)
-            | (Self::Forget, State::Completed | State::Expired)
-            | (Self::Release, State::Expired) => Ok(()),
+            (_, State::Absent) | (Self::Forget, State::Completed | State::Expired) => Ok(()),
+            (Self::Release, State::Expired) if told.lease_ends_at.is_some() => Ok(()),
             (Self::Release, State::LeaseOver) => {
                 let over_ms = now_ms - told.lease_ends_at.unwrap_or(now_ms);
                 if over_ms < margin_ms() {
@@ -155,7 +154,7 @@ impl Removal {
                     "{id} is not completed: the next attempt takes it over, and --release removes its claim"
                 )
             }
-            (_, State::Unknown) => bail!(
+            (_, State::Unknown) | (Self::Release, State::Expired) => bail!(
                 "the record of {id} has an unknown form, so the receiver did not write it: look at it \
                  in DynamoDB"
             ),
@@ -246,12 +245,10 @@ impl Told {
         contact_keys.sort_unstable();
         let state = match (text(STATUS).as_deref(), expires_at, lease_ends_at) {
             _ if record.is_none() => State::Absent,
-            (Some(COMPLETED | IN_PROGRESS), Some(expires), Some(_)) if expires < now_ms => {
-                State::Expired
-            }
-            (Some(COMPLETED), Some(_), Some(_)) => State::Completed,
-            (Some(IN_PROGRESS), Some(_), Some(ends)) if ends < now_ms => State::LeaseOver,
-            (Some(IN_PROGRESS), Some(_), Some(_)) => State::InProgress,
+            (_, Some(expires), _) if expires < now_ms => State::Expired,
+            (Some(COMPLETED), _, _) => State::Completed,
+            (Some(IN_PROGRESS), _, Some(ends)) if ends < now_ms => State::LeaseOver,
+            (Some(IN_PROGRESS), _, Some(_)) => State::InProgress,
             _ => State::Unknown,
         };
         Self {

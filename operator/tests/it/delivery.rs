@@ -124,7 +124,15 @@ fn tells_the_state_of_a_record() {
     };
     let mut without_lease = record("INPROGRESS", 0);
     without_lease.remove("in_progress_expiration");
+    // The receiver reads no lease of what is completed, and no status of what has expired.
+    let mut completed_without_lease = record("COMPLETED", 0);
+    completed_without_lease.remove("in_progress_expiration");
+    let mut unheard_of_and_expired = expired.clone();
+    let done = AttributeValue::S("DONE".to_owned());
+    unheard_of_and_expired.insert("status".to_owned(), done);
     for (record, state) in [
+        (completed_without_lease, "completed"),
+        (unheard_of_and_expired, "expired"),
         (record("INPROGRESS", 5_000), "in_progress"),
         (record("INPROGRESS", -1), "lease_over"),
         (record("COMPLETED", 5_000), "completed"),

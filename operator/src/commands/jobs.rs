@@ -41,8 +41,8 @@ pub(crate) struct Jobs {
     /// Count the received contacts of each job
     ///
     /// Scans the whole deliveries table, which costs less than 2 US cents for a million records.
-    /// The table keeps a record for DELIVERY_RETENTION_DAYS days. Contacts without a job id are not
-    /// counted.
+    /// The table keeps a record for DELIVERY_RETENTION_DAYS days. Contacts without a job id, or
+    /// without anything by which they can be recognised, are not counted.
     #[arg(long)]
     count: bool,
     /// Show only jobs in this state
@@ -110,7 +110,7 @@ impl Jobs {
 
 /// The records of a job: one for each spelling of its id that TitanX has used.
 async fn get_job(stack: &Stack<'_>, id: &JobId) -> anyhow::Result<Vec<Job>> {
-    let jobs = find_job(stack, id).await?;
+    let jobs = spellings(stack, id).await?;
     if jobs.is_empty() {
         bail!("job {id} is not completed: no job.completed event was received");
     }
@@ -152,6 +152,11 @@ async fn find_job(stack: &Stack<'_>, id: &JobId) -> anyhow::Result<Vec<Job>> {
     if let Some(item) = &got.item {
         return Ok(vec![Job::read(item)]);
     }
+    spellings(stack, id).await
+}
+
+/// The records whose id is this one in any spelling.
+async fn spellings(stack: &Stack<'_>, id: &JobId) -> anyhow::Result<Vec<Job>> {
     let mut jobs = all_jobs(stack).await?;
     jobs.retain(|job| JobId::from(job.job_id.as_str()) == *id);
     Ok(jobs)

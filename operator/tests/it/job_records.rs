@@ -66,6 +66,20 @@ fn of_two_spellings_the_job_that_was_completed_last_counts() {
     assert_eq!(run.json()[0]["job_id"], "aaaa1");
 }
 
+#[test]
+fn every_spelling_of_a_job_is_listed_whichever_is_asked_for() {
+    let system = System::start(Form::Schema);
+    for id in ["AAAA-1", "aaaa1", "aaaa2"] {
+        put(&system, id, None);
+    }
+    for id in ["AAAA-1", "aaaa1", "aaaa-1"] {
+        let listed = system.operator.run(&format!("--json jobs {id}")).exits(0);
+        let listed = listed.json();
+        let ids = listed.as_array().unwrap().iter().map(|it| &it["job_id"]);
+        assert_eq!(ids.collect::<Vec<_>>(), ["AAAA-1", "aaaa1"], "{id}");
+    }
+}
+
 /// Only a completed delivery has put its contact on the queue.
 #[test]
 fn a_delivery_in_flight_is_no_received_contact() {

@@ -72,13 +72,16 @@ impl Subscribe {
         let mut ledger = store.ledger().await?;
         let listed = list_subscriptions(&titanx, screen).await?;
         let earlier = self.earlier_subscription(&ledger, &live, &url, listed.as_deref());
-        let (known, granted) = if let Some(known) = earlier {
+        let (known, granted, is_active) = if let Some(known) = earlier {
             screen.info(format!(
                 "An earlier run created the subscription {} for this URL.",
                 known.id
             ));
             let listed = listed.into_iter().flatten().find(|it| it.id == known.id);
-            (known, listed.filter(|it| !it.events.is_empty()))
+            let is_active = listed.as_ref().is_some_and(Subscription::is_active);
+            // A list may leave the event types out.
+            let granted = listed.filter(|it| !it.events.is_empty());
+            (known, granted, is_active)
         } else {
             if !self.another {
                 check_not_subscribed(listed.as_deref().unwrap_or_default(), &url, screen)?;
@@ -89,14 +92,14 @@ impl Subscribe {
             let known = store_secret(&titanx, &store, &new, &url, &live).await?;
             ledger.subscriptions.push(known.clone());
             save_ledger(&store, &ledger, &known.id).await?;
-            (known, Some(new.subscription))
+            let is_active = new.subscription.is_active();
+            (known, Some(new.subscription), is_active)
         };
         if !live.is_empty() {
             self.options.settle.wait(known.stored_ms, screen).await;
         }
         check_still_stored(&titanx, &store, &known).await?;
         let KnownSubscription { id, .. } = known;
-        let is_active = granted.as_ref().is_some_and(Subscription::is_active);
         if !is_active {
             activate(&titanx, &id).await?;
         }

@@ -343,6 +343,10 @@ fn reports_nothing_as_not_granted_if_the_list_names_no_event_types() {
     let run = system.operator.run(&format!("--json {SUBSCRIBE}")).exits(0);
     assert_eq!(run.json()["not_granted"], serde_json::json!([]));
     assert_eq!(system.api.active().len(), 1);
+    // It is active, which the list does tell, so nothing is left to do.
+    let before = system.api.requests().len();
+    system.operator.run(SUBSCRIBE).exits(0);
+    assert_eq!(system.api.requests()[before..], ["GET /webhooks"]);
 }
 
 #[test]

@@ -203,6 +203,11 @@ impl SigningSecret {
         self.secrets.rotate(&self.arn, value);
     }
 
+    /// Stores a version with this staging label, beside the current one.
+    pub fn stage(&self, label: &str, value: &str) {
+        self.secrets.stage(&self.arn, label, value);
+    }
+
     pub fn value(&self) -> String {
         let value = self.secrets.value(&self.arn, None);
         value.expect("only text was ever put there")

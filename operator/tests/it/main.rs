@@ -13,6 +13,7 @@ mod help;
 mod job_records;
 mod jobs;
 mod listen;
+mod model;
 mod operator;
 mod options;
 mod order;

@@ -14,14 +14,14 @@ use titanx_testbed::{emulators::FaultProxy, server::Server, titanx::contact};
 use crate::{System, operator::Operator, titanx_api::Form};
 
 /// Records the calls to AWS, in the order in which the services answered them.
-struct Journal {
+pub(crate) struct Journal {
     proxies: Vec<FaultProxy>,
     calls: Arc<Mutex<Vec<(SystemTime, String)>>>,
 }
 
 impl Journal {
     /// Also returns the operator's command whose calls are recorded.
-    fn of(system: &System) -> (Self, Operator) {
+    pub(crate) fn of(system: &System) -> (Self, Operator) {
         let calls = Arc::<Mutex<Vec<_>>>::default();
         let mut operator = system.operator.clone();
         let mut proxies = Vec::new();
@@ -50,8 +50,8 @@ impl Journal {
         (Self { proxies, calls }, operator)
     }
 
-    /// All calls so far, those to TitanX among them, without the ids in their paths.
-    fn calls(&self, system: &System) -> Vec<String> {
+    /// All calls so far, those to TitanX among them.
+    pub(crate) fn calls_with_ids(&self, system: &System) -> Vec<String> {
         let made = || {
             self.proxies
                 .iter()
@@ -67,6 +67,11 @@ impl Journal {
         assert_eq!(calls.len(), made(), "{calls:?}");
         calls.extend(system.api.times().into_iter().map(|(call, at)| (at, call)));
         calls.sort();
+        calls.into_iter().map(|(_, call)| call).collect()
+    }
+
+    /// The same, without the ids in the paths of those to TitanX.
+    fn calls(&self, system: &System) -> Vec<String> {
         let subscriptions = system.api.subscriptions();
         let named = |call: &str| {
             let numbered = (1..).zip(&subscriptions);
@@ -74,7 +79,8 @@ impl Journal {
                 call.replace(&it.id, &format!("#{number}"))
             })
         };
-        calls.iter().map(|(_, call)| named(call)).collect()
+        let calls = self.calls_with_ids(system);
+        calls.iter().map(|call| named(call)).collect()
     }
 }
 

@@ -58,7 +58,15 @@ impl SecretsManager {
 
     /// Stores a new current version of a secret.
     pub(crate) fn rotate(&self, secret: &str, value: &str) {
-        let request = json!({ "SecretId": secret, "SecretString": value });
+        self.put(json!({ "SecretId": secret, "SecretString": value }));
+    }
+
+    /// Stores a version of a secret with this staging label alone.
+    pub(crate) fn stage(&self, secret: &str, label: &str, value: &str) {
+        self.put(json!({ "SecretId": secret, "SecretString": value, "VersionStages": [label] }));
+    }
+
+    fn put(&self, request: Value) {
         let put = read(request).and_then(|request| self.put_value(request));
         put.expect("the secret exists");
     }

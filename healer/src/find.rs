@@ -129,11 +129,16 @@ impl Run<'_> {
 }
 
 /// Sorts the jobs by their age, and keeps as many as a round can have. Returns whether there are more.
+///
+/// Of the records of one job, in several spellings of its id, one is kept: each delivery record counts for one job of a round,
+/// so all contacts of the other would look missing.
 fn keep_oldest(jobs: &mut Vec<RoundJob>) -> bool {
+    let all = jobs.len();
     jobs.sort_by(|a, b| (a.completed_at, &a.id).cmp(&(b.completed_at, &b.id)));
-    let more = jobs.len() > MAX_JOBS;
+    let mut seen = HashSet::new();
+    jobs.retain(|job| seen.insert(JobId::from(job.id.as_str())));
     jobs.truncate(MAX_JOBS);
-    more
+    jobs.len() < all
 }
 
 impl ListedJob {
@@ -180,5 +185,17 @@ mod tests {
         assert!(keep_oldest(&mut jobs));
         let expected: Vec<_> = (2..=2_001).rev().map(job).collect();
         assert_eq!(jobs, expected);
+    }
+
+    #[test]
+    fn a_round_has_one_spelling_of_a_job() {
+        let job = |id: &str| RoundJob {
+            id: id.to_owned(),
+            completed_at: 1,
+        };
+        let mut jobs = vec![job("job-1"), job("JOB1"), job("job-2")];
+        assert!(keep_oldest(&mut jobs));
+        assert_eq!(jobs, [job("JOB1"), job("job-2")]);
+        assert!(!keep_oldest(&mut jobs));
     }
 }

@@ -221,6 +221,24 @@ async fn a_job_on_any_page_of_its_table_is_due() {
     assert_eq!(system.heal().await.began, [(JOBS, 0, 0)]);
 }
 
+/// TitanX may spell an id in two ways, and answer to both.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_received_is_queued_again_for_another_spelling_of_the_job() {
+    let system = System::start();
+    let contacts: Vec<_> = (0..4).map(|number| contact(JOB, number)).collect();
+    system.deliver(Some(JOB), &contacts[1..]).await;
+    system.complete(JOB, 80, &contacts).await;
+    system.complete(&JOB.replace('-', ""), 79, &contacts).await;
+    for more in [true, false] {
+        let (end, _) = run(&system.healer().await, Duration::from_mins(15)).await;
+        assert_eq!(end.unwrap(), End::RoundFinished { more });
+    }
+    assert_eq!(system.queued_contacts(), expected(JOB, 4));
+    for job in [JOB, &JOB.replace('-', "")] {
+        assert_eq!(system.recorded(job, "state").as_deref(), Some("complete"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn contacts_that_were_never_scored_are_counted_and_not_queued() {
     let system = System::start();

@@ -148,7 +148,7 @@ impl Dice {
     pub fn age(&mut self, limits: &[i64]) -> i64 {
         let around = limits.iter().flat_map(|it| [it - 60_000, it + 60_000]);
         let mut ages: Vec<_> = around.collect();
-        ages.push(100 * HOUR_MS);
+        ages.extend([100 * HOUR_MS; 3]);
         self.of(&ages)
     }
 
@@ -192,24 +192,38 @@ impl Dice {
         let kinds = [self.0.usize(..5), self.0.usize(..5)];
         let count = self.0.usize(count);
         let all_scored = self.one_in(2);
+        let mut last = [None; 6];
         let each = (0..count).map(|_| {
-            let mut identity = [None; 6];
-            for kind in kinds {
-                identity[kind] = (!self.one_in(3)).then(|| self.0.u8(..4));
+            // Some are equal: TitanX does not deduplicate them.
+            if !self.one_in(5) {
+                for kind in kinds {
+                    last[kind] = (!self.one_in(3)).then(|| self.0.u8(..4));
+                }
+                last[5] = (!self.one_in(4)).then(|| self.0.u8(..3));
             }
-            identity[5] = (!self.one_in(4)).then(|| self.0.u8(..3));
             let scored = all_scored || !self.one_in(3);
-            self.contact(identity, scored)
+            self.contact(last, scored)
         });
         each.collect()
     }
 
-    /// Some more contacts than a healer reads between two positions that it saves.
-    pub fn long_list(&mut self) -> Vec<Contact> {
-        let count = self.of(&[49, 50, 51, 52, 53]);
-        (0..count)
-            .map(|id| self.contact([Some(id), None, None, None, None, None], true))
-            .collect()
+    /// Some more contacts than a healer reads between two positions that it saves, most of them received.
+    pub fn long_list(&mut self, job: &str, records: &mut Vec<Record>) -> Vec<Contact> {
+        let mut contacts = Vec::new();
+        for id in 0..self.0.u8(50..60) {
+            let identity = [Some(id), None, None, None, None, None];
+            contacts.push(self.contact(identity, true));
+            if !self.one_in(8) {
+                records.push(Record {
+                    delivery_id: format!("received-{id}"),
+                    job: Some(job.to_owned()),
+                    identity: Some(identity),
+                    status: Status::Completed,
+                    expires_h: 100,
+                });
+            }
+        }
+        contacts
     }
 
     /// The contact in any spelling that means the same.
@@ -282,7 +296,7 @@ impl Dice {
                         .identity
                         .map(|identity| identity.map(|it| it.filter(|_| !self.one_in(3))));
                 }
-                9 | 10 => record.status = Status::Unfinished(self.of(&[-1, -1, -1, -1, 300])),
+                9 | 10 => record.status = Status::Unfinished(self.of(&[-1, -1, 1_500])),
                 11 => record.delivery_id = own,
                 12 => {
                     record = Record {
@@ -299,7 +313,7 @@ impl Dice {
                     }
                 }
                 14 => record.job = Some("another-job".to_owned()),
-                _ if self.one_in(3) => {
+                _ if self.one_in(2) => {
                     record = Record {
                         delivery_id: own,
                         identity: None,
@@ -309,6 +323,14 @@ impl Dice {
                     }
                 }
                 _ => record.identity = Some([None, None, None, None, Some(8), Some(8)]),
+            }
+            if self.one_in(6) {
+                let delivery_id = format!("twin-{}", records.len());
+                records.push(Record {
+                    delivery_id,
+                    job: record.job.is_none().then(|| job.to_owned()),
+                    ..record.clone()
+                });
             }
             if records
                 .iter()
@@ -384,7 +406,7 @@ impl Reading {
 }
 
 /// Compares the contacts of jobs with the records, by the keys of these kinds. `None` if the result depends on the order in which the
-/// records are read.
+/// records are read, or the contacts are sent.
 pub fn compare(
     jobs: &[(&str, &[Contact])],
     records: &[Record],
@@ -475,7 +497,9 @@ fn compare_job(
             }
         }
     }
-    Some(found)
+    // Of two equal contacts one may have the other's delivery id. Then only one is queued, and which depends on which is first.
+    let ids: BTreeSet<_> = found.missing.iter().map(|(_, id)| id).collect();
+    (ids.len() == found.missing.len()).then_some(found)
 }
 
 impl Found {

@@ -21,7 +21,7 @@ use crate::{
 /// Enough to meet each of some fifty planted mistakes several times.
 const WORLDS: u64 = 90;
 /// Worlds at a time: some wait for a lease to end.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
 struct World {
     jobs: Vec<Job>,
@@ -117,7 +117,7 @@ impl World {
             paging: dice.paging(),
             retention_days,
             yes: !dice.one_in(4),
-            despite_doubts: dice.one_in(2),
+            despite_doubts: dice.one_in(3),
             match_by: dice.of(&[all, vec![0, 1, 2, 3, 4], vec![5], vec![2, 5]]),
             checkpoint: dice.one_in(2),
             breaks_at: dice.one_in(4).then(|| dice.below(5)),

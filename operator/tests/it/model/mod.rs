@@ -11,7 +11,8 @@
 //! What the oracle does not mention must not have changed.
 //!
 //! The worlds are made of a number, the seed, so that a failure can be repeated. A test that fails prints the seed, and
-//! what was done in its world.
+//! what was done in its world. The ids that SQS and TitanX give are not of the seed, so messages of one
+//! millisecond may come in another order.
 //!
 //! Not modelled: failures of AWS and TitanX, what changes while a command runs, `reconcile`, `heal`, `doctor`,
 //! `contacts`, `listen` and `send`.

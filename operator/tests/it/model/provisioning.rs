@@ -251,12 +251,11 @@ fn ledger(
     dice.0.shuffle(&mut all);
     let rotation = dice.percent(55).then(|| {
         let new = all.pop().expect("at least one is gone");
-        let mut new = known(new);
-        if dice.percent(20) {
-            DEAD_URL.clone_into(&mut new.url);
-        } else {
-            url.clone_into(&mut new.url);
-        }
+        let posts_to = if dice.percent(20) { DEAD_URL } else { url };
+        let new = Known {
+            url: posts_to.to_owned(),
+            ..known(new)
+        };
         let old = all.iter().map(|it| it.id.clone()).collect::<Vec<_>>();
         let activated = dice.percent(60);
         let ages = [

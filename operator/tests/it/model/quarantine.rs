@@ -293,16 +293,11 @@ fn show(model: &mut Model, id: &str, line: &str) {
             let mut document = told(id, message, &printed["since"]);
             document["form"] = value.as_ref().map(form).into();
             match &bytes {
-                Some(bytes) if reveals => {
-                    document["body"] = String::from_utf8_lossy(bytes).into();
-                }
+                Some(bytes) if reveals => document["body"] = String::from_utf8_lossy(bytes).into(),
                 Some(_) => {}
                 None => {
-                    document["error"] = printed["error"]
-                        .as_str()
-                        .map(str::to_owned)
-                        .expect("a reason")
-                        .into();
+                    assert!(printed["error"].is_string(), "a reason");
+                    document["error"] = printed["error"].clone();
                 }
             }
             expected.json = Some(document);

@@ -120,20 +120,20 @@ fn the_figures_of_an_hour_and_a_day_are_told_as_documented() {
         });
         model.operator = test.operator.clone();
         let json = model.dice.percent(50);
-        model.run(if json { "status --json" } else { "status" }, |before, _, run| {
-            let mut expected = Expected::unchanged(0, before);
+        model.run(if json { "status --json" } else { "status" }, |state, _, run| {
+            let mut expected = Expected::unchanged(0, state);
             if json {
                 let printed = run.json();
-                let rows = figures.iter().zip(printed.as_array().unwrap()).map(|(it, row)| {
+                let document = figures.iter().zip(printed.as_array().unwrap()).map(|(it, row)| {
                     json!({
                         "widget": it.widget, "label": it.label, "unit": it.unit.filter(|_| !it.counts()),
                         "hour": it.series(60, 300, &row["hour"]), "day": it.series(24 * 60, 7_200, &row["day"]),
                     })
                 });
-                expected.json = Some(rows.collect());
+                expected.json = Some(document.collect());
             } else {
-                let table = text(&figures);
-                assert!(run.stdout.ends_with(&table), "{table}\n{}", run.stdout);
+                let words = text(&figures);
+                assert!(run.stdout.ends_with(&words), "{words}\n{}", run.stdout);
             }
             expected
         });

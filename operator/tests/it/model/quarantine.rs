@@ -188,13 +188,11 @@ fn what_is_quarantined_is_shown_and_redriven_as_documented() {
         put_messages(model);
         let mut completed = BTreeMap::new();
         for _ in 0..4 {
-            let before = model.state();
-            let present: Vec<_> = queue(&before, "quarantine")
-                .into_keys()
-                .map(str::to_owned)
-                .collect();
+            // In the order in which they came, which is the same whatever their ids.
+            let messages = model.system.emulators.quarantine.messages();
+            let present: Vec<_> = messages.into_iter().map(|it| it.id).collect();
             let dice = &mut model.dice;
-            let mut ids = dice.some(&present[..present.len().min(3)]);
+            let mut ids = dice.some(&present[..present.len().min(4)]);
             if dice.percent(15) {
                 ids.push("absent".to_owned());
             }
@@ -301,10 +299,8 @@ fn show(model: &mut Model, id: &str, line: &str) {
                 }
             }
             expected.json = Some(document);
-        } else if let (Some(bytes), true) = (&bytes, reveals) {
-            expected
-                .said
-                .push(format!("\n\n{}\n", String::from_utf8_lossy(bytes)));
+        } else if let (Some(Ok(text)), true) = (bytes.map(String::from_utf8), reveals) {
+            expected.said.push(format!("\n\n{text}\n"));
         }
         expected
     });

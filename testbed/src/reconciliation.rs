@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, fmt, ops::Range};
 
+use aws_smithy_types::date_time::{DateTime, Format};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
@@ -162,7 +163,7 @@ impl Dice {
         let Some(at_ms) = at_ms else {
             return self.of(&[Value::Null, "".into(), "yesterday".into()]);
         };
-        let utc = crate::titanx::utc(at_ms.div_euclid(1_000));
+        let utc = utc(at_ms.div_euclid(1_000));
         let seconds = utc.trim_end_matches('Z');
         self.of(&[
             utc.clone(),
@@ -340,6 +341,12 @@ impl Dice {
             }
         }
     }
+}
+
+/// A Unix time in seconds as TitanX writes it.
+pub fn utc(seconds: i64) -> String {
+    let written = DateTime::from_secs(seconds).fmt(Format::DateTime);
+    written.expect("a year of four digits")
 }
 
 impl fmt::Debug for Contact {

@@ -23,29 +23,6 @@ pub fn now_ms() -> u64 {
     u64::try_from(now).expect("it is not the year 584,556,019 yet")
 }
 
-/// A Unix time in seconds as ISO 8601.
-pub fn utc(seconds: i64) -> String {
-    let days = seconds.div_euclid(86_400);
-    // The algorithm of the C++ proposal P0355 (civil_from_days).
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 {
-        month_index + 3
-    } else {
-        month_index - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let time = seconds.rem_euclid(86_400);
-    let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
 /// `Base64(HMAC-SHA256(key, body))`.
 #[expect(
     clippy::disallowed_methods,

@@ -17,7 +17,8 @@ use titanx_receiver::receiver::Receiver;
 use titanx_testbed::{
     emulators::{AttributeValue, Emulators, Item},
     front_door::{Answer, deliver, environment, receiver},
-    titanx::{envelope_at, signed, utc},
+    reconciliation::utc,
+    titanx::{envelope_at, signed},
     titanx_api::{Form, TitanxApi},
 };
 

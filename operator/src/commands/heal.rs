@@ -118,7 +118,9 @@ impl Heal {
                 None => healer.run(deadline, &report).await,
             };
             match run? {
-                End::OutOfTime | End::RoundFinished { more: true } => {}
+                End::OutOfTime => {}
+                // A dry run writes no results, so its next round would have the same jobs.
+                End::RoundFinished { more: true } if !self.dry_run => {}
                 end => break end,
             }
         };
@@ -155,7 +157,11 @@ impl Heal {
                 ));
                 return Ok(CommandStatus::ActionNeeded);
             }
-            End::Idle | End::OutOfTime | End::RoundFinished { .. } => {}
+            End::RoundFinished { more: true } => {
+                screen.warn("a dry run checks one round of jobs, and more are due");
+                return Ok(CommandStatus::ActionNeeded);
+            }
+            End::Idle | End::OutOfTime | End::RoundFinished { more: false } => {}
         }
         if checked.is_empty() && self.which.due {
             screen.info("no job is due");

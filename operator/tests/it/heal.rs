@@ -81,6 +81,21 @@ async fn a_dry_run_tells_what_is_missing_and_changes_nothing() {
     assert_eq!(system.emulators.contacts.len(), 2);
 }
 
+/// It writes no results, so the next round would have the same jobs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_ends_after_one_round_and_tells_that_jobs_are_left() {
+    let system = system(80).await;
+    let mut record = system.emulators.jobs.get(JOB).unwrap();
+    let another_spelling = AttributeValue::S(JOB.replace('-', ""));
+    record.insert("job_id".to_owned(), another_spelling);
+    system.emulators.jobs.put(&record);
+
+    let run = system.operator.run("--json heal --due --dry-run").exits(3);
+    assert_eq!(run.json().as_array().unwrap().len(), 1);
+    let expected = "a dry run checks one round of jobs, and more are due";
+    assert!(run.stderr.contains(expected), "{}", run.stderr);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_healed_at_once_and_its_record_tells() {
     let system = system(1).await;

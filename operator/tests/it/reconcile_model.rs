@@ -577,5 +577,7 @@ async fn does_in_random_worlds_what_the_documents_say() {
     for some in each.collect::<Vec<_>>() {
         met += some.await.unwrap();
     }
-    println!("{met} worlds");
+    // The others depend on the order of the records. Were they many, little would be compared.
+    let all = seeds.count();
+    assert!(4 * met >= 3 * all, "{met} of {all} worlds are compared");
 }

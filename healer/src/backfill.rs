@@ -14,6 +14,7 @@ use titanx_client::TitanxClient;
 use titanx_reconcile::{
     JobId,
     backfill::{Backfill, backfill},
+    backfill_id::ContactIds,
     keys::Keys,
     matching::Ordinals,
     scored::is_scored,
@@ -21,7 +22,7 @@ use titanx_reconcile::{
 
 use crate::{
     checks::{Round, Step},
-    codec::read_missing,
+    codec::{read_digests, read_missing},
     error::Error,
     report::Event,
     run::{Interrupted, JobCheck, JobStep, PageRead, RoundJob, Run, chunk_id, is_proven},
@@ -31,12 +32,13 @@ use crate::{
 const PAGES: u32 = 50;
 
 /// The missing contacts of a job.
-struct MissingContacts {
+struct MissingContacts<'a> {
     /// By identity and ordinal; with the delivery id of an unfinished record.
     left: HashMap<(u64, u32), Option<Box<str>>>,
     /// How many contacts with the identity of a missing one were seen.
     ordinals: Ordinals,
     identities: HashSet<u64>,
+    ids: ContactIds<'a>,
 }
 
 impl Run<'_> {
@@ -68,8 +70,8 @@ impl Run<'_> {
         job: &RoundJob,
         check: &mut JobCheck,
     ) -> Result<PageRead, Interrupted> {
-        let mut missing = self.missing(job, check).await?;
         let id = JobId::from(job.id.as_str());
+        let mut missing = self.missing(job, check, &id).await?;
         let mut list = TitanxClient::contacts(&job.id);
         let mut first_total = None;
         while !list.is_at_end() {
@@ -122,7 +124,12 @@ impl Run<'_> {
         self.time.limit(all).await
     }
 
-    async fn missing(&self, job: &RoundJob, check: &JobCheck) -> Result<MissingContacts, Error> {
+    async fn missing<'a>(
+        &self,
+        job: &RoundJob,
+        check: &JobCheck,
+        job_id: &'a JobId,
+    ) -> Result<MissingContacts<'a>, Error> {
         let mut left = HashMap::new();
         for number in 0..check.missing_chunks {
             let id = chunk_id("missing", job, number);
@@ -131,15 +138,22 @@ impl Run<'_> {
             let missing = missing.into_iter();
             left.extend(missing.map(|it| ((it.identity, it.ordinal), it.delivery_id)));
         }
+        let mut taken = Vec::new();
+        for number in 0..check.taken_chunks {
+            let id = chunk_id("taken", job, number);
+            let chunk = self.healer.checks.read_bytes(&id).await?;
+            taken.extend(read_digests(&chunk).ok_or(Error::UnknownItem(id))?);
+        }
         Ok(MissingContacts {
             identities: left.keys().map(|(identity, _)| *identity).collect(),
             ordinals: Ordinals::default(),
+            ids: ContactIds::new(job_id, taken),
             left,
         })
     }
 }
 
-impl MissingContacts {
+impl MissingContacts<'_> {
     /// Takes out the missing ones of these contacts.
     fn take_from<'a>(&mut self, contacts: &'a [Box<RawValue>]) -> Vec<Backfill<'a>> {
         let mut found = Vec::new();
@@ -150,11 +164,11 @@ impl MissingContacts {
             }
             let ordinal = self.ordinals.next(identity);
             let key = (identity, u32::try_from(ordinal).unwrap_or(u32::MAX));
-            if let Some(delivery_id) = self.left.remove(&key) {
+            if let Some(unfinished) = self.left.remove(&key) {
+                let delivery_id = unfinished.map(String::from);
                 found.push(Backfill {
                     contact,
-                    ordinal,
-                    delivery_id: delivery_id.map(String::from),
+                    delivery_id: delivery_id.unwrap_or_else(|| self.ids.next(contact)),
                 });
             }
         }

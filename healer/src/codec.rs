@@ -81,6 +81,18 @@ pub(crate) fn read_missing(chunk: &[u8]) -> Option<Vec<Missing>> {
     Some(all)
 }
 
+/// The bytes of a chunk of digests, eight for each.
+pub(crate) fn digest_bytes(digests: &[u64]) -> Vec<u8> {
+    digests.iter().flat_map(|it| it.to_be_bytes()).collect()
+}
+
+/// Reads the digests of a chunk. `None` if it is of another form.
+pub(crate) fn read_digests(chunk: &[u8]) -> Option<impl Iterator<Item = u64>> {
+    let (digests, rest) = chunk.as_chunks::<8>();
+    let digests = digests.iter().map(|it| u64::from_be_bytes(*it));
+    rest.is_empty().then_some(digests)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::value::RawValue;
@@ -131,5 +143,13 @@ mod tests {
         assert_eq!(chunk.len(), 13 * 3 + 10);
         assert_eq!(read_missing(&chunk).unwrap(), all);
         assert_eq!(read_missing(&chunk[..chunk.len() - 1]), None);
+    }
+
+    #[test]
+    fn digests_survive_a_chunk() {
+        let all = [1, u64::MAX, 0x0102_0304_0506_0708];
+        let chunk = digest_bytes(&all);
+        assert_eq!(read_digests(&chunk).unwrap().collect::<Vec<_>>(), all);
+        assert!(read_digests(&chunk[1..]).is_none());
     }
 }

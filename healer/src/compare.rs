@@ -13,7 +13,7 @@ use titanx_reconcile::{
 
 use crate::{
     checks::{Round, Step},
-    codec::{CHUNK_BYTES, Missing, push_missing, read_contacts},
+    codec::{CHUNK_BYTES, Missing, digest_bytes, push_missing, read_contacts},
     error::Error,
     report::Event,
     run::{Found, Interrupted, JobCheck, JobStep, RoundJob, Run, chunk_id},
@@ -140,9 +140,23 @@ impl Run<'_> {
             return self.finish(&job, &mut check, &outcome).await;
         }
         check.found = Some(found);
+        check.taken_chunks = self.store_taken(&job, &result.taken_ids).await?;
         check.missing_chunks = self.store_missing(&job, result, &contacts).await?;
         check.step = JobStep::Backfill;
         self.save(&job, &check).await
+    }
+
+    async fn store_taken(&self, job: &RoundJob, digests: &[u64]) -> Result<u32, Error> {
+        let mut chunks = 0;
+        for chunk in digests.chunks(CHUNK_BYTES / size_of::<u64>()) {
+            let id = chunk_id("taken", job, chunks);
+            self.healer
+                .checks
+                .write_bytes(&id, digest_bytes(chunk))
+                .await?;
+            chunks += 1;
+        }
+        Ok(chunks)
     }
 
     async fn store_missing(

@@ -152,6 +152,10 @@ pub(crate) struct JobCheck {
     /// What was found, before anything was queued.
     pub(crate) found: Option<Found>,
     pub(crate) missing_chunks: u32,
+    /// The number of stored chunks of delivery ids that missing contacts must not get.
+    // A check that an earlier version began has none.
+    #[serde(default)]
+    pub(crate) taken_chunks: u32,
     pub(crate) sent: Sent,
 }
 

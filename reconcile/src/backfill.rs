@@ -53,10 +53,9 @@ enum Cause {
 pub struct Backfill<'a> {
     /// The contact as TitanX returned it.
     pub contact: &'a RawValue,
-    /// See [`MissingContact`](crate::matching::MissingContact).
-    pub ordinal: usize,
-    /// The delivery id of an unfinished record of the contact, which may have been sent under it.
-    pub delivery_id: Option<String>,
+    /// The delivery id of an unfinished record of the contact, which may have been sent under it; else the
+    /// one that [`ContactIds`](crate::backfill_id::ContactIds) chose.
+    pub delivery_id: String,
 }
 
 /// Backfills missing contacts of a job, several at once, and yields each result in the order in which
@@ -67,9 +66,11 @@ pub fn backfill<'a>(
     missing: Vec<Backfill<'a>>,
 ) -> impl Stream<Item = Result<BackfillResult, BackfillError>> + 'a {
     let each = missing.into_iter().map(async move |missing| {
-        let own = || backfill_id::of_contact(job, missing.contact, missing.ordinal);
-        let delivery_id = missing.delivery_id.unwrap_or_else(own);
-        let result = backfill_contact(intake, job, missing.contact, &delivery_id).await;
+        let Backfill {
+            contact,
+            delivery_id,
+        } = missing;
+        let result = backfill_contact(intake, job, contact, &delivery_id).await;
         result.map_err(|source| BackfillError {
             delivery_id,
             source,

@@ -17,7 +17,7 @@ use futures_util::future::try_join_all;
 use titanx_receiver::deliveries::{CONTACT_KEYS, DELIVERY_ID, IN_PROGRESS, JOB_ID, STATUS};
 
 use crate::{
-    backfill_id::is_backfill,
+    backfill_id::{self, is_backfill},
     job_id::JobId,
     keys::{KeyFilter, KeyTable, Keys},
 };
@@ -43,12 +43,18 @@ pub struct DeliveryRecord {
 pub struct DeliveryRecords {
     pub(crate) keys: KeyTable,
     jobs: Vec<u32>,
-    backfilled: Vec<bool>,
+    /// The records of backfills by their indices, in order, with the digests of their delivery ids.
+    backfills: Vec<(u32, u64)>,
     /// The delivery ids of the unfinished records, by their indices.
     unfinished: HashMap<usize, String>,
 }
 
 const NO_JOB: u32 = u32::MAX;
+
+/// The key table has no more entries than that.
+fn table_index(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
 
 impl DeliveryRecords {
     /// Appends a record.
@@ -56,7 +62,10 @@ impl DeliveryRecords {
         let index = self.keys.push(&record.keys);
         let job = record.job.and_then(|job| u32::try_from(job).ok());
         self.jobs.push(job.unwrap_or(NO_JOB));
-        self.backfilled.push(is_backfill(&record.delivery_id));
+        if is_backfill(&record.delivery_id) {
+            let id = backfill_id::digest(&record.delivery_id);
+            self.backfills.push((table_index(index), id));
+        }
         if record.unfinished {
             self.unfinished.insert(index, record.delivery_id);
         }
@@ -95,8 +104,11 @@ impl DeliveryRecords {
         self.unfinished.contains_key(&index)
     }
 
-    pub(crate) fn is_backfilled(&self, index: usize) -> bool {
-        self.backfilled[index]
+    /// The digest of the delivery id, if it is a backfill's.
+    pub(crate) fn backfill_digest(&self, index: usize) -> Option<u64> {
+        let index = table_index(index);
+        let place = self.backfills.binary_search_by_key(&index, |it| it.0);
+        place.ok().map(|place| self.backfills[place].1)
     }
 
     pub(crate) fn unfinished_delivery_id(&self, index: usize) -> Option<&str> {

@@ -1,6 +1,9 @@
 //! Matches the contacts at TitanX with the delivery records. Each record matches one contact.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use serde_json::value::RawValue;
 
@@ -76,6 +79,9 @@ impl Contacts {
 pub struct MatchResult {
     /// The scored contacts that match no completed record.
     pub missing: Vec<MissingContact>,
+    /// Digests of delivery ids of backfills, whose records match other contacts with the keys of a missing
+    /// one. That one needs [another id](crate::backfill_id::ContactIds).
+    pub taken_ids: Vec<u64>,
     /// The number of contacts that match the record of a backfill.
     pub backfilled: usize,
     /// The number of contacts that match a completed record without a job id.
@@ -178,10 +184,11 @@ impl RecordPool {
         }
         let matched = found.iter().flatten().copied();
         for record in matched.filter(|&record| !self.records.is_unfinished(record)) {
-            result.backfilled += usize::from(self.records.is_backfilled(record));
+            result.backfilled += usize::from(self.records.backfill_digest(record).is_some());
             result.without_job += usize::from(self.records.job(record).is_none());
         }
         result.missing = self.missing(&scored, contacts, &found);
+        result.taken_ids = self.taken_ids(&result.missing, contacts, &found);
         result.unmatched_records = self.unmatched.get(&job).copied().unwrap_or(0);
         result
     }
@@ -303,9 +310,27 @@ impl RecordPool {
         }
         missing
     }
+
+    fn taken_ids(
+        &self,
+        missing: &[MissingContact],
+        contacts: &Contacts,
+        found: &[Option<usize>],
+    ) -> Vec<u64> {
+        let missing = missing.iter().filter(|it| it.delivery_id.is_none());
+        let identity = |it: &MissingContact| contacts.keys(it.index).identity();
+        let identities: HashSet<_> = missing.map(identity).collect();
+        let matched = found.iter().flatten();
+        let backfills = matched.filter_map(|&it| Some((it, self.records.backfill_digest(it)?)));
+        let of_same = backfills.filter(|(record, _)| {
+            let keys = self.records.keys.get(*record);
+            identities.contains(&keys.identity())
+        });
+        of_same.map(|(_, id)| id).collect()
+    }
 }
 
-/// Counts the scored contacts of a job that have the same keys.
+/// Counts contacts of a job that have the same keys.
 #[derive(Debug, Default)]
 pub struct Ordinals(HashMap<u64, usize>);
 
@@ -499,6 +524,28 @@ mod tests {
         };
         let result = result(vec![backfill, record(Some(JOB), B)], &[A, B]);
         assert_eq!((result.missing.len(), result.backfilled), (0, 1));
+    }
+
+    /// The backfill of which a record does not match may be that of the missing contact itself.
+    #[test]
+    fn a_backfill_takes_its_id_from_equal_contacts_once_its_record_matches_another() {
+        let backfill = |json, unfinished| DeliveryRecord {
+            delivery_id: "backfill-x".to_owned(),
+            unfinished,
+            ..record(Some(JOB), json)
+        };
+        let taken = |records, kinds: &[String]| {
+            let contacts = contacts(&[A, A, B]);
+            let result = pool(records, kinds).match_job(JOB, &contacts);
+            (result.missing.len(), result.taken_ids.len())
+        };
+        let b = || record(Some(JOB), B);
+        assert_eq!(taken(vec![backfill(A, false), b()], &[]), (1, 1));
+        assert_eq!(taken(vec![backfill(A, true), b()], &[]), (2, 1));
+        assert_eq!(taken(vec![record(Some(JOB), A), b()], &[]), (1, 0));
+        assert_eq!(taken(vec![backfill(B, false)], &[]), (2, 0));
+        let lead = ["leadId".to_owned()];
+        assert_eq!(taken(vec![backfill(A, false)], &lead), (3, 0));
     }
 
     /// It is missing, so it would be counted twice.

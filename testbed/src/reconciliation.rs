@@ -484,13 +484,25 @@ fn compare_job(
         unmatched: unmatched.count(),
         ..Found::default()
     };
-    for (index, (contact, record)) in contacts.iter().zip(matched).enumerate() {
+    for (index, (contact, record)) in contacts.iter().zip(&matched).enumerate() {
         found.scored += usize::from(contact.scored);
         match record {
             None if !contact.scored => found.unscored += 1,
-            None => found
-                .missing
-                .push((index, backfill_id(job, contact, ordinal(contacts, index)))),
+            // Another contact with the same keys may have been queued under one of these ids.
+            None => {
+                let is_taken = |id: &str| {
+                    let matched = matched.iter().flatten();
+                    matched
+                        .clone()
+                        .any(|it| it.delivery_id == id && it.identity == Some(contact.identity))
+                };
+                let is_free = |id: &String| {
+                    !is_taken(id) && !found.missing.iter().any(|(_, other)| other == id)
+                };
+                let mut ids = (0..).map(|ordinal| backfill_id(job, contact, ordinal));
+                let id = ids.find(is_free).expect("there is always a further one");
+                found.missing.push((index, id));
+            }
             Some(record) if contact.scored && record.status != Status::Completed => {
                 found.missing.push((index, record.delivery_id.clone()));
             }
@@ -504,9 +516,7 @@ fn compare_job(
             }
         }
     }
-    // Of two equal contacts one may have the other's delivery id. Then only one is queued, and which depends on which is first.
-    let ids: BTreeSet<_> = found.missing.iter().map(|(_, id)| id).collect();
-    (ids.len() == found.missing.len()).then_some(found)
+    Some(found)
 }
 
 impl Found {

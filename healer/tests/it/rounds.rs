@@ -454,6 +454,31 @@ async fn what_could_not_be_queued_is_incomplete_and_tried_again() {
     assert_eq!(system.recorded(JOB, "state_reason"), None);
 }
 
+/// Which of the equal contacts was not queued cannot be told. The delivery id that no record has can.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_equal_contacts_the_one_that_an_earlier_round_could_not_queue_is_queued() {
+    for left in 0..3 {
+        let system = System::start();
+        system.complete(JOB, 80, &vec![contact(JOB, 1); 3]).await;
+        let due = system.emulators.jobs.get(JOB).unwrap();
+        system.heal().await;
+        let mut ids = system.queued();
+        assert_eq!(ids.len(), 3);
+        ids.sort();
+        system.emulators.deliveries.delete(&ids[left]);
+        system.emulators.jobs.put(&due);
+        system.let_a_day_pass();
+        let told = system.heal().await;
+        let complete = result(State::Complete, None, [3, 0, 3, 0, 0]);
+        assert_eq!(told.checked, [(JOB.to_owned(), complete)]);
+        ids.push(ids[left].clone());
+        let mut queued = system.queued();
+        queued.sort();
+        ids.sort();
+        assert_eq!(queued, ids);
+    }
+}
+
 /// What has come to the list since it was compared was neither received nor queued.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_changes_before_its_contacts_are_sent_proves_nothing() {

@@ -17,6 +17,7 @@ use titanx_receiver::{budget::now_ms, contact::KEY_KINDS, intake::Intake};
 use titanx_reconcile::{
     JobId,
     backfill::{Backfill, BackfillResult, backfill},
+    backfill_id::ContactIds,
     doubts::{Doubt, delivered_since, doubts},
     keys::Kinds,
     matching::{Contacts, MatchResult, RecordPool},
@@ -242,14 +243,18 @@ impl Reconcile {
             .map(|it| describe(it, retention))
             .collect();
         if self.yes && report.missing > 0 && (report.doubts.is_empty() || self.despite_doubts) {
-            let missing = result.missing.into_iter().map(|missing| Backfill {
-                contact: &list.items[missing.index],
-                ordinal: missing.ordinal,
-                delivery_id: missing.delivery_id,
+            let mut ids = ContactIds::new(job, result.taken_ids);
+            let missing = result.missing.into_iter().map(|missing| {
+                let contact = &list.items[missing.index];
+                let delivery_id = missing.delivery_id.unwrap_or_else(|| ids.next(contact));
+                Backfill {
+                    contact,
+                    delivery_id,
+                }
             });
+            let missing = missing.collect();
             let held = HeldJob::take(stack, job).await?;
             let intake = stack.intake().await?;
-            let missing = missing.collect();
             report.backfill(&intake, job, missing, screen).await;
             held.release().await?;
         }

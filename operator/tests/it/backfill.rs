@@ -25,13 +25,18 @@ const AS_OFTEN_AS_IT_TAKES: usize = 60;
 
 /// A completed job with one contact, which is missing.
 fn system() -> System {
+    system_with_equal(1)
+}
+
+/// A completed job with so many contacts, all equal and all missing.
+fn system_with_equal(contacts: usize) -> System {
     let system = System::start(Form::Schema);
     let contact = json!({
         "firstName": "Sample", "lastName": "Person 1", "leadStatus": "High",
         "email": "sample.1@example.com",
     });
     let job = json!({"id": JOB, "modifiedAt": "2100-01-05T12:00:00Z"});
-    system.api.put_job(JOB, job, &[contact]);
+    system.api.put_job(JOB, job, &vec![contact; contacts]);
     system
 }
 
@@ -270,5 +275,33 @@ fn what_an_earlier_backfill_has_queued_is_not_counted_as_queued_now() {
         let counts = ["queued", "queued_before", "failed"].map(|it| report[it].clone());
         assert_eq!(counts, [0, 1, 0], "{digest:?}");
         assert_eq!(ids(&system).len(), 1);
+    }
+}
+
+/// Which of the equal contacts was not queued cannot be told. The delivery id that no record has can.
+#[test]
+fn of_equal_contacts_each_that_an_earlier_backfill_could_not_queue_is_queued() {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    for (left, unfinished) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        let system = system_with_equal(3);
+        let backfill = || {
+            let run = system
+                .operator
+                .run(&format!("--json reconcile {JOB} --yes"));
+            let report = run.exits(0).json()[0].clone();
+            ["missing", "queued", "queued_before", "failed"].map(|it| report[it].clone())
+        };
+        assert_eq!(backfill(), [3, 3, 0, 0]);
+        let first = ids(&system);
+        system.emulators.deliveries.delete(&first[left]);
+        let mut record = system.emulators.deliveries.get(&first[unfinished]).unwrap();
+        record.insert("status".to_owned(), text("INPROGRESS"));
+        let lease = AttributeValue::N("1".to_owned());
+        record.insert("in_progress_expiration".to_owned(), lease);
+        system.emulators.deliveries.put(&record);
+        assert_eq!(backfill(), [2, 2, 0, 0]);
+        let queued: BTreeSet<_> = ids(&system).split_off(3).into_iter().collect();
+        let expected = [left, unfinished].map(|it| first[it].clone());
+        assert_eq!(queued, BTreeSet::from(expected));
     }
 }

@@ -14,7 +14,7 @@ use titanx_client::TitanxClient;
 use titanx_reconcile::{
     JobId,
     backfill::{Backfill, backfill},
-    backfill_id::ContactIds,
+    contact_ids::ContactIds,
     keys::Keys,
     matching::Ordinals,
     scored::is_scored,

@@ -54,7 +54,7 @@ pub struct Backfill<'a> {
     /// The contact as TitanX returned it.
     pub contact: &'a RawValue,
     /// The delivery id of an unfinished record of the contact, which may have been sent under it; else the
-    /// one that [`ContactIds`](crate::backfill_id::ContactIds) chose.
+    /// one that [`ContactIds`](crate::contact_ids::ContactIds) chose.
     pub delivery_id: String,
 }
 

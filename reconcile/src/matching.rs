@@ -80,7 +80,7 @@ pub struct MatchResult {
     /// The scored contacts that match no completed record.
     pub missing: Vec<MissingContact>,
     /// Digests of delivery ids of backfills, whose records match other contacts with the keys of a missing
-    /// one. That one needs [another id](crate::backfill_id::ContactIds).
+    /// one. That one needs [another id](crate::contact_ids::ContactIds).
     pub taken_ids: Vec<u64>,
     /// The number of contacts that match the record of a backfill.
     pub backfilled: usize,

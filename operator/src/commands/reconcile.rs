@@ -17,7 +17,7 @@ use titanx_receiver::{budget::now_ms, contact::KEY_KINDS, intake::Intake};
 use titanx_reconcile::{
     JobId,
     backfill::{Backfill, BackfillResult, backfill},
-    backfill_id::ContactIds,
+    contact_ids::ContactIds,
     doubts::{Doubt, delivered_since, doubts},
     keys::Kinds,
     matching::{Contacts, MatchResult, RecordPool},

@@ -84,6 +84,7 @@ http:
 lib: job_id
 
 backfill: backfill_id job_id
+contact_ids: backfill_id job_id keys matching
 doubts: matching
 
 matching: delivery_records keys scored

@@ -38,7 +38,12 @@ fn bodies() -> Vec<Body> {
         let payload = json!({"jobId": "job-1", "email": PRIVATE, "leadStatus": null, "notes": "x".repeat(size)});
         envelope(id, "job.contact.scored", &payload).into_bytes()
     };
-    let nothing = json!({"email": PRIVATE, "tags": [true, 1.5, {"timestamp": 7}]});
+    let nothing = json!({
+        "email": PRIVATE,
+        "eventType": PRIVATE,
+        "apiVersion": {"timestamp": 7},
+        "tags": [true, 1.5, {"timestamp": 7}],
+    });
     let stale = envelope_at(
         1_577_836_800_000_i64,
         "stale",

@@ -230,6 +230,25 @@ fn a_failure_is_repeated_whatever_limits_it_states() {
     assert!(titanx.pause_after(0) < Duration::from_secs(30));
 }
 
+/// `Retry-After` counts with every status whose request is repeated, not with 429 alone.
+#[test]
+fn a_failure_is_repeated_when_its_answer_says() {
+    for status in [429, 500, 503] {
+        let mut failed = respond(status, &json!({"error": "No."}));
+        failed.headers_mut().insert("retry-after", 3.into());
+        let titanx = Scripted::new(vec![failed.clone(), respond(200, &json!([]))]);
+        titanx.operator.run("subscriptions").exits(0);
+        // Without it, the first pause is half a second at most.
+        let told = Duration::from_secs(3)..Duration::from_secs(13);
+        let pause = titanx.pause_after(0);
+        assert!(told.contains(&pause), "{status}: {pause:?}");
+        // Nobody waits for longer than the patience lasts.
+        let titanx = Scripted::new(vec![failed]);
+        titanx.operator.run("subscriptions --patience 2").exits(1);
+        assert_eq!(titanx.lines().len(), 1, "{status}");
+    }
+}
+
 /// The error of a command whose request got this answer.
 fn error_after(answer: Response<Full<Bytes>>) -> String {
     let titanx = Scripted::new(vec![answer]);

@@ -18,6 +18,8 @@ use crate::{
 };
 
 const PORT: u16 = 9000;
+/// The name of the copy of the contacts queue.
+const COPY: &str = "contacts-copy";
 
 /// Serves until the process ends, and prints a line for each delivery.
 pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error> {
@@ -34,8 +36,10 @@ pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error>
     } = &system.emulators;
     let ports = [dynamodb_url, sqs_url, secrets_manager_url].map(|url| port(url));
     let exposed = containers::expose(&ports).await;
-    let copy = system.emulators.contacts.copy_to("contacts-copy");
-    write_environment(&system.emulators, &copy.url)?;
+    let (lines, variables) = environment_files(&system.emulators);
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
+    fs::write(target.join("local.env"), lines)?;
+    fs::write(target.join("local.json"), variables.to_string())?;
     print_instructions(&gateway.url, &system.emulators, &exposed, screen);
     pending().await
 }
@@ -46,24 +50,22 @@ fn port(url: &str) -> u16 {
     port.expect("the URL has a port")
 }
 
-/// Writes environment files with which the function uses the emulated services: for `cargo lambda
-/// watch`, and for `sam local invoke`, which starts the function in a container. The first names the
-/// `copy` of the contacts queue, too, for `operator listen`.
-fn write_environment(emulators: &Emulators, copy: &str) -> Result<(), Error> {
+/// The environment files with which the function uses the emulated services: for `cargo lambda watch`, and
+/// for `sam local invoke`, which starts the function in a container. The first names a copy of the contacts
+/// queue, too, for `operator listen`.
+fn environment_files(emulators: &Emulators) -> (String, Value) {
+    let copy = emulators.contacts.copy_to(COPY);
     let environment = emulators.environment();
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
     let lines: Vec<_> = environment
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
-        .chain([format!("CONTACTS_COPY_QUEUE_URL={copy}")])
+        .chain([format!("CONTACTS_COPY_QUEUE_URL={}", copy.url)])
         .collect();
-    fs::write(target.join("local.env"), lines.join("\n") + "\n")?;
     let in_container = environment.into_iter();
     let in_container = in_container.map(|(name, value)| (name, containers::url(&value)));
     let in_container: BTreeMap<_, _> = in_container.collect();
     let variables = json!({ "ReceiverFunction": in_container });
-    fs::write(target.join("local.json"), variables.to_string())?;
-    Ok(())
+    (lines.join("\n") + "\n", variables)
 }
 
 /// Prints commands that send deliveries and show their results.
@@ -174,4 +176,36 @@ fn delivery_id(body: &[u8]) -> String {
         .ok()
         .and_then(|envelope| Some(envelope.get("id")?.as_str()?.to_owned()))
         .unwrap_or_else(|| "-".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `operator listen` takes from the copy stays on the contacts queue.
+    #[test]
+    fn the_files_name_what_is_served_and_a_copy_of_the_contacts() {
+        let emulators = Emulators::start();
+        let environment = emulators.environment();
+        let (lines, variables) = environment_files(&emulators);
+        let lines = lines.lines().filter_map(|line| line.split_once('='));
+        let mut named: BTreeMap<_, _> = lines.collect();
+
+        let copy = named.remove("CONTACTS_COPY_QUEUE_URL");
+        emulators.contacts.put("{}", &[]);
+        // It is there already.
+        let copied = emulators.create_queue(COPY);
+        assert_eq!(copy, Some(&*copied.url));
+        assert_eq!((emulators.contacts.len(), copied.len()), (1, 1));
+
+        let served = environment.iter().map(|(name, value)| (*name, &**value));
+        assert_eq!(named, served.collect());
+        // In a container, 127.0.0.1 is the container itself.
+        let reachable = environment.iter().map(|(name, value)| {
+            let value = value.replace("127.0.0.1", "host.docker.internal");
+            ((*name).to_owned(), value.into())
+        });
+        let reachable = Value::Object(reachable.collect());
+        assert_eq!(variables, json!({ "ReceiverFunction": reachable }));
+    }
 }

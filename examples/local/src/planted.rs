@@ -14,7 +14,7 @@ use std::{
 use hyper::{Request, body::Bytes};
 use serde_json::{Value, json};
 use titanx_testbed::{
-    emulators::SIGNING_SECRET,
+    emulators::{Emulators, SIGNING_SECRET},
     server::{Server, json as respond},
 };
 
@@ -80,7 +80,7 @@ fn plant(mistake: &str, environment: &mut Environment) -> Option<Server> {
         environment.insert("TITANX_WEBHOOK_SECRET", secrets.to_owned());
     };
     let (service, server) = match mistake {
-        "none" => return None,
+        "none" | "heals without a key of TitanX" | "heals in vain" => return None,
         "refuses what is signed" => {
             secrets(environment, "wh_sk_of_somebody_else");
             return None;
@@ -99,6 +99,22 @@ fn plant(mistake: &str, environment: &mut Environment) -> Option<Server> {
     Some(server)
 }
 
+/// Changes what the healer is told of the services once the receiver has its own. Also returns what has to run.
+fn plant_in_healer(mistake: &str, emulators: &mut Emulators) -> Option<Server> {
+    match mistake {
+        "heals without a key of TitanX" => {
+            "of no secret".clone_into(&mut emulators.api_key_arn);
+            None
+        }
+        "heals in vain" => {
+            let server = forgetful_queues();
+            emulators.sqs_url.clone_from(&server.origin);
+            Some(server)
+        }
+        _ => None,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the other tests start it as a process"]
 async fn the_local_run() {
@@ -106,7 +122,8 @@ async fn the_local_run() {
     let (screen, mut servers) = (Screen::new(), Vec::new());
     let log = LogLines::collect(None);
     let system = System::start_with(|environment| servers.extend(plant(&mistake, environment)));
-    let system = system.await.expect("the system starts");
+    let mut system = system.await.expect("the system starts");
+    servers.extend(plant_in_healer(&mistake, &mut system.emulators));
     let all_held = run(&system, &log, screen).await;
     // As the program ends.
     std::process::exit(exit_status(all_held).into());
@@ -191,4 +208,17 @@ fn a_contact_in_a_log_line_has_left() {
         "logs contacts",
         "No personal data leaves but in the message",
     );
+}
+
+/// Every promise was held, but what TitanX never delivered has not arrived.
+#[test]
+fn a_run_whose_healer_fails_or_heals_nothing_has_failed() {
+    for (mistake, said) in [
+        ("heals without a key of TitanX", "the healer failed: "),
+        ("heals in vain", "NOT HEALED"),
+    ] {
+        let (status, broken, text) = broken(mistake);
+        assert_eq!((status, broken), (Some(1), Vec::new()), "{mistake}: {text}");
+        assert!(text.contains(said), "{mistake}: {text}");
+    }
 }

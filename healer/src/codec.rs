@@ -81,9 +81,10 @@ pub(crate) fn read_missing(chunk: &[u8]) -> Option<Vec<Missing>> {
     Some(all)
 }
 
-/// The bytes of a chunk of digests, eight for each.
-pub(crate) fn digest_bytes(digests: &[u64]) -> Vec<u8> {
-    digests.iter().flat_map(|it| it.to_be_bytes()).collect()
+/// The chunks of digests, eight bytes for each.
+pub(crate) fn digest_chunks(digests: &[u64]) -> impl Iterator<Item = Vec<u8>> {
+    let chunks = digests.chunks(CHUNK_BYTES / size_of::<u64>());
+    chunks.map(|chunk| chunk.iter().flat_map(|it| it.to_be_bytes()).collect())
 }
 
 /// Reads the digests of a chunk. `None` if it is of another form.
@@ -146,10 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn digests_survive_a_chunk() {
-        let all = [1, u64::MAX, 0x0102_0304_0506_0708];
-        let chunk = digest_bytes(&all);
-        assert_eq!(read_digests(&chunk).unwrap().collect::<Vec<_>>(), all);
-        assert!(read_digests(&chunk[1..]).is_none());
+    fn digests_survive_their_chunks() {
+        let all: Vec<u64> = (u64::MAX - 38_400..=u64::MAX).collect();
+        let chunks: Vec<_> = digest_chunks(&all).collect();
+        let lengths: Vec<_> = chunks.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [CHUNK_BYTES, 8]);
+        let read = chunks.iter().flat_map(|it| read_digests(it).unwrap());
+        assert_eq!(read.collect::<Vec<_>>(), all);
+        assert!(read_digests(&chunks[1][1..]).is_none());
+        assert_eq!(digest_chunks(&[]).count(), 0);
     }
 }

@@ -13,7 +13,7 @@ use titanx_reconcile::{
 
 use crate::{
     checks::{Round, Step},
-    codec::{CHUNK_BYTES, Missing, digest_bytes, push_missing, read_contacts},
+    codec::{CHUNK_BYTES, Missing, digest_chunks, push_missing, read_contacts},
     error::Error,
     report::Event,
     run::{Found, Interrupted, JobCheck, JobStep, RoundJob, Run, chunk_id},
@@ -148,12 +148,9 @@ impl Run<'_> {
 
     async fn store_taken(&self, job: &RoundJob, digests: &[u64]) -> Result<u32, Error> {
         let mut chunks = 0;
-        for chunk in digests.chunks(CHUNK_BYTES / size_of::<u64>()) {
+        for chunk in digest_chunks(digests) {
             let id = chunk_id("taken", job, chunks);
-            self.healer
-                .checks
-                .write_bytes(&id, digest_bytes(chunk))
-                .await?;
+            self.healer.checks.write_bytes(&id, chunk).await?;
             chunks += 1;
         }
         Ok(chunks)

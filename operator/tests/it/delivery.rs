@@ -209,6 +209,23 @@ fn releases_a_claim_whose_lease_is_over_with_yes() {
     assert!(!system.is_recorded());
 }
 
+/// The receiver never writes a claim without the end of its lease.
+#[test]
+fn of_expired_records_only_a_claim_is_released() {
+    let mut claim = record("INPROGRESS", -3_600_000);
+    let past = AttributeValue::N((now() / 1_000 - 1).to_string());
+    claim.insert("expiration".to_owned(), past);
+    let system = with(&claim);
+    assert_eq!(system.delivery("--release --yes", 0)["removed"], true);
+    assert!(!system.is_recorded());
+    claim.remove("in_progress_expiration");
+    let system = with(&claim);
+    let line = format!("delivery {ID} --release --yes");
+    let run = system.operator.run(&line).exits(1);
+    assert!(run.stderr.contains("unknown form"), "{}", run.stderr);
+    assert!(system.is_recorded());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_that_is_forgotten_is_queued_again() {
     let system = System::start(Form::Schema);

@@ -31,12 +31,16 @@ async fn half_delivered(count: usize) -> System {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_form_of_paging_is_read_whole() {
     for paging in PagingStyle::COMPLETE {
-        let system = half_delivered(7).await;
-        system.api.set_paging(paging);
-        let told = system.heal().await;
-        let complete = result(State::Complete, None, [7, 3, 4, 0, 0]);
-        assert_eq!(told.checked[0].1, complete, "{paging:?}");
-        assert_eq!(system.queued_contacts(), all(7), "{paging:?}");
+        // One page, and several.
+        for (count, delivered) in [(2, 1), (7, 3)] {
+            let system = half_delivered(count).await;
+            system.api.set_paging(paging);
+            let told = system.heal().await;
+            let counts = [count, delivered, count - delivered, 0, 0];
+            let complete = result(State::Complete, None, counts.map(|it| it as u64));
+            assert_eq!(told.checked[0].1, complete, "{paging:?} {count}");
+            assert_eq!(system.queued_contacts(), all(count), "{paging:?} {count}");
+        }
     }
 }
 

@@ -113,15 +113,20 @@ pub enum Error {
         /// The error message of the response after a colon, or empty.
         message: String,
     },
-    /// The rate limit resets later than the client is willing to wait.
+    /// The rate limit resets, or an answer asks to come again, later than the client is willing to wait.
     #[error(
-        "{request}: TitanX's rate limit is exhausted and resets in {} s: run the command again \
-         later, or raise --patience",
+        "{request}: {} {} s: run the command again later, or raise --patience",
+        match failed {
+            Some(status) => format!("TitanX answered {status} and takes the next request in"),
+            None => "TitanX's rate limit is exhausted and resets in".to_owned(),
+        },
         wait.as_secs()
     )]
     RateLimited {
         /// Method and path.
         request: String,
+        /// The status of the answer, if it is not about the rate limit.
+        failed: Option<u16>,
         /// The time until the reset.
         wait: Duration,
     },
@@ -411,7 +416,7 @@ impl TitanxClient {
     async fn wait_for_rate_limit(&self, request: &str) -> Result<(), Error> {
         let until = *self.rate_limited_until();
         match until.and_then(|until| until.duration_since(SystemTime::now()).ok()) {
-            Some(wait) => self.wait(request, wait).await,
+            Some(wait) => self.wait(request, None, wait).await,
             None => Ok(()),
         }
     }
@@ -433,14 +438,16 @@ impl TitanxClient {
             Some(Duration::from_secs(seconds))
         };
         let wait = reset.or_else(retry_after);
-        self.wait(request, wait.unwrap_or_else(|| backoff(attempt)))
-            .await
+        let failed = (response.status != 429).then_some(response.status);
+        let wait = wait.unwrap_or_else(|| backoff(attempt));
+        self.wait(request, failed, wait).await
     }
 
-    async fn wait(&self, request: &str, wait: Duration) -> Result<(), Error> {
+    async fn wait(&self, request: &str, failed: Option<u16>, wait: Duration) -> Result<(), Error> {
         if wait > self.max_wait {
             return Err(Error::RateLimited {
                 request: request.to_owned(),
+                failed,
                 wait,
             });
         }

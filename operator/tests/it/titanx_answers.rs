@@ -233,7 +233,18 @@ fn a_failure_is_repeated_whatever_limits_it_states() {
 /// `Retry-After` counts with every status whose request is repeated, not with 429 alone.
 #[test]
 fn a_failure_is_repeated_when_its_answer_says() {
-    for status in [429, 500, 503] {
+    let exhausted = "TitanX's rate limit is exhausted and resets in 3 s: ";
+    for (status, said) in [
+        (429, exhausted),
+        (
+            500,
+            "TitanX answered 500 and takes the next request in 3 s: ",
+        ),
+        (
+            503,
+            "TitanX answered 503 and takes the next request in 3 s: ",
+        ),
+    ] {
         let mut failed = respond(status, &json!({"error": "No."}));
         failed.headers_mut().insert("retry-after", 3.into());
         let titanx = Scripted::new(vec![failed.clone(), respond(200, &json!([]))]);
@@ -244,7 +255,8 @@ fn a_failure_is_repeated_when_its_answer_says() {
         assert!(told.contains(&pause), "{status}: {pause:?}");
         // Nobody waits for longer than the patience lasts.
         let titanx = Scripted::new(vec![failed]);
-        titanx.operator.run("subscriptions --patience 2").exits(1);
+        let run = titanx.operator.run("subscriptions --patience 2").exits(1);
+        assert!(run.stderr.contains(said), "{}", run.stderr);
         assert_eq!(titanx.lines().len(), 1, "{status}");
     }
 }

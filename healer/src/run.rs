@@ -370,6 +370,16 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_an_earlier_version_began_goes_on() {
+        let check = r#"{"step": "Backfill", "list": null, "key_chunks": 1, "contacts": 2,
+            "first_total": 2, "list_changed": false, "is_proven": true, "created_at": null,
+            "found": null, "missing_chunks": 1,
+            "sent": {"pages": 0, "queued": 0, "failed": 0, "list_changed": false}}"#;
+        let check: JobCheck = serde_json::from_str(check).unwrap();
+        assert_eq!((check.missing_chunks, check.taken_chunks), (1, 0));
+    }
+
+    #[test]
     fn without_another_reason_a_contact_that_is_left_has_failed() {
         let check = JobCheck {
             is_proven: true,

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use titanx_receiver::contact::Contact;
 
-use crate::job_id::JobId;
+use crate::{job_id::JobId, keys::first_eight};
 
 const PREFIX: &str = "backfill-";
 
@@ -18,9 +18,7 @@ pub fn is_backfill(delivery_id: &str) -> bool {
 
 /// Eight bytes that stand for a delivery id.
 pub(crate) fn digest(delivery_id: &str) -> u64 {
-    let hash = Sha256::digest(delivery_id);
-    let (first, _) = hash.split_first_chunk().expect("a hash is longer");
-    u64::from_be_bytes(*first)
+    first_eight(&Sha256::digest(delivery_id))
 }
 
 /// The delivery id of a contact. `ordinal` tells contacts with the same keys apart; those without a key

@@ -140,7 +140,7 @@ impl Keys {
     }
 }
 
-fn first_eight(digest: &[u8]) -> u64 {
+pub(crate) fn first_eight(digest: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&digest[..8]);
     u64::from_be_bytes(bytes)

@@ -148,10 +148,9 @@ fn compare_job(
             // Another contact with the same keys may have been queued under one of these ids.
             None => {
                 let is_taken = |id: &str| {
-                    let matched = matched.iter().flatten();
-                    matched
-                        .clone()
-                        .any(|it| it.delivery_id == id && it.identity == Some(contact.identity))
+                    let of_same = |it: &&Record| it.identity == Some(contact.identity);
+                    let mut others = matched.iter().flatten().copied().filter(of_same);
+                    others.any(|it| it.delivery_id == id)
                 };
                 let is_free = |id: &String| {
                     !is_taken(id) && !found.missing.iter().any(|(_, other)| other == id)

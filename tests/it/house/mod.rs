@@ -91,7 +91,7 @@ matching: delivery_records keys scored
 
 delivery_records: backfill_id job_id keys
 
-backfill_id: job_id
+backfill_id: job_id keys
 
 job_id:
 keys:

@@ -125,7 +125,7 @@ pub enum Event<'a> {
 pub enum End {
     /// Another run has the round.
     Held,
-    /// TitanX's rate limit resets at this time, in Unix milliseconds. No run calls TitanX before.
+    /// TitanX's rate limit resets at this time, or TitanX asked to wait until then, in Unix milliseconds. No run calls TitanX before.
     RateLimited {
         /// Unix milliseconds.
         until: i64,

@@ -65,7 +65,7 @@ pub(crate) struct RunTime {
 #[derive(Debug)]
 pub(crate) enum Interrupted {
     OutOfTime,
-    /// TitanX's rate limit resets after this time.
+    /// TitanX's rate limit resets after this time, or TitanX asked to wait as long.
     RateLimited(Duration),
     Failed(Error),
 }

@@ -150,7 +150,11 @@ fn log_end(request_id: &str, end: End) {
         End::RoundFinished { more } => info!(request_id, more, "round finished"),
         End::OutOfTime => info!(request_id, "the round goes on in the next run"),
         End::RateLimited { until } => {
-            info!(request_id, until, "TitanX's rate limit is exhausted");
+            info!(
+                request_id,
+                until,
+                "TitanX takes no request before then: its rate limit is exhausted, or it asked to wait"
+            );
         }
         End::Held => warn!(request_id, "another run has the round"),
         End::Idle => {}

@@ -122,7 +122,10 @@ async fn a_run_that_fails_is_an_error_of_the_function_and_the_next_reads_the_key
             ("INFO", "deliveries table scanned"),
             ("INFO", "the job is whole"),
             ("INFO", "round finished"),
-            ("INFO", "TitanX's rate limit is exhausted"),
+            (
+                "INFO",
+                "TitanX takes no request before then: its rate limit is exhausted, or it asked to wait",
+            ),
             ("WARN", "another run has the round"),
         ]
     );

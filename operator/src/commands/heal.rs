@@ -152,7 +152,8 @@ impl Heal {
             End::Held => bail!("the healer works on its round: run this command again later"),
             End::RateLimited { until } => {
                 screen.warn(format_args!(
-                    "TitanX's rate limit is exhausted until {}: run this command again then",
+                    "TitanX takes no request before {}, since its rate limit is exhausted or it asked to \
+                     wait: run this command again then",
                     format_time(until)
                 ));
                 return Ok(CommandStatus::ActionNeeded);

@@ -249,7 +249,7 @@ async fn an_exhausted_rate_limit_leaves_something_to_do() {
     let system = system(80).await;
     system.api.limit(1, Duration::from_hours(1));
     let run = system.operator.run("heal --due --patience 1").exits(3);
-    let said = "warning: TitanX's rate limit is exhausted until 20";
+    let said = "warning: TitanX takes no request before 20";
     assert!(run.stderr.contains(said), "{}", run.stderr);
     assert_eq!(system.emulators.contacts.len(), 2);
 }

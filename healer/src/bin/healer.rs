@@ -153,7 +153,7 @@ fn log_end(request_id: &str, end: End) {
             info!(
                 request_id,
                 until,
-                "TitanX takes no request before then: its rate limit is exhausted, or it asked to wait"
+                "TitanX takes no request for now: its rate limit is exhausted, or it asked to wait"
             );
         }
         End::Held => warn!(request_id, "another run has the round"),

@@ -124,7 +124,7 @@ async fn a_run_that_fails_is_an_error_of_the_function_and_the_next_reads_the_key
             ("INFO", "round finished"),
             (
                 "INFO",
-                "TitanX takes no request before then: its rate limit is exhausted, or it asked to wait",
+                "TitanX takes no request for now: its rate limit is exhausted, or it asked to wait",
             ),
             ("WARN", "another run has the round"),
         ]

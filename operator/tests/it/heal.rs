@@ -251,6 +251,9 @@ async fn an_exhausted_rate_limit_leaves_something_to_do() {
     let run = system.operator.run("heal --due --patience 1").exits(3);
     let said = "warning: TitanX takes no request before 20";
     assert!(run.stderr.contains(said), "{}", run.stderr);
+    let reason =
+        "since its rate limit is exhausted or it asked to wait: run this command again then";
+    assert!(run.stderr.contains(reason), "{}", run.stderr);
     assert_eq!(system.emulators.contacts.len(), 2);
 }
 

@@ -78,6 +78,14 @@ struct Which {
     due: bool,
 }
 
+/// What a run has reported.
+#[derive(Default)]
+struct Reported {
+    checked: Vec<Checked>,
+    /// Whether a job was left out, or changed while it was checked.
+    unchecked: bool,
+}
+
 /// The result of a job.
 #[derive(Serialize)]
 struct Checked {
@@ -104,8 +112,8 @@ impl Heal {
         if let Some((_, completed_at)) = &job {
             self.warn_of_retries(*completed_at, &healer.settings, screen);
         }
-        let checked = Mutex::default();
-        let report = |event: Event<'_>| note(screen, &checked, &event);
+        let reported = Mutex::default();
+        let report = |event: Event<'_>| note(screen, &reported, &event);
         let end = loop {
             /// As long as the function's.
             const RUN_MS: i64 = 15 * 60 * 1_000;
@@ -124,9 +132,12 @@ impl Heal {
                 end => break end,
             }
         };
-        let checked: Vec<Checked> = checked.into_inner().unwrap_or_else(PoisonError::into_inner);
-        screen.result(&checked, || checked.iter().for_each(Checked::print))?;
-        self.status(end, &checked, screen)
+        let reported: Reported = reported
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let checked = &reported.checked;
+        screen.result(checked, || checked.iter().for_each(Checked::print))?;
+        self.status(end, &reported, screen)
     }
 
     /// A job that is not due yet may still get what is missing from TitanX.
@@ -145,7 +156,7 @@ impl Heal {
     fn status(
         &self,
         end: End,
-        checked: &[Checked],
+        reported: &Reported,
         screen: Screen,
     ) -> anyhow::Result<CommandStatus> {
         match end {
@@ -164,13 +175,13 @@ impl Heal {
             }
             End::Idle | End::OutOfTime | End::RoundFinished { more: false } => {}
         }
-        if checked.is_empty() && self.which.due {
+        let Reported { checked, unchecked } = reported;
+        if checked.is_empty() && !unchecked {
             screen.info("no job is due");
         }
         let is_whole = |it: &Checked| it.result.state == State::Complete;
-        let unchecked = checked.is_empty() && self.which.job.is_some();
         Ok(CommandStatus::action_needed_if(
-            unchecked || !checked.iter().all(is_whole),
+            *unchecked || !checked.iter().all(is_whole),
         ))
     }
 
@@ -211,23 +222,25 @@ impl Heal {
     }
 }
 
-fn note(screen: Screen, checked: &Mutex<Vec<Checked>>, event: &Event<'_>) {
+fn note(screen: Screen, reported: &Mutex<Reported>, event: &Event<'_>) {
+    let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
-        Event::JobChecked { job_id, result } => {
-            let checked = checked.lock();
-            checked
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(Checked {
-                    job_id: (*job_id).to_owned(),
-                    result: (*result).clone(),
-                });
+        Event::JobChecked { job_id, result } => reported.checked.push(Checked {
+            job_id: (*job_id).to_owned(),
+            result: (*result).clone(),
+        }),
+        Event::JobHeld { job_id } => {
+            reported.unchecked = true;
+            screen.warn(format_args!(
+                "the healer or another person works on job {job_id}: it is left out"
+            ));
         }
-        Event::JobHeld { job_id } => screen.warn(format_args!(
-            "the healer or another person works on job {job_id}: it is left out"
-        )),
-        Event::JobChanged { job_id } => screen.warn(format_args!(
-            "job {job_id} has changed meanwhile: run this command again"
-        )),
+        Event::JobChanged { job_id } => {
+            reported.unchecked = true;
+            screen.warn(format_args!(
+                "job {job_id} has changed meanwhile: run this command again"
+            ));
+        }
         Event::BackfillFailed { error, .. } => screen.warn(PlainError(*error)),
         Event::RoundBegan { .. } | Event::Scanned { .. } => {}
     }

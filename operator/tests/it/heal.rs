@@ -9,7 +9,10 @@ use titanx_testbed::{
     titanx::{completed_job, envelope, signed},
 };
 
-use crate::{System, titanx_api::Form};
+use crate::{
+    System,
+    titanx_api::{Failure, Form},
+};
 
 const JOB: &str = "11111111-2222-4333-8444-555555555555";
 const HOUR_MS: u64 = 3_600_000;
@@ -197,8 +200,11 @@ async fn a_job_or_a_round_that_somebody_works_on_is_left_alone() {
     let mut record = system.emulators.jobs.get(JOB).unwrap();
     record.insert("check_ends".to_owned(), held.clone());
     system.emulators.jobs.put(&record);
-    let run = system.operator.run(&format!("heal --job {JOB}")).exits(3);
-    assert!(run.stderr.contains("works on job"), "{}", run.stderr);
+    for line in [format!("heal --job {JOB}"), "heal --due".to_owned()] {
+        let run = system.operator.run(&line).exits(3);
+        assert!(run.stderr.contains("works on job"), "{}", run.stderr);
+        assert!(!run.stderr.contains("no job is due"), "{}", run.stderr);
+    }
 
     let round = [
         ("check_id", AttributeValue::S("round".to_owned())),
@@ -245,16 +251,21 @@ async fn one_job_or_all_that_are_due_and_the_job_is_completed() {
 
 /// Nothing is wrong, but not all is checked either.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exhausted_rate_limit_leaves_something_to_do() {
-    let system = system(80).await;
-    system.api.limit(1, Duration::from_hours(1));
-    let run = system.operator.run("heal --due --patience 1").exits(3);
-    let said = "warning: TitanX takes no request before 20";
-    assert!(run.stderr.contains(said), "{}", run.stderr);
-    let reason =
-        "since its rate limit is exhausted or it asked to wait: run this command again then";
-    assert!(run.stderr.contains(reason), "{}", run.stderr);
-    assert_eq!(system.emulators.contacts.len(), 2);
+async fn a_pause_that_titanx_asks_for_leaves_something_to_do() {
+    for retry_after in [None, Some(3_600)] {
+        let system = system(80).await;
+        match retry_after {
+            None => system.api.limit(1, Duration::from_hours(1)),
+            Some(seconds) => system.api.fail("GET /jobs", Failure::RetryAfter(seconds)),
+        }
+        let run = system.operator.run("heal --due --patience 1").exits(3);
+        let said = "warning: TitanX takes no request before 20";
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+        let reason =
+            "since its rate limit is exhausted or it asked to wait: run this command again then";
+        assert!(run.stderr.contains(reason), "{}", run.stderr);
+        assert_eq!(system.emulators.contacts.len(), 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

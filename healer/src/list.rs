@@ -1,6 +1,6 @@
 //! The second step: lists the contacts of each job, and stores their keys.
 
-use titanx_client::{PagedList, TitanxClient};
+use titanx_client::{Error as TitanxError, PagedList, TitanxClient};
 use titanx_reconcile::{keys::Keys, scored::is_scored};
 
 use crate::{
@@ -45,7 +45,10 @@ impl Run<'_> {
         }
         let listed = async {
             if check.list.is_none() {
-                check.created_at = self.created_at(job).await?;
+                match self.created_at(job).await? {
+                    Ok(created_at) => check.created_at = created_at,
+                    Err(reason) => return Ok(PageRead::Failed(reason)),
+                }
             }
             self.read_contacts(job, check).await
         };
@@ -61,11 +64,16 @@ impl Run<'_> {
         }
     }
 
-    /// When TitanX says that a job was created. It may not tell.
-    async fn created_at(&self, job: &RoundJob) -> Result<Option<i64>, Interrupted> {
+    /// When TitanX says that a job was created, or why it does not answer. It may not support the request, or not
+    /// tell. A request that failed says nothing: the records of the first contacts may have expired.
+    async fn created_at(
+        &self,
+        job: &RoundJob,
+    ) -> Result<Result<Option<i64>, &'static str>, Interrupted> {
         match self.time.limit(self.titanx().job(&job.id)).await? {
-            Ok(job) => Ok(time(&job, &["createdAt"])),
-            Err(error) => unreadable(error).map(|_| None),
+            Ok(job) => Ok(Ok(time(&job, &["createdAt"]))),
+            Err(TitanxError::NotSupported { .. }) => Ok(Ok(None)),
+            Err(error) => unreadable(error).map(Err),
         }
     }
 

@@ -315,6 +315,34 @@ async fn nothing_is_queued_on_a_doubt() {
     assert_not_queued(&no_scores, 0, "scores_not_shown", 0).await;
 }
 
+/// Of a job that took longer than a day, only TitanX knows that its first records may have expired. A request
+/// that failed is no answer; one that TitanX does not support is.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_queued_while_titanx_fails_to_tell_when_the_job_was_created() {
+    use titanx_testbed::titanx_api::Failure;
+    for status in [400, 409, 422] {
+        let system = System::start();
+        system.complete(JOB, 100, &[contact(JOB, 0)]).await;
+        let job = json!({"id": JOB, "createdAt": hours_ago(169)});
+        system.api.put_job(JOB, job, &[contact(JOB, 0)]);
+        let asked = format!("GET /jobs/{JOB}");
+        system.api.fail(&asked, Failure::Status(status));
+        let told = system.heal().await;
+        let (_, result) = &told.checked[0];
+        assert_eq!(result.reason.as_deref(), Some("titanx_failed"), "{status}");
+        assert_eq!(result.state, State::Unproven, "{status}");
+        assert_eq!(system.emulators.contacts.len(), 0, "{status}");
+    }
+    for status in [404, 405] {
+        let system = System::start();
+        system.complete(JOB, 100, &[contact(JOB, 0)]).await;
+        let asked = format!("GET /jobs/{JOB}");
+        system.api.fail(&asked, Failure::Status(status));
+        let told = system.heal().await;
+        assert_eq!(told.checked[0].1.backfilled, 1, "{status}");
+    }
+}
+
 /// A person who runs it wants to know what a healer would do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_tells_what_is_missing_and_changes_nothing() {

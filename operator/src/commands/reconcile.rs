@@ -11,7 +11,10 @@ use aws_smithy_types::{DateTime, date_time::Format};
 use clap::Args;
 use futures_util::StreamExt;
 use serde::Serialize;
-use titanx_client::{Completeness, PagedList, PagingParameters, TitanxClient, string_member};
+use serde_json::Value;
+use titanx_client::{
+    Completeness, Error, PagedList, PagingParameters, TitanxClient, string_member,
+};
 use titanx_healer::job_records::{JobRecords, Taken};
 use titanx_receiver::{budget::now_ms, contact::KEY_KINDS, intake::Intake};
 use titanx_reconcile::{
@@ -150,7 +153,7 @@ impl Reconcile {
         let mut checkpoint = Checkpoint::open(self.checkpoint.as_deref())?;
         // As TitanX wrote them: in requests to TitanX and in records, the spelling may matter.
         for job in &mut jobs {
-            if let Ok(Some(completed)) = completed_job(&stack, job).await {
+            if let Some(completed) = completed_job(&stack, job).await? {
                 *job = completed.id;
             }
         }
@@ -352,8 +355,14 @@ async fn job_delivered_since(
     job: &JobId,
 ) -> anyhow::Result<Option<i64>> {
     let completed = completed_job(stack, job).await?;
-    // TitanX may not support this request.
-    let job = titanx.job(job.as_str()).await.unwrap_or_default();
+    let job = match titanx.job(job.as_str()).await {
+        Ok(job) => job,
+        // It says nothing of the job, which is not the same as a request that failed.
+        Err(Error::NotSupported { .. }) => Value::Null,
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read the job {job} from TitanX"));
+        }
+    };
     let time = |members: &[&str]| {
         let mut times = members
             .iter()

@@ -320,6 +320,41 @@ fn doubts(completed_ago_ms: i64, told: Told, option: &str) -> usize {
     run.json()[0]["doubts"].as_array().unwrap().len()
 }
 
+/// Of a job that took longer than a day, only TitanX knows that its first records may have expired. A request
+/// that failed is no answer; one that TitanX does not support is.
+#[test]
+fn nothing_is_queued_while_titanx_fails_to_tell_when_the_job_was_created() {
+    for (status, exit, queued) in [
+        (400, 1, 0),
+        (403, 1, 0),
+        (404, 0, 1),
+        (405, 0, 1),
+        (422, 1, 0),
+    ] {
+        let system = System::start(Form::Schema);
+        let contact = json!({"customerContactId": "contact-1", "leadStatus": "High"});
+        system.api.put_job(JOB, json!({"id": JOB}), &[contact]);
+        let record = [
+            ("job_id", AttributeValue::S(JOB.to_owned())),
+            ("completed_at", AttributeValue::N(now_ms().to_string())),
+        ];
+        let record = record.map(|(name, value)| (name.to_owned(), value));
+        system.emulators.jobs.put(&Item::from(record));
+        // The contacts are asked for first.
+        for _ in 0..5 {
+            let asked = format!("GET /jobs/{JOB}");
+            system.api.fail_after(1, &asked, Failure::Status(status));
+        }
+        let run = system.operator.run(&format!("reconcile {JOB} --yes"));
+        let run = run.exits(exit);
+        if exit == 1 {
+            let said = format!("error: cannot read the job {JOB} from TitanX: GET /jobs/{JOB}: ");
+            assert!(run.stderr.contains(&said), "{}", run.stderr);
+        }
+        assert_eq!(system.emulators.contacts.len(), queued, "{status}");
+    }
+}
+
 /// A host that begins this answer and never ends it, and its URL.
 fn endless_host(begun: &'static [u8]) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -153,7 +153,7 @@ impl Quarantine {
 impl List {
     async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
         let stack = self.stack.connect().await?;
-        let queue = QuarantineQueue::open(&stack).await?;
+        let queue = QuarantineQueue::open(&stack, screen).await?;
         let messages = queue.receive_all().await?;
         queue.make_visible(&messages).await;
         screen.result(&messages, || {
@@ -175,7 +175,7 @@ impl List {
 impl Show {
     async fn run(self, screen: Screen) -> anyhow::Result<CommandStatus> {
         let stack = self.stack.connect().await?;
-        let queue = QuarantineQueue::open(&stack).await?;
+        let queue = QuarantineQueue::open(&stack, screen).await?;
         let messages = queue.receive_all().await?;
         queue.make_visible(&messages).await;
         let message = messages.iter().find(|it| it.id == self.id);
@@ -301,7 +301,7 @@ impl Redrive {
         let stack = self.stack.connect().await?;
         let url = stack.url().await?;
         require_secure(&url)?;
-        let queue = QuarantineQueue::open(&stack).await?;
+        let queue = QuarantineQueue::open(&stack, screen).await?;
         let (selected, others): (Vec<_>, Vec<_>) = queue
             .receive_all()
             .await?
@@ -374,19 +374,35 @@ fn why_again(reason: &str) -> &'static str {
 struct QuarantineQueue {
     client: Client,
     url: String,
+    screen: Screen,
 }
 
 impl QuarantineQueue {
-    async fn open(stack: &Stack<'_>) -> anyhow::Result<Self> {
+    async fn open(stack: &Stack<'_>, screen: Screen) -> anyhow::Result<Self> {
         Ok(Self {
             client: stack.sqs(),
             url: stack.quarantine_queue_url().await?,
+            screen,
         })
     }
 
-    /// Receives all visible messages. They stay in flight for [`VISIBILITY_TIMEOUT_S`].
+    /// Receives all visible messages. They stay in flight for [`VISIBILITY_TIMEOUT_S`], but if this fails.
     async fn receive_all(&self) -> anyhow::Result<Vec<QuarantinedMessage>> {
         let mut all: HashMap<String, QuarantinedMessage> = HashMap::new();
+        let received = self.receive_into(&mut all).await;
+        let mut all: Vec<_> = all.into_values().collect();
+        if received.is_err() {
+            self.make_visible(&all).await;
+        }
+        all.sort_by(|a, b| a.since.cmp(&b.since).then(a.id.cmp(&b.id)));
+        received.map(|()| all)
+    }
+
+    /// Receives messages until no new one comes.
+    async fn receive_into(
+        &self,
+        all: &mut HashMap<String, QuarantinedMessage>,
+    ) -> anyhow::Result<()> {
         loop {
             let received = self
                 .client
@@ -411,25 +427,25 @@ impl QuarantineQueue {
             );
             // No new message: the queue is empty, or earlier messages became visible again.
             if all.len() == seen {
-                let mut all: Vec<_> = all.into_values().collect();
-                all.sort_by(|a, b| a.since.cmp(&b.since).then(a.id.cmp(&b.id)));
-                return Ok(all);
+                return Ok(());
             }
         }
     }
 
-    /// Makes the messages visible again. Failures are ignored: the visibility timeout does the same
-    /// later.
+    /// Makes the messages visible again. If that fails, the visibility timeout does the same later, but who looks
+    /// before that does not see them.
     async fn make_visible(&self, messages: &[QuarantinedMessage]) {
         for message in messages {
-            let _ignored = self
-                .client
-                .change_message_visibility()
-                .queue_url(&self.url)
-                .receipt_handle(&message.receipt_handle)
-                .visibility_timeout(0)
-                .send()
-                .await;
+            let change = self.client.change_message_visibility();
+            let change = change.queue_url(&self.url).visibility_timeout(0);
+            let change = change.receipt_handle(&message.receipt_handle);
+            if let Err(error) = change.send().await {
+                self.screen.warn(format_args!(
+                    "message {} stays hidden for {VISIBILITY_TIMEOUT_S} s, for other commands, too: {}",
+                    message.id,
+                    PlainError(&error)
+                ));
+            }
         }
     }
 

@@ -138,7 +138,7 @@ impl Doctor {
         // If the stack cannot be read, every check would fail with the same error.
         stack.values().await?;
         let forms = resources::key_forms(&stack).await;
-        let secret = async { secret::check(&self.secret.open(&self.stack).await?, &forms).await };
+        let secret = async { secret::check(&self.secret.open(&self.stack).await?, forms).await };
         let findings = [
             or_unknown("secret", secret.await),
             or_unknown(

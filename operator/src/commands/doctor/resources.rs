@@ -97,13 +97,13 @@ async fn stale_alias(
     }))
 }
 
-/// The forms of keys that the deployed function accepts; all of them if that cannot be read, which is
-/// another finding.
-pub(super) async fn key_forms(stack: &Stack<'_>) -> Vec<KeyForm> {
-    let environment = stack.function_environment().await.unwrap_or_default();
+/// The forms of keys that the deployed function accepts.
+pub(super) async fn key_forms(stack: &Stack<'_>) -> anyhow::Result<Vec<KeyForm>> {
+    let environment = stack.function_environment().await;
+    let environment = environment.context("cannot tell which forms of keys are accepted")?;
     let form = environment.get("SIGNING_KEY_FORM");
     let pinned = form.and_then(|form| form.trim().parse().ok());
-    pinned.map_or_else(|| KeyForm::ALL.to_vec(), |form| vec![form])
+    Ok(pinned.map_or_else(|| KeyForm::ALL.to_vec(), |form| vec![form]))
 }
 
 /// Checks that the function's role allows every call that the function makes.

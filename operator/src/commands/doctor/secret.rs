@@ -7,10 +7,11 @@ use crate::secret_store::SecretStore;
 
 const SUBJECT: &str = "secret";
 
-/// Checks the stored secrets. The function accepts keys in the forms `accepted`.
+/// Checks the stored secrets. The function accepts keys in the forms `accepted`. If these are unknown, what no form
+/// allows is found all the same.
 pub(super) async fn check(
     store: &SecretStore,
-    accepted: &[KeyForm],
+    accepted: anyhow::Result<Vec<KeyForm>>,
 ) -> anyhow::Result<Vec<Finding>> {
     let Some(value) = store.raw_value().await? else {
         return Ok(vec![Finding::problem(
@@ -36,7 +37,11 @@ pub(super) async fn check(
         format!("{}, stored as {form}", count(secrets.len())),
     )];
     findings.extend(ignored(&value, written.as_deref(), &secrets));
-    findings.extend(secrets.iter().filter_map(|it| check_key(it, accepted)));
+    let accepted = accepted.unwrap_or_else(|error| {
+        findings.push(Finding::unknown(SUBJECT, &error));
+        KeyForm::ALL.to_vec()
+    });
+    findings.extend(secrets.iter().filter_map(|it| check_key(it, &accepted)));
     if secrets.len() > 2 {
         findings.push(Finding::problem(
             SUBJECT,

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use aws_smithy_cbor::{Decoder, Encoder};
@@ -42,28 +42,107 @@ pub(crate) struct StackState {
 pub(crate) struct ControlPlane {
     pub(crate) url: String,
     state: Arc<Mutex<StackState>>,
+    calls: Arc<Mutex<Calls>>,
     _server: Server,
+}
+
+/// The calls to the services.
+#[derive(Default)]
+struct Calls {
+    operations: Vec<String>,
+    /// The number of the one that fails, from 0.
+    fails: Option<usize>,
 }
 
 impl ControlPlane {
     pub(crate) fn start(state: StackState) -> Self {
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
+        let calls = Arc::<Mutex<Calls>>::default();
+        let seen = Arc::clone(&calls);
         let server = Server::start("control-plane", move |request| {
-            let answer = answer(&shared, &request);
+            let answer = if lock(&seen).fails(&request) {
+                refusal(&request)
+            } else {
+                answer(&shared, &request)
+            };
             async { Some(answer) }
         });
         Self {
             url: server.origin.clone(),
             state,
+            calls,
             _server: server,
         }
     }
 
     /// Changes the state of the stack.
     pub(crate) fn update(&self, change: impl FnOnce(&mut StackState)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.state));
     }
+
+    /// The operations that were called.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        lock(&self.calls).operations.clone()
+    }
+
+    /// Forgets the calls so far. Of the later ones, the one with this number fails, from 0.
+    pub(crate) fn restart(&self, fails: Option<usize>) {
+        *lock(&self.calls) = Calls {
+            operations: Vec::new(),
+            fails,
+        };
+    }
+}
+
+impl Calls {
+    /// Records a call, and tells whether it fails.
+    fn fails(&mut self, request: &Request<Bytes>) -> bool {
+        let fails = self.fails == Some(self.operations.len());
+        self.operations.push(operation(request));
+        fails
+    }
+}
+
+/// An error of the service, in the protocol of the request.
+fn refusal(request: &Request<Bytes>) -> Response<Full<Bytes>> {
+    const MESSAGE: &str = "refused by the control plane";
+    let body = String::from_utf8_lossy(request.body());
+    if body.starts_with("Action=") {
+        let error = format!(
+            "<ErrorResponse><Error><Type>Receiver</Type><Code>InternalFailure</Code>\
+             <Message>{MESSAGE}</Message></Error></ErrorResponse>"
+        );
+        return server::text(500, "text/xml", error.into_bytes());
+    }
+    if request.headers().contains_key("smithy-protocol") {
+        let error = json!({"__type": "InternalServiceFault", "message": MESSAGE});
+        let mut response = server::text(500, "application/cbor", cbor(&error));
+        let protocol = HeaderValue::from_static("rpc-v2-cbor");
+        response.headers_mut().insert("smithy-protocol", protocol);
+        return response;
+    }
+    server::json(
+        500,
+        &json!({"__type": "InternalFailure", "message": MESSAGE}),
+    )
+}
+
+/// The name of the operation that a request calls.
+fn operation(request: &Request<Bytes>) -> String {
+    let body = String::from_utf8_lossy(request.body());
+    let action = body
+        .strip_prefix("Action=")
+        .and_then(|it| it.split('&').next());
+    let target = request.headers().get("x-amz-target");
+    let target = target.and_then(|it| it.to_str().ok()?.split('.').nth(1));
+    let path = request.uri().path().rsplit('/').next();
+    let name = action.or(target).or(path);
+    name.unwrap_or_default().to_owned()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn answer(state: &Mutex<StackState>, request: &Request<Bytes>) -> Response<Full<Bytes>> {
@@ -71,7 +150,7 @@ fn answer(state: &Mutex<StackState>, request: &Request<Bytes>) -> Response<Full<
     let is_live = request.uri().query() == Some("Qualifier=live");
     let target = request.headers().contains_key("x-amz-target");
     let body = String::from_utf8_lossy(request.body());
-    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let state = lock(state);
     let (content_type, answer) = if target {
         ("application/x-amz-json-1.0", state.table(&body))
     } else if path.contains("/functions/receiver/") {

@@ -27,8 +27,8 @@ const QUEUE: [(&str, &str); 2] = [
 ];
 
 /// A stack in which all is well. Resources hold what has to be put back after a change.
-struct Well {
-    test: DoctorTest,
+pub(crate) struct Well {
+    pub(crate) test: DoctorTest,
     state: StackState,
     dead_letters: String,
 }
@@ -56,7 +56,7 @@ fn table(name: &str, key: &str) -> Value {
 }
 
 impl Well {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut test = DoctorTest::new();
         test.subscribe();
         test.operator = test

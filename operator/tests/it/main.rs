@@ -8,6 +8,7 @@ mod credentials;
 mod delivery;
 mod doctor;
 mod doctor_limits;
+mod failures;
 mod heal;
 mod help;
 mod job_records;

@@ -58,6 +58,11 @@ impl Operator {
         self
     }
 
+    /// Whether a variable has this value.
+    pub(crate) fn has(&self, name: &str, value: &str) -> bool {
+        self.environment.get(name).is_some_and(|it| it == value)
+    }
+
     pub(crate) fn unset(mut self, name: &str) -> Self {
         self.environment.remove(name);
         self

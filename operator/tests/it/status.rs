@@ -55,7 +55,7 @@ fn now_s() -> i64 {
 const ACCEPTED: &str = "TitanxReceiver/titanx-receiver Deliveries Outcome accepted";
 
 /// A stack with what was measured so many minutes ago.
-fn with(measured: &[(&str, &[(i64, f64)])]) -> DoctorTest {
+pub(crate) fn with(measured: &[(&str, &[(i64, f64)])]) -> DoctorTest {
     let test = DoctorTest::new();
     let now = now_s();
     let metrics: BTreeMap<_, _> = measured

@@ -225,6 +225,34 @@ mod tests {
         );
     }
 
+    /// It may say more than the layer above.
+    #[test]
+    fn what_contains_the_text_above_it_is_told() {
+        assert_eq!(
+            chain(&["cannot read x", "cannot read x: no such file"], None),
+            "cannot read x: cannot read x: no such file"
+        );
+        assert_eq!(
+            chain(&["cannot read x: no such file", "no such file"], None),
+            "cannot read x: no such file"
+        );
+    }
+
+    /// C0, delete, and C1, of which U+009B alone begins a control sequence.
+    #[test]
+    fn every_control_character_is_escaped_and_nothing_else() {
+        for code in (0..=0x1f).chain(0x7f..=0x9f) {
+            let text = format!("a{}b", char::from(code));
+            let escaped = escape_control(&text);
+            assert!(escaped.is_ascii(), "{code:x}: {escaped}");
+            assert!(!escaped.contains(char::from(code)), "{code:x}: {escaped}");
+            let shown = PlainError(&std::io::Error::other(text)).to_string();
+            assert!(!shown.chars().any(char::is_control), "{code:x}: {shown}");
+        }
+        let plain = "it's \"a\\b\" – žluťoučký 名前\u{a0}";
+        assert_eq!(escape_control(plain), plain);
+    }
+
     #[test]
     fn of_a_chain_of_providers_only_a_wrong_profile_is_told() {
         let text = "the credential provider was not enabled: no credentials found in chain. Attempted:\n  \

@@ -386,6 +386,13 @@ async fn what_aws_refuses_is_told_with_the_attempts_that_were_repeated() {
     assert!((value_of("RetriesFilter", &lines) - 2.0).abs() < f64::EPSILON);
 }
 
+/// Not only that a call failed, but what the service said.
+#[track_caller]
+fn assert_tells_the_cause(line: &Value) {
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("injected by the proxy"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_is_not_released_and_a_mark_that_is_not_written_are_counted() {
     let program = Program::new();
@@ -397,6 +404,7 @@ async fn a_claim_that_is_not_released_and_a_mark_that_is_not_written_are_counted
     };
     assert_eq!(release["message"], "release of the claim failed");
     assert_eq!(release["id"], ID);
+    assert_tells_the_cause(release);
     assert_eq!(release["request_id"], line["request_id"]);
     assert_eq!(line["retries"], 4);
     assert_counted(
@@ -416,6 +424,7 @@ async fn a_claim_that_is_not_released_and_a_mark_that_is_not_written_are_counted
     };
     assert_eq!(mark["message"], "completion mark failed");
     assert_eq!(mark["id"], ID);
+    assert_tells_the_cause(mark);
     assert_eq!(line["outcome"], "accepted");
     assert_eq!(line["retries"], 2);
     assert_counted(

@@ -590,6 +590,37 @@ mod tests {
         );
     }
 
+    /// Nobody may believe that events come before TitanX says so.
+    #[test]
+    fn a_subscription_is_active_only_if_titanx_says_so() {
+        let listed = |status: Value| json!({"id": "one", "status": status});
+        let active = Subscription::read(&listed("active".into())).unwrap();
+        assert!(active.is_active());
+        for status in [
+            "inactive",
+            "paused",
+            "pending",
+            "activating",
+            "not active",
+            "",
+        ] {
+            let other = Subscription::read(&listed(status.into())).unwrap();
+            assert!(!other.is_active(), "{status}");
+        }
+        for status in [
+            Value::Null,
+            true.into(),
+            1.into(),
+            json!({}),
+            json!(["active"]),
+        ] {
+            let unknown = Subscription::read(&listed(status.clone())).unwrap();
+            assert!(!unknown.is_active(), "{status}");
+        }
+        let unstated = Subscription::read(&json!({"id": "one"})).unwrap();
+        assert!(!unstated.is_active());
+    }
+
     #[test]
     fn no_part_of_the_key_is_left_in_an_error_message() {
         for before in [0, 280, 290, 299, 300] {

@@ -7,6 +7,7 @@ use titanx_healer::config::{Config, ConfigError};
 use titanx_testbed::{
     emulators::AttributeValue,
     lambda::{Lambda, Outcome, Process},
+    server::{self, Server},
     titanx_api::{API_KEY, Failure},
 };
 
@@ -150,6 +151,30 @@ async fn a_secret_that_does_not_exist_has_no_api_key() {
         matches!(&error, ConfigError::NoApiKey(secret) if *secret == none),
         "{error:?}"
     );
+}
+
+/// Whatever else Secrets Manager answers is told as it is: the key may well be stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_cannot_be_read_is_not_called_one_without_an_api_key() {
+    let system = System::start();
+    for code in [
+        "AccessDeniedException",
+        "DecryptionFailure",
+        "InvalidRequestException",
+        "InternalServiceError",
+    ] {
+        let refuses = Server::start("secrets-manager", move |_| async move {
+            let error = json!({"__type": code, "message": "Not now."});
+            Some(server::json(400, &error))
+        });
+        let mut environment = system.environment.clone();
+        environment.insert("AWS_ENDPOINT_URL_SECRETS_MANAGER", refuses.origin.clone());
+        let config = Config::from_env(|name| environment.get(name).cloned()).unwrap();
+        let error = config.build().await.unwrap_err();
+        let told = titanx_receiver::error::Chain(&error).to_string();
+        assert!(!matches!(error, ConfigError::NoApiKey(_)), "{told}");
+        assert!(told.contains(code) && told.contains("Not now."), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

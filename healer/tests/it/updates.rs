@@ -14,6 +14,7 @@ use titanx_reconcile::JobId;
 use titanx_testbed::{
     emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When},
     server::{self, Server},
+    titanx_api::Failure,
 };
 
 use crate::system::{JOB, System, contact, now_ms, run};
@@ -56,6 +57,65 @@ async fn an_update_of_the_round_that_fails_is_an_error() {
     }
     // To take the round, to save it, and to give it up.
     assert_eq!(failed, 3);
+}
+
+/// A system whose healer failed in this step, and the ids of what it had stored.
+async fn failed_in(step: &str) -> (System, Vec<String>) {
+    let system = System::start();
+    system.complete(JOB, 80, &[contact(JOB, 0)]).await;
+    let mut healer = system.healer().await;
+    let _proxy;
+    match step {
+        "List" => {
+            let contacts = format!("GET /jobs/{JOB}/contacts");
+            system.api.fail(&contacts, Failure::Status(401));
+        }
+        "Compare" => healer.deliveries_table = "none".to_owned(),
+        // The first update takes the job to list it, the second to queue what is missing.
+        _ => (healer.jobs.client, _proxy) = failing_at(&system, 2).await,
+    }
+    let (end, _) = run(&healer, TIMEOUT).await;
+    end.unwrap_err();
+    let items = system.emulators.checks.items().into_iter();
+    let ids = items.map(|item| match &item["check_id"] {
+        AttributeValue::S(id) => id.clone(),
+        other => panic!("{other:?}"),
+    });
+    let ids = ids.collect();
+    let round = format!("{:?}", system.emulators.checks.get("round"));
+    assert!(round.contains(step), "{step}: {round}");
+    (system, ids)
+}
+
+/// It may have been written by another version. To take it for absent would begin something anew, or check nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_cannot_be_read_is_an_error() {
+    for (step, items) in [("List", 2), ("Compare", 4), ("Backfill", 5)] {
+        let (_, ids) = failed_in(step).await;
+        assert_eq!(ids.len(), items, "{step}: {ids:?}");
+        for id in ids {
+            // The keys are compared by then.
+            if step == "Backfill" && id.starts_with("keys#") {
+                continue;
+            }
+            let (system, _) = failed_in(step).await;
+            let mut item = system.emulators.checks.get(&id).unwrap();
+            for (name, value) in &mut item {
+                match value {
+                    AttributeValue::S(json) if name == "json" => json.insert_str(0, "unreadable"),
+                    AttributeValue::B(bytes) => _ = bytes.pop(),
+                    _ => {}
+                }
+            }
+            system.emulators.checks.put(&item);
+            let (end, told) = run(&system.healer().await, TIMEOUT).await;
+            let error = end.expect_err(&id);
+            let named = matches!(&error, Error::UnknownItem(of) if *of == id);
+            assert!(named, "{step} {id}: {error:?}");
+            assert_eq!((told.held.len(), told.checked.len()), (0, 0), "{step} {id}");
+            assert_eq!(system.emulators.contacts.len(), 0, "{step} {id}");
+        }
+    }
 }
 
 /// Between a run's look at the round and its update, another run may take it.
@@ -105,6 +165,44 @@ async fn an_update_of_a_job_that_fails_is_an_error() {
     // To take it twice, and to write the result.
     assert_eq!(failed, 3);
     assert_eq!(system.recorded(JOB, "state").as_deref(), Some("complete"));
+}
+
+/// Two jobs have the same contact, which was delivered once and without a job's id: that is the older job's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_counts_for_one_job_wherever_a_run_is_interrupted() {
+    const YOUNGER: &str = "22222222-3333-4444-8555-666666666666";
+    let mut interrupted = 0;
+    for nth in 1.. {
+        let system = System::start();
+        let same = [contact("", 0)];
+        system.deliver(None, &same).await;
+        system.complete(JOB, 90, &same).await;
+        system.complete(YOUNGER, 80, &same).await;
+        let (client, _proxy) = failing_at(&system, nth).await;
+        let mut healer = system.healer().await;
+        let Checks::Table { table, .. } = healer.checks else {
+            panic!("a function's round is in a table");
+        };
+        healer.checks = Checks::Table { client, table };
+        let (end, _) = run(&healer, TIMEOUT).await;
+        if end.is_err() {
+            interrupted += 1;
+            system.let_leases_end();
+            let (end, _) = run(&system.healer().await, TIMEOUT).await;
+            end.unwrap();
+        }
+        for (job, received) in [(JOB, "1"), (YOUNGER, "0")] {
+            let recorded = |attribute| system.recorded(job, attribute);
+            assert_eq!(recorded("state").as_deref(), Some("complete"), "{nth}");
+            assert_eq!(recorded("received").as_deref(), Some(received), "{nth}");
+        }
+        // As delivered, and backfilled.
+        assert_eq!(system.emulators.contacts.len(), 2, "{nth}");
+        if end.is_ok() {
+            break;
+        }
+    }
+    assert!(interrupted > 4, "{interrupted}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use titanx_client::{EVENT_TYPES, Error, Subscription, TitanxClient};
 
 use crate::{
     commands::CommandStatus,
+    plain_error::escape_control,
     provisioning::{
         ProvisioningOptions, check_still_stored, not_granted_warning, or_all_event_types,
         save_ledger, store_secret,
@@ -220,9 +221,11 @@ fn check_not_subscribed(listed: &[Subscription], url: &str, screen: Screen) -> a
                  `operator rotate`, or re-run with --another"
             );
         }
+        let status = subscription.status.as_deref();
         screen.warn(format!(
-            "the subscription {id} for this URL is inactive, possibly because an earlier run \
-             failed: `operator delete {id} --yes` deletes it"
+            "the subscription {id} for this URL is {}, possibly because an earlier run failed: \
+             `operator delete {id} --yes` deletes it",
+            escape_control(status.unwrap_or("of unknown status"))
         ));
     }
     Ok(())

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,6 +15,24 @@ pub(crate) struct DoctorTest {
     pub(crate) system: System,
     pub(crate) control: ControlPlane,
     pub(crate) operator: Operator,
+}
+
+/// The parameters of the template with their defaults, as a stack has them for which none is chosen.
+fn defaults() -> BTreeMap<String, String> {
+    let template = include_str!("../../../template.yaml");
+    let (_, parameters) = template.split_once("\nParameters:\n").unwrap();
+    let (parameters, _) = parameters.split_once("\nRules:\n").unwrap();
+    let mut name = "";
+    let mut defaults = BTreeMap::new();
+    for line in parameters.lines() {
+        if let Some(default) = line.strip_prefix("    Default: ") {
+            defaults.insert(name.to_owned(), default.trim_matches('"').to_owned());
+        } else if !line.starts_with("   ") {
+            name = line.trim().trim_end_matches(':');
+        }
+    }
+    assert!(defaults.len() > 20, "{defaults:?}");
+    defaults
 }
 
 fn state(system: &System) -> StackState {
@@ -38,7 +58,7 @@ fn state(system: &System) -> StackState {
             ("Dashboard".to_owned(), "dashboard".to_owned()),
         ]
         .into(),
-        parameters: [("DeliveryRetentionDays".to_owned(), "7".to_owned())].into(),
+        parameters: defaults(),
         function: json!({
             "FunctionName": "receiver",
             "Role": "arn:aws:iam::000000000000:role/receiver",
@@ -61,7 +81,7 @@ fn state(system: &System) -> StackState {
             "CodeSha256": "the code of version 3",
         }),
         denied: Vec::new(),
-        tables: std::collections::BTreeMap::new(),
+        tables: BTreeMap::new(),
         alarms: vec![json!({
             "AlarmName": "titanx-receiver-QuarantineAlarm-1",
             "AlarmActions": ["arn:aws:sns:us-east-1:000000000000:alarms"],

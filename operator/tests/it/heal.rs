@@ -249,6 +249,16 @@ async fn one_job_or_all_that_are_due_and_the_job_is_completed() {
     );
 }
 
+/// Nothing is known to be missing, but TitanX's answers do not prove that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_not_proven_whole_is_something_to_do() {
+    let system = system(80).await;
+    let contacts = format!("GET /jobs/{JOB}/contacts");
+    system.api.fail(&contacts, Failure::Status(404));
+    let unproven = result("unproven", Some("not_listed"), [0; 5]);
+    assert_eq!(heal(&system, &format!("--job {JOB}"), 3), unproven);
+}
+
 /// Nothing is wrong, but not all is checked either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_that_titanx_asks_for_leaves_something_to_do() {

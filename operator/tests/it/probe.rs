@@ -72,6 +72,24 @@ fn nothing_is_created_unless_the_receiver_itself_answers() {
     check(&tls, "TLS certificate");
 }
 
+/// Whatever another server answers, its beginning is told, on one line.
+#[test]
+fn the_beginning_of_the_answer_is_told() {
+    for (character, told) in [("é", "é"), ("名", "名"), ("\u{9b}", "\\u{9b}"), ("\n", "")] {
+        let body = format!("a{}", character.repeat(150));
+        let (url, _server) = server(404, body.leak());
+        let system = System::start(Form::Schema);
+        let operator = system.operator.set("WEBHOOK_URL", &url);
+        let run = operator.run("subscribe --settle 0").exits(1);
+        // A hundred characters at most.
+        let said = format!("a{}", told.repeat(99));
+        assert!(run.stderr.contains(&said), "{said}: {}", run.stderr);
+        let more = format!("a{}", told.repeat(100));
+        let is_whole = more == said;
+        assert!(is_whole || !run.stderr.contains(&more), "{}", run.stderr);
+    }
+}
+
 #[test]
 fn every_path_of_the_deployed_gateway_reaches_the_receiver() {
     let system = System::start(Form::Schema);

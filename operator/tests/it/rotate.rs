@@ -325,6 +325,34 @@ fn does_not_activate_a_subscription_whose_secret_was_overwritten() {
     assert_rotated(&system, &old);
 }
 
+/// Both runs would activate their own subscription, and every event would arrive twice.
+#[test]
+fn does_not_activate_a_subscription_once_the_ledger_has_another_rotation() {
+    for another in [true, false] {
+        let (system, old) = subscribed(Form::Schema);
+        let mut run = system.operator.start("rotate --settle 2");
+        let ledger = || {
+            let ledger = system.emulators.secret.staged("OPERATOR_LEDGER").unwrap();
+            serde_json::from_str::<serde_json::Value>(&ledger).unwrap()
+        };
+        while ledger()["rotation"].is_null() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let mut overwritten = ledger();
+        if another {
+            overwritten["rotation"]["new"]["id"] = "of-another-run".into();
+        } else {
+            overwritten["rotation"].take();
+        }
+        let secret = &system.emulators.secret;
+        secret.stage("OPERATOR_LEDGER", &overwritten.to_string());
+        assert_eq!(run.wait().unwrap().code(), Some(1));
+        assert_eq!(system.api.active(), std::slice::from_ref(&old));
+        // It is the other run's to write.
+        assert_eq!(ledger(), overwritten);
+    }
+}
+
 #[test]
 fn concurrent_rotations_activate_only_subscriptions_whose_secret_is_stored() {
     let (system, old) = subscribed(Form::Schema);

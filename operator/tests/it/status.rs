@@ -218,12 +218,16 @@ fn watches_until_nobody_reads() {
         .operator
         .start_with_output("status --watch 1", Stdio::piped());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut titles = 0;
-    while titles < 2 {
+    let mut titles = Vec::new();
+    while titles.len() < 2 {
         let line = lines.next().unwrap().unwrap();
-        titles += usize::from(line.starts_with("titanx-receiver, 20"));
         assert!(!line.contains('\x1b'), "{line}");
+        if line.starts_with("titanx-receiver, 20") {
+            titles.push(line);
+        }
     }
+    // Each has the time of its own figures, a second and more after the one before.
+    assert!(titles[0] < titles[1], "{titles:?}");
     drop(lines);
     assert!(child.wait().unwrap().success());
 }

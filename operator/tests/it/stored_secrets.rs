@@ -119,6 +119,15 @@ fn a_ledger_that_cannot_be_parsed_is_not_taken_for_an_empty_one() {
 /// Somebody else may write at the same time. A subscription whose secret is not there is not activated.
 #[test]
 fn a_secret_that_is_not_read_back_does_not_count_as_stored() {
+    // A read that is not the newest, and what somebody else has stored: as many as were stored, or fewer.
+    let kept_one = r#"["wh_sk_stored", "wh_sk_of-somebody-else"]"#;
+    for after in ["wh_sk_stored", "wh_sk_of-somebody-else", kept_one] {
+        assert_is_not_stored(after);
+    }
+}
+
+/// One secret is stored at first. After the write, reads return another value than was written.
+fn assert_is_not_stored(after: &'static str) {
     let operations = Arc::<Mutex<Vec<String>>>::default();
     let seen = Arc::clone(&operations);
     let secrets = Server::start("secrets-manager", move |request: Request<Bytes>| {
@@ -134,7 +143,9 @@ fn a_secret_that_is_not_read_back_does_not_count_as_stored() {
                 &json!({"SecretString": r#"{"subscriptions": [], "rotation": null}"#}),
             )
         } else {
-            respond(200, &json!({"SecretString": "wh_sk_of-somebody-else"}))
+            let is_written = seen.lock().unwrap().contains(&"PutSecretValue".to_owned());
+            let value = if is_written { after } else { "wh_sk_stored" };
+            respond(200, &json!({"SecretString": value}))
         };
         seen.lock().unwrap().push(operation);
         async { Some(answer) }
@@ -153,6 +164,28 @@ fn a_secret_that_is_not_read_back_does_not_count_as_stored() {
     let after = operations.iter().skip_while(|it| *it != "PutSecretValue");
     let expected = [&["PutSecretValue"][..], &["GetSecretValue"; 5]].concat();
     assert!(after.eq(expected.iter()), "{operations:?}");
+}
+
+/// Two files of one folder have a ledger each, whatever their names have in common.
+#[test]
+fn each_secret_file_has_its_own_ledger() {
+    let system = System::start(Form::Schema);
+    let folder = TempDir::new().unwrap();
+    for name in ["titanx", "titanx.dev", "titanx.prod", ".titanx"] {
+        let file = folder.path().join(name);
+        let line = format!(
+            "subscribe --settle 0 --another --secret-file {}",
+            file.display()
+        );
+        system.operator.run(&line).exits(0);
+        let id = system.api.subscriptions().pop().unwrap().id;
+        let ledger = folder.path().join(format!("{name}.ledger"));
+        let ledger = fs::read_to_string(ledger).unwrap();
+        assert!(ledger.contains(&id), "{name}: {ledger}");
+        assert_eq!(ledger.matches("\"id\"").count(), 1, "{name}: {ledger}");
+        let live = fs::read_to_string(&file).unwrap();
+        assert_eq!(live, system.api.subscriptions().pop().unwrap().secret);
+    }
 }
 
 /// A receiver may not have read the newest one yet. What the option names comes before the

@@ -355,6 +355,22 @@ fn nothing_is_queued_while_titanx_fails_to_tell_when_the_job_was_created() {
     }
 }
 
+/// A retention that is guessed would make a doubt of none, or none of a doubt.
+#[test]
+fn a_retention_that_is_no_number_of_days_is_an_error() {
+    let system = System::start(Form::Schema);
+    let contact = json!({"customerContactId": "contact-1", "leadStatus": "High"});
+    system.api.put_job(JOB, json!({"id": JOB}), &[contact]);
+    for days in ["3O", "7d", "7.0", "-7", "seven", "99999999999"] {
+        for line in [format!("reconcile {JOB}"), "heal --due".to_owned()] {
+            let line = format!("{line} --delivery-retention-days={days}");
+            let run = system.operator.run(&line).exits(1);
+            let said = format!("delivery retention: {days:?} is not a whole number of days");
+            assert!(run.stderr.contains(&said), "{line}: {}", run.stderr);
+        }
+    }
+}
+
 /// A host that begins this answer and never ends it, and its URL.
 fn endless_host(begun: &'static [u8]) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -261,6 +261,45 @@ fn a_failure_is_repeated_when_its_answer_says() {
     }
 }
 
+/// It may have created a subscription, whose secret nobody knows. Only 429 says that it has not.
+#[test]
+fn a_creation_is_repeated_only_after_429() {
+    for status in [429, 500, 502, 503, 504] {
+        for retry_after in [None, Some(0)] {
+            let mut failed = respond(status, &json!({"error": "No."}));
+            if let Some(seconds) = retry_after {
+                failed.headers_mut().insert("retry-after", seconds.into());
+            }
+            let mut created = subscription("one");
+            created["secret"] = "wh_sk_synthetic-secret".into();
+            let titanx = Scripted::new(vec![
+                respond(200, &json!([])),
+                failed,
+                respond(201, &created),
+                respond(200, &json!({})),
+            ]);
+            let folder = tempfile::tempdir().unwrap();
+            let line = format!(
+                "subscribe --skip-probe --settle 0 --url http://127.0.0.1:9/webhooks/titanx --secret-file {}",
+                folder.path().join("secret").display()
+            );
+            let run = titanx.operator.run(&line);
+            let creations = titanx.lines().into_iter();
+            let creations = creations.filter(|it| it == "POST /webhooks").count();
+            if status == 429 {
+                assert_eq!(creations, 2, "{retry_after:?}");
+                run.exits(0);
+            } else {
+                assert_eq!(creations, 1, "{status} {retry_after:?}");
+                let run = run.exits(1);
+                let said = format!("TitanX answered {status}");
+                assert!(run.stderr.contains(&said), "{}", run.stderr);
+                assert!(run.stderr.contains("unknown"), "{}", run.stderr);
+            }
+        }
+    }
+}
+
 /// The error of a command whose request got this answer.
 fn error_after(answer: Response<Full<Bytes>>) -> String {
     let titanx = Scripted::new(vec![answer]);

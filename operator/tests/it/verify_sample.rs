@@ -10,7 +10,7 @@ const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
 const BODY: &str = r#"{"payload":{"jobId":"11111111-2222-4333-8444-555555555555","jobType":"scoring","jobName":"Synthetic batch","jobStatus":"Finalized","modifiedAt":"2026-01-05T12:00:00Z"},"eventType":"job.completed","timestamp":1767614400000,"apiVersion":"v2","id":"99999999-8888-4777-8666-555555555555"}"#;
 const SIGNATURE: &str = "YzzZKFd/hCf0djG3sdsaru2wIUTSgPQx4QB2M7OwMMI=";
 
-fn verify(secret: &str, body: &str, signature: &str) -> Run {
+fn verify(secret: &str, body: impl AsRef<[u8]>, signature: &str) -> Run {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("body.json");
     fs::write(&file, body).unwrap();
@@ -110,4 +110,19 @@ fn fails_if_no_key_matches() {
         "{}",
         run.stderr
     );
+}
+
+/// A captured body is bytes: what is no text, and what an editor would change, are signed as they are.
+#[test]
+fn a_body_is_verified_byte_for_byte() {
+    for body in [
+        &b"\xff\xfe{}"[..],
+        b"{}\r\n",
+        b"\xef\xbb\xbf{}",
+        b" {} ",
+        b"",
+    ] {
+        let run = verify(SECRET, body, &signature(SECRET.as_bytes(), body)).exits(0);
+        assert_eq!(run.json()["form"], "whole", "{body:?}");
+    }
 }

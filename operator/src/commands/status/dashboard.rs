@@ -152,13 +152,17 @@ mod tests {
                 ["...", "b", {"label": "second"}],
                 [".", "Age", ".", "."],
                 [{"expression": "m1 + m2"}],
-                ["AWS/SQS", "Hidden", "QueueName", "a", {"visible": false}],
+                ["AWS/Lambda", "Hidden", "FunctionName", "c", {"visible": false}],
+                ["...", "d"],
+                [".", "Shown", ".", "."],
                 ["AWS/Usage", "Total", {"stat": "Sum"}]
             ]}}]}"#;
         let expected = [
             ("a", "Maximum", "AWS/SQS Visible QueueName=a"),
             ("second", "Maximum", "AWS/SQS Visible QueueName=b"),
             ("Age", "Maximum", "AWS/SQS Age QueueName=b"),
+            ("d", "Maximum", "AWS/Lambda Hidden FunctionName=d"),
+            ("Shown", "Maximum", "AWS/Lambda Shown FunctionName=d"),
             ("Total", "Sum", "AWS/Usage Total "),
         ];
         let expected = expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()));

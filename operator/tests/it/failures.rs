@@ -66,11 +66,12 @@ impl Prepared {
     }
 }
 
-/// The places of the first and the last call of each operation, from 0.
-fn first_and_last(calls: &[String]) -> impl Iterator<Item = usize> {
+/// The places of the calls that fail in turn, from 0. Of calls of one operation in a row, such as those of a scan, the
+/// first and the last.
+fn places(calls: &[String]) -> impl Iterator<Item = usize> {
     (0..calls.len()).filter(|&place| {
-        let (earlier, later) = (&calls[..place], &calls[place + 1..]);
-        !earlier.contains(&calls[place]) || !later.contains(&calls[place])
+        let is_first = place == 0 || calls[place - 1] != calls[place];
+        is_first || calls.get(place + 1) != Some(&calls[place])
     })
 }
 
@@ -101,7 +102,7 @@ fn assert_fails_with(prepare: impl Fn() -> (DoctorTest, String), tolerated: &[To
     for service in 0..SERVICES.len() {
         let calls = whole.proxies[service].calls().into_iter();
         let calls: Vec<_> = calls.map(|it| it.operation).collect();
-        for place in first_and_last(&calls) {
+        for place in places(&calls) {
             let failing = Prepared::new(prepare());
             let fault = Fault::Before(Harm::ServerError);
             failing.proxies[service].inject(When::Nth(place + 1), fault);
@@ -109,7 +110,7 @@ fn assert_fails_with(prepare: impl Fn() -> (DoctorTest, String), tolerated: &[To
         }
     }
     let calls = whole.test.control.calls();
-    for place in first_and_last(&calls) {
+    for place in places(&calls) {
         let failing = Prepared::new(prepare());
         failing.test.control.restart(Some(place));
         check(
@@ -120,7 +121,7 @@ fn assert_fails_with(prepare: impl Fn() -> (DoctorTest, String), tolerated: &[To
         );
     }
     let calls = whole.requests_to_titanx();
-    for place in first_and_last(&calls) {
+    for place in places(&calls) {
         let failing = Prepared::new(prepare());
         let api = &failing.test.system.api;
         api.fail_after(place, "", Failure::Status(403));

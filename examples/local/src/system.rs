@@ -144,6 +144,7 @@ fn describe(fault: Fault) -> String {
         Harm::Throttle => "throttled",
         Harm::Delay(_) => "delayed",
         Harm::Stop => "stopped",
+        Harm::Answer(_) => "answered in place of the service",
     };
     format!("{harm} {when}")
 }

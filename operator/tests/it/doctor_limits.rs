@@ -694,6 +694,26 @@ fn gateway(offset_s: i64) -> (String, Server) {
     (format!("{}/webhooks/titanx", server.origin), server)
 }
 
+/// The date of an answer that comes slowly was right when it was written.
+#[test]
+fn a_slow_answer_makes_no_clock_wrong() {
+    let slow = Server::start("slow", move |_| async move {
+        let now = SystemTime::now();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let date = DateTime::from(now).fmt(Format::HttpDate);
+        let response = Response::builder().status(404);
+        let response = response.header("date", date.expect("a date of this century"));
+        Some(response.body(Full::default()).expect("a valid response"))
+    });
+    let url = format!("{}/webhooks/titanx", slow.origin);
+    let well = Well::new();
+    let run = doctor(&well.test.operator.clone().set("WEBHOOK_URL", &url));
+    let all = run.json();
+    let mut all = all.as_array().unwrap().iter();
+    let clock = all.find(|it| it["subject"] == "clock").unwrap();
+    assert_eq!(clock["verdict"], "fine", "{clock}");
+}
+
 #[test]
 fn a_clock_that_is_off_by_more_than_two_seconds_is_a_problem() {
     let well = Well::new();

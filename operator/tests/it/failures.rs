@@ -82,21 +82,17 @@ fn assert_fails_with(prepare: impl Fn() -> (DoctorTest, String), tolerated: &[To
     let mut met = vec![false; tolerated.len()];
     let mut check = |call: &str, place: usize, reason: &str, run: Run| {
         let call = format!("{call} {place}");
-        let place = tolerated
-            .iter()
-            .position(|(name, ..)| call.starts_with(name));
-        let (status, told) = match place {
-            Some(place) => (tolerated[place].1, tolerated[place].2),
+        let said = format!("{}{}", run.stdout, run.stderr);
+        let entry = tolerated.iter().position(|it| call.starts_with(it.0));
+        let (status, told) = match entry {
+            Some(entry) => (tolerated[entry].1, tolerated[entry].2),
             None => (1, reason),
         };
-        if let Some(place) = place {
-            met[place] = true;
-        }
-        let said = format!("{}{}", run.stdout, run.stderr);
         assert_eq!(run.status, status, "{call}: {said}");
         assert!(said.contains(told), "{call}: {said}");
-        if place.is_none() {
-            assert!(run.stderr.contains("error: "), "{call}: {}", run.stderr);
+        match entry {
+            Some(entry) => met[entry] = true,
+            None => assert!(run.stderr.contains("error: "), "{call}: {said}"),
         }
     };
     for service in 0..SERVICES.len() {

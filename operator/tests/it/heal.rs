@@ -1,10 +1,10 @@
 //! `operator heal`, and what `operator jobs` shows of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use titanx_testbed::{
-    emulators::AttributeValue,
+    emulators::{AttributeValue, FaultProxy},
     front_door,
     titanx::{completed_job, envelope, signed},
 };
@@ -247,6 +247,32 @@ async fn one_job_or_all_that_are_due_and_the_job_is_completed() {
         "{}",
         run.stderr
     );
+}
+
+/// Its result is of an earlier completion, so it does not count.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_completed_again_meanwhile_is_something_to_do() {
+    for line in [format!("heal --job {JOB}"), "heal --due".to_owned()] {
+        let system = Arc::new(system(80).await);
+        let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
+        let seen = Arc::clone(&system);
+        proxy.observe(move |served| {
+            let request: Value = serde_json::from_slice(&served.request).unwrap();
+            // The check of a job begins with it.
+            if served.operation == "UpdateItem" && request["TableName"] == "jobs" {
+                let mut record = seen.emulators.jobs.get(JOB).unwrap();
+                let now = AttributeValue::N(front_door::now_ms().to_string());
+                record.insert("completed_at".to_owned(), now);
+                seen.emulators.jobs.put(&record);
+            }
+        });
+        let operator = system.operator.clone();
+        let operator = operator.set("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+        let run = operator.run(&line).exits(3);
+        let said = "has changed meanwhile";
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+        assert!(!run.stderr.contains("no job is due"), "{}", run.stderr);
+    }
 }
 
 /// Nothing is known to be missing, but TitanX's answers do not prove that.

@@ -21,7 +21,7 @@ fn server(status: u16, body: &'static str) -> (String, Server) {
     (format!("{}/webhooks/titanx", server.origin), server)
 }
 
-const OTHERS: [(u16, &str, &str); 9] = [
+const OTHERS: [(u16, &str, &str); 13] = [
     (404, r#"{"message":"Not Found"}"#, "no such route"),
     (
         403,
@@ -34,6 +34,27 @@ const OTHERS: [(u16, &str, &str); 9] = [
         "demands authentication",
     ),
     (401, "Invalid signature", "demands authentication"),
+    // Receivers of other senders.
+    (
+        401,
+        r#"{"error":"Signature required"}"#,
+        "demands authentication",
+    ),
+    (
+        401,
+        r#"{"error":"invalid signature"}"#,
+        "demands authentication",
+    ),
+    (
+        401,
+        r#"{"message":"Invalid signature"}"#,
+        "demands authentication",
+    ),
+    (
+        401,
+        r#"{"error":"Invalid signature","code":7}"#,
+        "demands authentication",
+    ),
     (200, r#"{"error":"Invalid signature"}"#, "nobody signed"),
     (302, "", "redirects to https://example.com/elsewhere"),
     (400, r#"{"error":"Invalid signature"}"#, "WebhookUrl"),

@@ -139,6 +139,24 @@ async fn a_terminal_shows_how_far_it_is() {
     }
 }
 
+/// DynamoDB counts the items of a table every six hours: none in a new table, whatever it holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_dynamodb_counts_says_nothing_of_what_was_received() {
+    let system = system_with_half_received(4).await;
+    for count in [0, 1, 1_000] {
+        let described =
+            format!(r#"{{"Table": {{"TableName": "deliveries", "ItemCount": {count}}}}}"#);
+        let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
+        let described = Fault::Before(Harm::Answer(described.leak()));
+        proxy.inject(When::Every("DescribeTable"), described);
+        let operator = system.operator.clone();
+        let operator = operator.set("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+        let run = operator.run(&format!("--json reconcile {JOB}")).exits(3);
+        assert_eq!(run.json()[0]["received"], 2, "{count}");
+        assert_eq!(run.json()[0]["missing"], 2, "{count}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_only_missing_contacts_and_nothing_at_a_second_run() {
     let system = system_with_half_received(5).await;

@@ -325,6 +325,23 @@ fn does_not_activate_a_subscription_whose_secret_was_overwritten() {
     assert_rotated(&system, &old);
 }
 
+/// A refusal to activate it says nothing about that. Only TitanX's list does.
+#[test]
+fn a_new_subscription_that_titanx_still_lists_is_not_taken_for_deleted() {
+    for status in [404, 405] {
+        let (system, old) = subscribed(Form::Schema);
+        let activation = "POST /webhooks/";
+        system.api.fail(activation, Failure::Status(status));
+        let run = system.operator.run(ROTATE_WITHOUT_GRACE).exits(1);
+        assert!(!run.stderr.contains("deleted"), "{}", run.stderr);
+        assert_eq!(system.api.active(), std::slice::from_ref(&old));
+        // The next run goes on with the same one.
+        system.operator.run(ROTATE_WITHOUT_GRACE).exits(0);
+        assert_eq!(system.api.subscriptions().len(), 2);
+        assert_rotated(&system, &old);
+    }
+}
+
 /// Both runs would activate their own subscription, and every event would arrive twice.
 #[test]
 fn does_not_activate_a_subscription_once_the_ledger_has_another_rotation() {

@@ -300,6 +300,37 @@ fn a_creation_is_repeated_only_after_429() {
     }
 }
 
+/// Whatever the answer to its creation says, or does not say.
+#[test]
+fn a_new_subscription_is_activated_unless_it_is_active() {
+    for status in [
+        Value::Null,
+        "inactive".into(),
+        "pending".into(),
+        "".into(),
+        true.into(),
+        "active".into(),
+    ] {
+        let mut created = subscription("one");
+        created["status"] = status.clone();
+        created["secret"] = "wh_sk_synthetic-secret".into();
+        let titanx = Scripted::new(vec![
+            respond(200, &json!([])),
+            respond(201, &created),
+            respond(200, &json!({})),
+        ]);
+        let folder = tempfile::tempdir().unwrap();
+        let line = format!(
+            "subscribe --skip-probe --settle 0 --url http://127.0.0.1:9/webhooks/titanx --secret-file {}",
+            folder.path().join("secret").display()
+        );
+        titanx.operator.run(&line).exits(0);
+        let lines = titanx.lines();
+        let activated = lines.contains(&"POST /webhooks/one/active".to_owned());
+        assert_eq!(activated, status != "active", "{status}: {lines:?}");
+    }
+}
+
 /// The error of a command whose request got this answer.
 fn error_after(answer: Response<Full<Bytes>>) -> String {
     let titanx = Scripted::new(vec![answer]);

@@ -51,6 +51,8 @@ pub enum Harm {
     Delay(Duration),
     /// The call waits until [`FaultProxy::heal`], and is then reset. See [`FaultProxy::stopped`].
     Stop,
+    /// Status 200 with this JSON, such as an old figure.
+    Answer(&'static str),
 }
 
 /// The calls that a fault applies to, counted from its injection. A call is a request with an
@@ -341,6 +343,7 @@ impl Proxy {
             Harm::Reset => Err(Reset),
             Harm::ServerError => Ok(Some(error(500, "InternalServerError"))),
             Harm::Throttle => Ok(Some(target.throttled())),
+            Harm::Answer(json) => Ok(Some(Response::new(json.into()))),
             Harm::Delay(duration) => {
                 tokio::time::sleep(duration).await;
                 Ok(None)

@@ -3,11 +3,13 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use titanx_testbed::emulators::{Call, Emulators, Fault, FaultProxy, Harm, When};
 
 const SEND: &str = "AmazonSQS.SendMessage";
+const BODY: &str = r#"{"QueueUrl":"contacts","MessageBody":"body"}"#;
 /// Longer than any delay on a busy machine.
 const LATE: Duration = Duration::from_secs(2);
 const FOREVER: Duration = Duration::MAX;
@@ -60,7 +62,7 @@ struct Connection {
 impl Connection {
     /// Sends a call. Returns the status and the whole response.
     fn call(&mut self, target: &str) -> io::Result<(u16, String)> {
-        let body = r#"{"QueueUrl":"contacts","MessageBody":"body"}"#;
+        let body = BODY;
         let length = body.len();
         let request = format!(
             "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: {target}\r\n\
@@ -295,6 +297,73 @@ fn the_first_injected_of_two_matching_faults_applies() {
     proxied.proxy.inject(When::Always, fault);
     assert_eq!(proxied.send().unwrap(), 400);
     assert_eq!(proxied.send().unwrap(), 500);
+}
+
+/// What an observer is told: the operation, the status of the service's response, and whether the client got
+/// that response.
+type Told = Arc<Mutex<Vec<(String, u16, bool)>>>;
+
+fn observe(proxied: &Proxied) -> Told {
+    let told = Told::default();
+    let observed = Arc::clone(&told);
+    proxied.proxy.observe(move |call| {
+        assert_eq!(call.request, BODY);
+        let call = (call.operation.clone(), call.status, call.answered);
+        observed.lock().unwrap().push(call);
+    });
+    told
+}
+
+/// Waits until an observer was told of these calls, in any order, and of no other.
+fn assert_told(told: &Told, expected: &[(&str, u16, bool)]) {
+    let mut expected: Vec<_> = expected
+        .iter()
+        .map(|&(operation, status, answered)| (operation.to_owned(), status, answered))
+        .collect();
+    expected.sort();
+    eventually(|| told.lock().unwrap().len() >= expected.len());
+    let mut told = told.lock().unwrap().clone();
+    told.sort();
+    assert_eq!(told, expected);
+}
+
+/// Whoever counts responses that were lost counts these.
+#[test]
+fn an_observer_is_told_of_each_call_that_took_effect_and_whether_its_response_arrived() {
+    let short = Duration::from_millis(1);
+    for (fault, told) in [
+        (Fault::Before(Harm::Reset), None),
+        (Fault::Before(Harm::ServerError), None),
+        (Fault::Before(Harm::Throttle), None),
+        (Fault::Before(Harm::Delay(short)), Some(true)),
+        (Fault::After(Harm::Reset), Some(false)),
+        (Fault::After(Harm::ServerError), Some(false)),
+        (Fault::After(Harm::Throttle), Some(false)),
+        (Fault::After(Harm::Delay(short)), Some(true)),
+    ] {
+        let proxied = Proxied::with(When::Nth(1), fault);
+        let observed = observe(&proxied);
+        let _any = proxied.send();
+        // Without a fault: the service accepts one, and not the other.
+        proxied.send().unwrap();
+        proxied.call("AmazonSQS.NoSuchThing").unwrap();
+        let mut expected = vec![("SendMessage", 200, true), ("NoSuchThing", 400, true)];
+        expected.extend(told.map(|answered| ("SendMessage", 200, answered)));
+        assert_told(&observed, &expected);
+        assert_eq!(proxied.sent(), expected.len() - 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_response_to_a_client_that_is_gone_has_not_arrived() {
+    let proxied = Proxied::with(When::Always, Fault::After(Harm::Delay(LATE)));
+    let observed = observe(&proxied);
+    let mut connection = proxied.connect().unwrap();
+    let patience = Some(Duration::from_millis(20));
+    connection.stream.set_read_timeout(patience).unwrap();
+    assert_eq!(kind(connection.call(SEND)), ErrorKind::WouldBlock);
+    drop(connection);
+    assert_told(&observed, &[("SendMessage", 200, false)]);
 }
 
 #[test]

@@ -68,3 +68,23 @@ impl Write for LogLines {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_printed_is_collected_like_any_other() {
+        for show_on in [None, Some(Screen::new())] {
+            let collected = LogLines {
+                text: Arc::default(),
+                show_on,
+            };
+            for line in ["{\"id\": 1}\n", "{\"id\": \"é\"}\n"] {
+                let written = collected.clone().write(line.as_bytes());
+                assert_eq!(written.unwrap(), line.len());
+            }
+            assert_eq!(collected.lines(), ["{\"id\": 1}", "{\"id\": \"é\"}"]);
+        }
+    }
+}

@@ -39,19 +39,34 @@ use self::{
 
 const USAGE: &str = "usage: cargo run --example local [-- [--verbose] [--serve]]";
 
-#[tokio::main]
-async fn main() -> Result<ExitCode, Error> {
-    let (mut verbose, mut serve) = (false, false);
-    for argument in env::args().skip(1) {
-        match argument.as_str() {
-            "--verbose" => verbose = true,
-            "--serve" => serve = true,
-            _ => {
-                eprintln!("{USAGE}");
-                return Ok(ExitCode::from(2));
+/// What the command line asks for.
+#[derive(Debug, Default, PartialEq)]
+struct Options {
+    verbose: bool,
+    serve: bool,
+}
+
+impl Options {
+    /// Returns `None` if there is an argument that is not an option.
+    fn read(arguments: impl IntoIterator<Item = String>) -> Option<Self> {
+        let mut options = Self::default();
+        for argument in arguments {
+            match argument.as_str() {
+                "--verbose" => options.verbose = true,
+                "--serve" => options.serve = true,
+                _ => return None,
             }
         }
+        Some(options)
     }
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Error> {
+    let Some(Options { verbose, serve }) = Options::read(env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return Ok(ExitCode::from(2));
+    };
     let screen = Screen::new();
     let log = LogLines::collect(verbose.then_some(screen));
     let system = System::start().await?;
@@ -106,4 +121,25 @@ async fn run(system: &System, log: &LogLines, screen: Screen) -> bool {
     let seconds = started.elapsed().as_secs_f64();
     screen.text(&format!("\n  total time: {seconds:.1} s"));
     all_held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_is_read_for_itself_and_no_other_argument_is_taken() {
+        let read = |line: &str| Options::read(line.split_whitespace().map(str::to_owned));
+        for (line, verbose, serve) in [
+            ("", false, false),
+            ("--verbose", true, false),
+            ("--serve", false, true),
+            ("--serve --verbose", true, true),
+        ] {
+            assert_eq!(read(line), Some(Options { verbose, serve }), "{line}");
+        }
+        for line in ["--help", "--verbose serve", "-v"] {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
 }

@@ -22,6 +22,8 @@ use crate::{exit_status, log::LogLines, run, screen::Screen, system::System};
 
 /// The name of the planted mistake, for the process that runs with it.
 const PLANTED: &str = "PLANTED_MISTAKE";
+/// Set for the process that prints the receiver's log, too.
+const VERBOSE: &str = "PLANTED_VERBOSE";
 type Environment = BTreeMap<&'static str, String>;
 
 /// The answer of SQS to a message that it has stored.
@@ -120,7 +122,8 @@ fn plant_in_healer(mistake: &str, emulators: &mut Emulators) -> Option<Server> {
 async fn the_local_run() {
     let mistake = std::env::var(PLANTED).expect("it is started with a mistake");
     let (screen, mut servers) = (Screen::new(), Vec::new());
-    let log = LogLines::collect(None);
+    let verbose = std::env::var_os(VERBOSE).is_some();
+    let log = LogLines::collect(verbose.then_some(screen));
     let system = System::start_with(|environment| servers.extend(plant(&mistake, environment)));
     let mut system = system.await.expect("the system starts");
     servers.extend(plant_in_healer(&mistake, &mut system.emulators));
@@ -129,49 +132,193 @@ async fn the_local_run() {
     std::process::exit(exit_status(all_held).into());
 }
 
-/// The exit status of a run with this mistake, the promises that it calls broken, and all that it prints.
-fn broken(mistake: &str) -> (Option<i32>, Vec<String>, String) {
-    let this = std::env::current_exe().expect("the tests are a program");
-    let run = Command::new(this)
-        .args([
-            "--exact",
-            "planted::the_local_run",
-            "--ignored",
-            "--nocapture",
-        ])
-        .env(PLANTED, mistake)
-        .output()
-        .expect("it can be started again");
-    let text = String::from_utf8(run.stdout).expect("it prints UTF-8");
-    let promises = text.lines().filter_map(|line| {
-        let (mark, promise) = line.trim().split_once("  ")?;
-        let promise = promise.trim().split("  ").next()?;
-        ["held", "BROKEN"]
-            .contains(&mark)
-            .then(|| (mark, promise.to_owned()))
-    });
-    let promises: Vec<_> = promises.collect();
-    let told = String::from_utf8_lossy(&run.stderr);
-    assert_eq!(promises.len(), 5, "{mistake}: {text}\n{told}");
-    let broken = promises.into_iter().filter(|(mark, _)| *mark == "BROKEN");
-    let broken = broken.map(|(_, promise)| promise).collect();
-    (run.status.code(), broken, text)
+/// What a run came to.
+struct Run {
+    status: Option<i32>,
+    /// The promises that it calls broken.
+    broken: Vec<String>,
+    /// All that it prints.
+    text: String,
+}
+
+impl Run {
+    fn with(mistake: &str) -> Self {
+        Self::start(mistake, &[])
+    }
+
+    /// With the receiver's log.
+    fn verbose(mistake: &str) -> Self {
+        Self::start(mistake, &[VERBOSE])
+    }
+
+    fn start(mistake: &str, settings: &[&str]) -> Self {
+        let this = std::env::current_exe().expect("the tests are a program");
+        let run = Command::new(this)
+            .args([
+                "--exact",
+                "planted::the_local_run",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env(PLANTED, mistake)
+            .envs(settings.iter().map(|setting| (setting, "")))
+            .output()
+            .expect("it can be started again");
+        let text = String::from_utf8(run.stdout).expect("it prints UTF-8");
+        let promises = text.lines().filter_map(|line| {
+            let (mark, promise) = line.trim().split_once("  ")?;
+            let promise = promise.trim().split("  ").next()?;
+            ["held", "BROKEN"]
+                .contains(&mark)
+                .then(|| (mark, promise.to_owned()))
+        });
+        let promises: Vec<_> = promises.collect();
+        let told = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(promises.len(), 5, "{mistake}: {text}\n{told}");
+        let broken = promises.into_iter().filter(|(mark, _)| *mark == "BROKEN");
+        Self {
+            status: run.status.code(),
+            broken: broken.map(|(_, promise)| promise).collect(),
+            text,
+        }
+    }
+
+    /// The lines below this title, as far as the next one.
+    fn below(&self, title: &str) -> Vec<&str> {
+        let lines = self.text.lines().skip_while(|line| *line != title);
+        let lines = lines.skip(1);
+        lines
+            .take_while(|line| line.is_empty() || line.starts_with(' '))
+            .filter(|line| !line.is_empty())
+            .collect()
+    }
+
+    /// The value of each row below this title, by its name.
+    fn rows(&self, title: &str) -> BTreeMap<&str, &str> {
+        let rows = self.below(title).into_iter();
+        rows.filter_map(|row| {
+            let (name, rest) = row.trim().split_once("  ")?;
+            Some((name, rest.split_whitespace().next()?))
+        })
+        .collect()
+    }
+
+    /// How many log lines it prints before the results.
+    fn printed_log_lines(&self) -> usize {
+        let lines = self.text.lines();
+        let lines = lines.take_while(|line| *line != "Injected faults");
+        let is_of_the_log = |line: &&str| serde_json::from_str::<Value>(line).is_ok();
+        lines.filter(is_of_the_log).count()
+    }
+
+    #[track_caller]
+    fn assert_breaks(&self, promise: &str) {
+        let Self {
+            status,
+            broken,
+            text,
+        } = self;
+        assert_eq!(*status, Some(1), "{text}");
+        assert!(
+            broken.iter().any(|it| it == promise),
+            "{promise:?} is not among {broken:?}: {text}"
+        );
+    }
 }
 
 #[track_caller]
 fn assert_breaks(mistake: &str, promise: &str) {
-    let (status, broken, text) = broken(mistake);
-    assert_eq!(status, Some(1), "{text}");
-    assert!(
-        broken.iter().any(|it| it == promise),
-        "{mistake} breaks {broken:?}: {text}"
-    );
+    Run::with(mistake).assert_breaks(promise);
 }
 
+/// Nor do its tables contradict what was delivered.
 #[test]
 fn a_receiver_without_a_mistake_breaks_nothing() {
-    let (status, broken, text) = broken("none");
-    assert_eq!((status, broken), (Some(0), Vec::new()), "{text}");
+    let run = Run::with("none");
+    let Run {
+        status,
+        broken,
+        text,
+    } = &run;
+    assert_eq!((*status, &**broken), (Some(0), &[][..]), "{text}");
+    assert_eq!(run.printed_log_lines(), 0, "{text}");
+    assert_faults(&run);
+    assert_totals(&run);
+    let healed = run.rows("What TitanX never delivers");
+    let expected = [
+        ("at TitanX", "41"),
+        ("received", "40"),
+        ("backfilled", "1"),
+        ("missing", "0"),
+        ("job", "complete"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(healed.get(name), Some(&value), "{name}: {text}");
+    }
+}
+
+/// A run in which nothing fails proves little.
+fn assert_faults(run: &Run) {
+    let faults = run.below("Injected faults").into_iter();
+    let mut faults: Vec<_> = faults
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    faults.sort();
+    let expected = [
+        "DynamoDB PutItem answered 500 before it took effect",
+        "DynamoDB PutItem reset after it took effect",
+        "DynamoDB PutItem reset before it took effect",
+        "DynamoDB PutItem throttled before it took effect",
+        "DynamoDB UpdateItem reset after it took effect",
+        "SQS SendMessage answered 500 before it took effect",
+        "SQS SendMessage outage of 300 ms",
+        "SQS SendMessage reset after it took effect",
+        "SQS SendMessage reset before it took effect",
+        "SQS SendMessage throttled before it took effect",
+    ];
+    assert_eq!(faults, expected, "{}", run.text);
+}
+
+/// How many attempts it takes differs from run to run, but not what becomes of the deliveries.
+fn assert_totals(run: &Run) {
+    let text = &run.text;
+    let rows = run.rows("Summary");
+    let number = |name: &str| -> usize {
+        let value = rows.get(name).and_then(|value| value.parse().ok());
+        value.unwrap_or_else(|| panic!("{name}: {text}"))
+    };
+    let final_answers = ["accepted", "duplicate", "quarantined", "refused"];
+    let retried = ["unrecognised", "in flight", "unavailable"];
+    let ended = final_answers.into_iter().chain(retried).map(number);
+    assert_eq!(number("sent"), ended.sum::<usize>(), "{text}");
+    // 40 contacts and the job; 8 contacts twice at once, and 4 contacts, the job and the last contact again.
+    assert_eq!(number("accepted") + number("duplicate"), 55, "{text}");
+    assert!(number("accepted") >= 41, "{text}");
+    assert_eq!((number("quarantined"), number("refused")), (3, 3), "{text}");
+    assert!(number("contacts") >= 40, "{text}");
+    assert!(number("quarantine") >= 3, "{text}");
+    assert_eq!(rows.get("job"), Some(&"Finalized"), "{text}");
+}
+
+/// With the log on the screen, the same lines are checked as without.
+#[test]
+fn a_verbose_run_prints_each_log_line_and_checks_it_all_the_same() {
+    let run = Run::verbose("none");
+    let Run {
+        status,
+        broken,
+        text,
+    } = &run;
+    assert_eq!((*status, &**broken), (Some(0), &[][..]), "{text}");
+    let printed = run.printed_log_lines();
+    assert!(printed >= 58, "{text}");
+    assert!(
+        text.contains(&format!("none in {printed} log lines")),
+        "{text}"
+    );
+
+    let run = Run::verbose("logs contacts");
+    run.assert_breaks("No personal data leaves but in the message");
 }
 
 #[test]
@@ -194,7 +341,15 @@ fn a_delivery_that_is_sent_again_without_a_cause_is_one_too_many() {
 
 #[test]
 fn a_forged_event_that_is_accepted_got_in() {
-    assert_breaks("accepts what is forged", "Nothing unsigned gets in");
+    let run = Run::with("accepts what is forged");
+    run.assert_breaks("Nothing unsigned gets in");
+    for violation in [
+        "\"wrong secret\": not refused",
+        "\"wrong secret\": stored",
+        "a forged request caused a call to AWS",
+    ] {
+        assert!(run.text.contains(violation), "{violation}: {}", run.text);
+    }
 }
 
 #[test]
@@ -217,7 +372,11 @@ fn a_run_whose_healer_fails_or_heals_nothing_has_failed() {
         ("heals without a key of TitanX", "the healer failed: "),
         ("heals in vain", "NOT HEALED"),
     ] {
-        let (status, broken, text) = broken(mistake);
+        let Run {
+            status,
+            broken,
+            text,
+        } = Run::with(mistake);
         assert_eq!((status, broken), (Some(1), Vec::new()), "{mistake}: {text}");
         assert!(text.contains(said), "{mistake}: {text}");
     }

@@ -8,15 +8,38 @@ use titanx_testbed::{
     answer::Answer,
     emulators::{AttributeValue, Emulators, SIGNING_SECRET},
     promises::{self, Verdict},
+    titanx::signature,
 };
 
 use crate::{
     screen::{Screen, Tone},
-    titanx::{Attempt, Delivery},
+    titanx::{Attempt, Delivery, Outcome},
 };
 
 /// How long the receiver waits for the response to a call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The outcomes in the summary, with what they mean. Every attempt has one of them.
+const OUTCOMES: [(Outcome, &str); 9] = [
+    (Outcome::Accepted, "200: contacts, and the completed job"),
+    (Outcome::Duplicate, "200: an earlier delivery is completed"),
+    (Outcome::Quarantined, "200: signed, but not understood"),
+    (Outcome::Refused, "401: not signed by TitanX"),
+    (
+        Outcome::Unrecognised,
+        "429: no secret fits, and the secrets may not be read again yet",
+    ),
+    (
+        Outcome::InFlight,
+        "429: another invocation holds the delivery, TitanX retries",
+    ),
+    (
+        Outcome::Unavailable,
+        "503: an AWS service failed, TitanX retries",
+    ),
+    (Outcome::Unexpected, "any other answer"),
+    (Outcome::NoAnswer, "within TitanX's time limit"),
+];
 
 /// What the checks are based on.
 pub(crate) struct Evidence<'a> {
@@ -213,11 +236,14 @@ impl Evidence<'_> {
         items.chain(messages.map(|message| format!("{message:?}")))
     }
 
+    /// Neither what is known of a person, nor what would let somebody else sign: the secret, and the signatures
+    /// that came or were expected.
     fn no_personal_data_leaves(&self) -> Promise {
-        let mut secrets = vec![SIGNING_SECRET];
+        let mut secrets = vec![SIGNING_SECRET.to_owned()];
         for Attempt { delivery, .. } in &self.attempts {
-            secrets.extend(delivery.personal.iter().map(String::as_str));
-            secrets.extend(delivery.signature.as_deref());
+            secrets.extend(delivery.personal.iter().cloned());
+            secrets.extend(delivery.signature.clone());
+            secrets.push(signature(SIGNING_SECRET, &delivery.body));
         }
         let answers = self.answered().map(|(_, answer)| answer.body.to_string());
         let output = answers.clone().chain(self.log_lines.iter().cloned());
@@ -248,62 +274,44 @@ impl Evidence<'_> {
     }
 
     pub(crate) fn show_totals(&self, screen: Screen) {
-        let count = |is: &dyn Fn(&Answer) -> bool| {
-            let answers = self.answered();
-            answers.filter(|(_, answer)| is(answer)).count()
-        };
-        let ok = |it: &Answer| it.status == 200;
-        let (duplicate, quarantined) = (
-            |it: &Answer| it.has_flag("duplicate"),
-            |it: &Answer| it.has_flag("quarantined"),
-        );
-        let contacts = self.emulators.contacts.len();
-        let in_quarantine = self.emulators.quarantine.len();
         screen.title("Summary");
-        screen.row("sent", self.attempts.len(), "requests, including retries");
-        screen.row(
-            "accepted",
-            count(&|it| ok(it) && !duplicate(it) && !quarantined(it)),
-            "200: contacts, and the completed job",
-        );
-        screen.row(
-            "duplicate",
-            count(&duplicate),
-            "200: an earlier delivery is completed",
-        );
-        screen.row(
-            "quarantined",
-            count(&quarantined),
-            "200: signed, but not understood",
-        );
-        screen.row(
-            "refused",
-            count(&|it| it.status == 401),
-            "401: not signed by TitanX",
-        );
-        screen.row(
-            "in flight",
-            count(&|it| it.status == 429),
-            "429: another invocation holds the delivery, TitanX retries",
-        );
-        screen.row(
-            "unavailable",
-            count(&|it| it.status == 503),
-            "503: an AWS service failed, TitanX retries",
-        );
-        screen.row("contacts", contacts, "messages in the contacts queue");
-        screen.row(
-            "quarantine",
-            in_quarantine,
-            "messages in the quarantine queue",
-        );
-        for job in self.emulators.jobs.items() {
-            let status = job.get("status");
-            let Some(AttributeValue::S(status)) = status else {
-                continue;
-            };
-            screen.row("job", status, "status in the jobs table");
+        for (name, value, note) in self.totals() {
+            screen.row(name, value, note);
         }
+    }
+
+    /// The rows of the summary: name, value, and what it means.
+    fn totals(&self) -> Vec<(&'static str, String, &'static str)> {
+        let Emulators {
+            contacts,
+            quarantine,
+            jobs,
+            ..
+        } = self.emulators;
+        let attempts = self.attempts.iter();
+        let outcomes: Vec<_> = attempts.map(|it| Outcome::of(it.answer.as_ref())).collect();
+        let sent = ("sent", outcomes.len(), "requests, including retries");
+        let ended = OUTCOMES.iter().map(|&(outcome, note)| {
+            let times = outcomes.iter().filter(|it| **it == outcome).count();
+            (outcome.name(), times, note)
+        });
+        let stored = [
+            ("contacts", contacts.len(), "messages in the contacts queue"),
+            (
+                "quarantine",
+                quarantine.len(),
+                "messages in the quarantine queue",
+            ),
+        ];
+        let numbers = [sent].into_iter().chain(ended).chain(stored);
+        let numbers = numbers.map(|(name, value, note)| (name, value.to_string(), note));
+        let jobs = jobs.items().into_iter().filter_map(|job| {
+            let AttributeValue::S(status) = job.get("status")? else {
+                return None;
+            };
+            Some(("job", status.clone(), "status in the jobs table"))
+        });
+        numbers.chain(jobs).collect()
     }
 }
 
@@ -311,12 +319,14 @@ impl Evidence<'_> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use titanx_testbed::{emulators::Item, promises::Destination};
 
     use super::*;
+    use crate::scenario;
 
-    const CONTACT: Option<promises::Destination> = Some(promises::Destination::ContactsQueue);
+    const CONTACT: Option<Destination> = Some(Destination::ContactsQueue);
 
-    fn attempt(destination: Option<promises::Destination>, answer: Answer) -> Attempt {
+    fn attempt(destination: Option<Destination>, answer: Answer) -> Attempt {
         let delivery = Delivery {
             destination,
             name: "a delivery".to_owned(),
@@ -446,6 +456,196 @@ mod tests {
             let verdict = evidence.verdict();
             let promise = evidence.almost_always_once(&verdict);
             assert_eq!(promise.held(), held, "{ms} {line}");
+        }
+    }
+
+    /// There is time for one call that is given up in each whole second of the delivery's own attempts, and
+    /// each one was told by a log line of its own.
+    #[test]
+    fn calls_given_up_are_what_the_delivery_itself_was_told_and_had_time_for() {
+        let emulators = Emulators::start();
+        let line = |id: &str, retries: u64| json!({"id": id, "retries": retries}).to_string();
+        for (own_ms, others_ms, own_retries, others_retries, calls) in [
+            (&[0][..], &[][..], 1, 0, 0),
+            (&[999], &[1_000, 60_000], 9, 9, 0),
+            (&[1_999], &[60_000], 9, 9, 1),
+            (&[5_000], &[60_000], 2, 9, 2),
+            (&[5_000], &[60_000], 0, 9, 0),
+            (&[2_000, 3_000], &[0], 9, 0, 5),
+            // Two halves of a second in two attempts are no second.
+            (&[500, 500], &[500, 500], 9, 9, 0),
+        ] {
+            let took = |id: &str, ms: u64| {
+                let mut attempt = attempt(CONTACT, Answer::accepted());
+                id.clone_into(&mut attempt.delivery.id);
+                attempt.took = Duration::from_millis(ms);
+                attempt
+            };
+            let own = own_ms.iter().map(|&ms| took("delivery-1", ms));
+            let others = others_ms.iter().map(|&ms| took("delivery-2", ms));
+            let evidence = Evidence {
+                attempts: own.chain(others).collect(),
+                log_lines: vec![
+                    line("delivery-1", own_retries),
+                    line("delivery-2", others_retries),
+                ],
+                ..evidence(&emulators, attempt(CONTACT, Answer::accepted()))
+            };
+            assert_eq!(
+                evidence.calls_given_up("delivery-1"),
+                calls,
+                "{own_ms:?} {others_ms:?} {own_retries} {others_retries}"
+            );
+        }
+    }
+
+    /// Each row counts one thing, and each attempt is in one row.
+    #[test]
+    fn the_rows_of_the_summary_count_what_they_name_and_add_up() {
+        let emulators = Emulators::start();
+        let error = |status, text: &str| Some(Answer::of(status, json!({ "error": text })));
+        let answers = [
+            Some(Answer::accepted()),
+            Some(Answer::duplicate()),
+            Some(Answer::quarantined()),
+            Some(Answer::refused()),
+            error(429, "Signature not recognised yet"),
+            error(429, "Already in progress"),
+            error(503, "Unavailable"),
+            error(413, "Too large"),
+            None,
+        ];
+        // The first answer once, the second twice, and so on.
+        let answers = (1..).zip(answers);
+        let answers = answers.flat_map(|(times, answer)| vec![answer; times]);
+        let mut evidence = evidence(&emulators, attempt(CONTACT, Answer::accepted()));
+        evidence.attempts = answers
+            .map(|answer| Attempt {
+                answer,
+                ..attempt(CONTACT, Answer::accepted())
+            })
+            .collect();
+        (0..10).for_each(|_| emulators.contacts.put("{}", &[]));
+        (0..11).for_each(|_| emulators.quarantine.put("{}", &[]));
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        emulators.jobs.put(&Item::from([
+            ("job_id".to_owned(), text("job-1")),
+            ("status".to_owned(), text("Finalized")),
+        ]));
+
+        let rows = evidence.totals().into_iter();
+        let rows: Vec<_> = rows.map(|(name, value, _)| (name, value)).collect();
+        let expected = [
+            ("sent", "45"),
+            ("accepted", "1"),
+            ("duplicate", "2"),
+            ("quarantined", "3"),
+            ("refused", "4"),
+            ("unrecognised", "5"),
+            ("in flight", "6"),
+            ("unavailable", "7"),
+            ("unexpected", "8"),
+            ("no answer", "9"),
+            ("contacts", "10"),
+            ("quarantine", "11"),
+            ("job", "Finalized"),
+        ];
+        assert_eq!(rows, expected.map(|(name, value)| (name, value.to_owned())));
+    }
+
+    /// What stands beside a promise, from a run in which every number is another one.
+    #[test]
+    fn the_evidence_of_a_promise_counts_what_it_names() {
+        let emulators = Emulators::start();
+        let unavailable = || Answer::of(503, json!({"error": "Unavailable"}));
+        let mut attempts = Vec::new();
+        for (times, destination, answer) in [
+            (8, CONTACT, Some(Answer::accepted())),
+            (3, CONTACT, Some(unavailable())),
+            (2, CONTACT, None),
+            (4, None, Some(Answer::refused())),
+        ] {
+            attempts.extend((0..times).map(|_| Attempt {
+                answer: answer.clone(),
+                ..attempt(destination, Answer::accepted())
+            }));
+        }
+        // A second message, for which one of the lost responses is the cause.
+        for id in ["delivery-1", "delivery-1"] {
+            emulators.contacts.put("{}", &[("deliveryId", id)]);
+        }
+        let failed = json!({"message": "completion mark failed", "id": "delivery-2"}).to_string();
+        let lines = vec![failed; 6];
+        let evidence = Evidence {
+            attempts,
+            calls_for_forged: 7,
+            lost_sends: ["1", "2", "3", "4", "5"]
+                .map(|it| format!("delivery-{it}"))
+                .into(),
+            log_lines: [lines, vec!["a line".to_owned(); 20]].concat(),
+            emulators: &emulators,
+        };
+        assert_eq!(
+            evidence.examine().map(|promise| promise.evidence),
+            [
+                "for each of 8 answers with 200, the event is durable",
+                "5 attempts failed, and their last retries succeeded",
+                "1 second messages, 5 lost responses of SQS, 6 failed completion marks",
+                "4 forged requests were refused, with 7 calls to DynamoDB and SQS",
+                "none in 26 log lines and 15 answers",
+            ]
+        );
+    }
+
+    /// Of every person of the scenario, each value for itself.
+    #[test]
+    fn any_value_of_a_person_in_a_log_line_is_a_violation() {
+        let emulators = Emulators::start();
+        let delivery = scenario::contact(7, "job-1");
+        for value in [
+            "Prénom07",
+            "Nachname07",
+            "person07@example.com",
+            "+1 202-555-0107",
+            "7 Sample Street",
+        ] {
+            let told = |value: &str| json!({"message": format!("of {value}.")}).to_string();
+            let of = |line: String| {
+                let attempt = Attempt {
+                    delivery: delivery.clone(),
+                    ..attempt(CONTACT, Answer::accepted())
+                };
+                let mut evidence = evidence(&emulators, attempt);
+                evidence.log_lines = vec![line];
+                evidence.no_personal_data_leaves().violations
+            };
+            assert_eq!(of(told(value)), [told(value)]);
+            // Somebody else's, and what tells nothing of a person.
+            for other in [
+                value.replace('7', "8"),
+                format!("{} of job-1", delivery.id),
+                "firstName, lastName, email, phone, street".to_owned(),
+            ] {
+                assert_eq!(of(told(&other)), [""; 0]);
+            }
+        }
+    }
+
+    /// A signature that did not come would let a forger in, if it were told.
+    #[test]
+    fn the_signature_that_a_forged_request_should_have_had_is_not_told() {
+        let emulators = Emulators::start();
+        // The body is `{}`, and this was made with openssl.
+        let expected = "abHIKF5vZbAWm6nN6bOlfjD3grQjdxkCfFKr0a2NtGM=";
+        for signature in [None, Some("another".to_owned())] {
+            let mut attempt = attempt(None, Answer::refused());
+            attempt.delivery.signature = signature;
+            let mut evidence = evidence(&emulators, attempt);
+            evidence.log_lines = vec![format!("not {expected}")];
+            assert_eq!(
+                evidence.no_personal_data_leaves().violations,
+                evidence.log_lines
+            );
         }
     }
 

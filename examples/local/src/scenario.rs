@@ -212,3 +212,92 @@ fn with_later_timestamp(delivery: &Delivery) -> Delivery {
     }
     .signed(SIGNING_SECRET)
 }
+
+#[cfg(test)]
+mod tests {
+    use titanx_testbed::titanx::signature;
+
+    use super::*;
+
+    /// The five values that tell something of this person.
+    fn person(n: usize) -> Vec<String> {
+        vec![
+            format!("Prénom{n:02}"),
+            format!("Nachname{n:02}"),
+            format!("person{n:02}@example.com"),
+            format!("+1 202-555-01{n:02}"),
+            format!("{n} Sample Street"),
+        ]
+    }
+
+    /// Whatever becomes of a delivery, its person is in its body, and is what the checks look for.
+    #[test]
+    fn what_the_checks_look_for_is_the_person_in_the_body_of_each_delivery() {
+        let (first, late) = (contact(1, "job-1"), contact(40, "job-1"));
+        let twice = with_concurrent_repeats(std::slice::from_ref(&first));
+        let later = with_later_timestamp(&late);
+        let nobody = completed_job("job-1");
+        let about = |n: usize, delivery: Delivery| (person(n), delivery);
+        let deliveries = twice.into_iter().map(|delivery| about(1, delivery));
+        let forged = (41..).zip(forgeries("job-1"));
+        let forged = forged.map(|(n, delivery)| about(n, delivery));
+        let [started, truncated, reused] = not_understood("job-1", &late);
+        let others = [
+            about(40, later),
+            about(40, late),
+            about(44, truncated),
+            about(45, reused),
+            (Vec::new(), nobody),
+            (Vec::new(), started),
+        ];
+        let deliveries: Vec<_> = deliveries.chain(forged).chain(others).collect();
+        assert_eq!(deliveries.len(), 11);
+        for (person, delivery) in deliveries {
+            let Delivery {
+                name,
+                body,
+                personal,
+                ..
+            } = &delivery;
+            assert_eq!(*personal, person, "{name}");
+            assert!(
+                person.iter().all(|value| body.contains(value)),
+                "{name}: {body}"
+            );
+            assert_eq!(body.contains('@'), !person.is_empty(), "{name}: {body}");
+        }
+    }
+
+    /// The payload of a contact has nothing of a person that is not looked for.
+    #[test]
+    fn nothing_else_in_a_contact_tells_of_a_person() {
+        let envelope: Value = serde_json::from_str(&contact(7, "job-1").body).unwrap();
+        let payload = envelope["payload"].as_object().unwrap();
+        let values = payload.values().map(|value| value.as_str().unwrap());
+        let others: Vec<_> = values
+            .filter(|it| !person(7).contains(&(*it).to_owned()))
+            .collect();
+        assert_eq!(others, ["job-1", "customer-contact-7", "High Propensity"]);
+    }
+
+    /// Else each of them would be refused, or taken, for another reason than its own.
+    #[test]
+    fn each_forgery_has_its_own_mistake_and_what_is_not_understood_is_signed() {
+        let signed = |delivery: &Delivery| {
+            let right = signature(SIGNING_SECRET, &delivery.body);
+            delivery.signature.as_ref().map(|it| *it == right)
+        };
+        let [guessed, unsigned, changed] = forgeries("job-1");
+        assert_eq!(
+            [&guessed, &unsigned, &changed].map(signed),
+            [Some(false), None, Some(false)]
+        );
+        let late = contact(40, "job-1");
+        let [started, truncated, reused] = not_understood("job-1", &late);
+        let later = with_later_timestamp(&late);
+        let all = [&late, &later, &started, &truncated, &reused];
+        assert_eq!(all.map(signed), [Some(true); 5]);
+        assert_ne!(later.body, late.body);
+        assert_eq!((&later.id, &reused.id), (&late.id, &late.id));
+    }
+}

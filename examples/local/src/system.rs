@@ -148,3 +148,64 @@ fn describe(fault: Fault) -> String {
     };
     format!("{harm} {when}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use hyper::body::Bytes;
+    use serde_json::json;
+
+    use super::*;
+
+    fn send(id: &str, status: u16, answered: bool) -> Served {
+        let id = json!({"DataType": "String", "StringValue": id});
+        let request = json!({"MessageBody": "{}", "MessageAttributes": {"deliveryId": id}});
+        Served {
+            operation: "SendMessage".to_owned(),
+            request: Bytes::from(request.to_string()),
+            status,
+            at: Instant::now(),
+            answered,
+            took: Duration::ZERO,
+        }
+    }
+
+    /// Only a message that SQS has explains a second one.
+    #[test]
+    fn a_response_is_lost_only_if_sqs_accepted_the_message_and_the_receiver_was_not_told() {
+        let lost_sends = Arc::default();
+        let observe = record_lost_sends(&lost_sends);
+        for (id, status, answered) in [
+            ("accepted and told", 200, true),
+            ("accepted", 200, false),
+            ("not accepted, and told", 400, true),
+            ("not accepted", 400, false),
+            ("failed, and told", 503, true),
+            ("failed", 503, false),
+            ("accepted", 200, false),
+        ] {
+            observe(&send(id, status, answered));
+        }
+        let lost_sends = lost_sends.lock().unwrap().clone();
+        assert_eq!(lost_sends, ["accepted", "accepted"]);
+    }
+
+    #[test]
+    fn a_fault_is_described_by_its_harm_and_by_whether_the_call_took_effect() {
+        let ms = Duration::from_millis(300);
+        for (harm, words) in [
+            (Harm::Reset, "reset"),
+            (Harm::ServerError, "answered 500"),
+            (Harm::Throttle, "throttled"),
+            (Harm::Delay(ms), "delayed"),
+            (Harm::Stop, "stopped"),
+        ] {
+            let before = format!("{words} before it took effect");
+            assert_eq!(describe(Fault::Before(harm)), before);
+            let after = format!("{words} after it took effect");
+            assert_eq!(describe(Fault::After(harm)), after);
+        }
+        assert_eq!(describe(Fault::Refuse(ms)), "outage of 300 ms");
+    }
+}

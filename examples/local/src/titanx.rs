@@ -61,16 +61,64 @@ impl Delivery {
     }
 }
 
-/// The outcome as the receiver logs it.
-fn outcome(answer: &Answer) -> (&'static str, Tone) {
-    match answer.status {
-        200 if answer.has_flag("duplicate") => ("duplicate", Tone::Faint),
-        200 if answer.has_flag("quarantined") => ("quarantined", Tone::Warning),
-        200 => ("accepted", Tone::Good),
-        401 => ("refused", Tone::Bad),
-        429 => ("in flight", Tone::Warning),
-        503 => ("unavailable", Tone::Warning),
-        _ => ("?", Tone::Bad),
+/// How an attempt ended, by its answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Accepted,
+    Duplicate,
+    Quarantined,
+    Refused,
+    Unrecognised,
+    InFlight,
+    Unavailable,
+    /// An answer that no delivery here is meant to get.
+    Unexpected,
+    NoAnswer,
+}
+
+impl Outcome {
+    pub(crate) fn of(answer: Option<&Answer>) -> Self {
+        let Some(answer) = answer else {
+            return Self::NoAnswer;
+        };
+        match answer.status {
+            200 if answer.has_flag("duplicate") => Self::Duplicate,
+            200 if answer.has_flag("quarantined") => Self::Quarantined,
+            200 => Self::Accepted,
+            401 => Self::Refused,
+            429 if answer.body["error"] == "Already in progress" => Self::InFlight,
+            429 => Self::Unrecognised,
+            503 => Self::Unavailable,
+            _ => Self::Unexpected,
+        }
+    }
+
+    /// The receiver's name for it, if the receiver knows it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Quarantined => "quarantined",
+            Self::Refused => "refused",
+            Self::Unrecognised => "unrecognised",
+            Self::InFlight => "in flight",
+            Self::Unavailable => "unavailable",
+            Self::Unexpected => "unexpected",
+            Self::NoAnswer => "no answer",
+        }
+    }
+
+    fn tone(self) -> Tone {
+        match self {
+            Self::Accepted => Tone::Good,
+            Self::Duplicate => Tone::Faint,
+            Self::Refused | Self::Unexpected => Tone::Bad,
+            Self::Quarantined
+            | Self::Unrecognised
+            | Self::InFlight
+            | Self::Unavailable
+            | Self::NoAnswer => Tone::Warning,
+        }
     }
 }
 
@@ -120,13 +168,14 @@ impl TitanxSender {
     }
 
     fn show(&self, delivery: &Delivery, number: u32, answer: Option<&Answer>) {
-        let (outcome, tone) = answer.map_or(("no answer", Tone::Warning), outcome);
+        let outcome = Outcome::of(answer);
         let status = answer.map_or_else(|| "---".to_owned(), |answer| answer.status.to_string());
         self.screen.text(&format!(
             "  {:6.3} s   {:<22} attempt {number:<2}   {}",
             self.started.elapsed().as_secs_f64(),
             delivery.name,
-            self.screen.tone(tone, &format!("{status} {outcome}")),
+            self.screen
+                .tone(outcome.tone(), &format!("{status} {}", outcome.name())),
         ));
     }
 }

@@ -48,8 +48,15 @@ mod bridge {
     /// Makes these ports of the loopback interface reachable from containers, and describes the
     /// result.
     pub(crate) async fn expose(ports: &[u16]) -> String {
-        let interface = bridge_interface().await;
-        match listen(&interface, ports) {
+        expose_on(&bridge_interface().await, ports)
+    }
+
+    fn expose_on(interface: &str, ports: &[u16]) -> String {
+        let listening = address(interface).and_then(|address| {
+            listen(interface, address, ports)?;
+            Ok(address)
+        });
+        match listening {
             Ok(address) => format!(
                 "Containers can connect to the services over Docker's bridge ({interface}, {address})."
             ),
@@ -82,10 +89,9 @@ mod bridge {
         }
     }
 
-    /// Listens on each of these ports of the interface, and relays connections to the same port of the
-    /// loopback interface.
-    fn listen(interface: &str, ports: &[u16]) -> io::Result<Ipv4Addr> {
-        let address = address(interface)?;
+    /// Listens on each of these ports of the interface's address, and relays connections to the same port of
+    /// the loopback interface.
+    fn listen(interface: &str, address: Ipv4Addr, ports: &[u16]) -> io::Result<()> {
         let listeners: io::Result<Vec<_>> = ports
             .iter()
             .map(|&port| listener(interface, SocketAddr::from((address, port))))
@@ -93,7 +99,7 @@ mod bridge {
         for (listener, &port) in listeners?.into_iter().zip(ports) {
             tokio::spawn(relay(listener, port));
         }
-        Ok(address)
+        Ok(())
     }
 
     fn address(interface: &str) -> io::Result<Ipv4Addr> {
@@ -128,5 +134,81 @@ mod bridge {
         server.set_nodelay(true)?;
         copy_bidirectional(&mut container, &mut server).await?;
         Ok(())
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::{
+            io::{Read, Write},
+            net::{self, Shutdown},
+            thread,
+        };
+
+        use super::*;
+
+        /// Another address of the loopback interface, in place of the bridge's.
+        const BRIDGE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+        /// A service that answers each client, once that has sent everything, with its port and what it got.
+        fn service() -> u16 {
+            let listener = net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            thread::spawn(move || {
+                for stream in listener.incoming() {
+                    let (mut stream, mut got) = (stream.unwrap(), String::new());
+                    stream.read_to_string(&mut got).unwrap();
+                    write!(stream, "{port} got {got}").unwrap();
+                }
+            });
+            port
+        }
+
+        /// What a client gets at this port of the bridge.
+        fn answer(port: u16, sent: &str) -> String {
+            let mut stream = net::TcpStream::connect((BRIDGE, port)).unwrap();
+            stream.write_all(sent.as_bytes()).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn each_port_of_the_bridge_leads_to_the_service_on_that_port() {
+            let ports = [service(), service(), service()];
+            listen("lo", BRIDGE, &ports).unwrap();
+            // A port serves more than one client.
+            for sent in ["one", "two"] {
+                for port in ports {
+                    let got = spawn_blocking(move || answer(port, sent)).await.unwrap();
+                    assert_eq!(got, format!("{port} got {sent}"));
+                }
+            }
+        }
+
+        /// Else the services would be open to every machine in the network.
+        #[tokio::test]
+        async fn a_listener_is_bound_to_the_interface_and_not_only_to_its_address() {
+            let free = SocketAddr::from((BRIDGE, 0));
+            assert!(listener("lo", free).is_ok());
+            assert!(listener("no-interface", free).is_err());
+        }
+
+        #[tokio::test]
+        async fn services_that_no_container_can_reach_are_not_called_reachable() {
+            let taken = service();
+            for (interface, reason) in [
+                ("no-interface", "no-interface: no such interface"),
+                // Another process listens on that port of its address.
+                ("lo", "lo: "),
+            ] {
+                let exposed = expose_on(interface, &[taken]);
+                let only = "The services listen only on the loopback interface";
+                assert!(
+                    exposed.starts_with(&format!("{only} ({reason}")),
+                    "{exposed}"
+                );
+            }
+        }
     }
 }

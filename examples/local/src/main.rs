@@ -17,6 +17,8 @@ mod healing;
 mod log;
 #[cfg(test)]
 mod planted;
+#[cfg(test)]
+mod printed;
 mod promises;
 mod scenario;
 mod screen;

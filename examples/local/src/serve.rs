@@ -17,7 +17,7 @@ use crate::{
     system::System,
 };
 
-const PORT: u16 = 9000;
+pub(crate) const PORT: u16 = 9000;
 /// The name of the copy of the contacts queue.
 const COPY: &str = "contacts-copy";
 
@@ -26,34 +26,38 @@ pub(crate) async fn forever(system: System, screen: Screen) -> Result<(), Error>
     let system = Arc::new(system);
     let (receiver, shown) = (Arc::clone(&system.receiver), Arc::clone(&system));
     let gateway = Gateway::start_on(PORT, receiver, move |body, response| {
-        show(body, response, &shown.emulators, screen);
+        screen.text(&line(body, response, &shown.emulators, screen));
     })?;
+    let exposed = containers::expose(&ports(&system.emulators)).await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // It is elsewhere if Cargo was told so.
+    fs::create_dir_all(root.join("target"))?;
+    for (file, text) in environment_files(&system.emulators) {
+        fs::write(root.join(file), text)?;
+    }
+    screen.title(&format!("Serving {} until Ctrl-C", gateway.url));
+    screen.text(&instructions(&gateway.url, &system.emulators, &exposed));
+    pending().await
+}
+
+/// The ports of the services that the function calls.
+fn ports(emulators: &Emulators) -> [u16; 3] {
     let Emulators {
         dynamodb_url,
         sqs_url,
         secrets_manager_url,
         ..
-    } = &system.emulators;
-    let ports = [dynamodb_url, sqs_url, secrets_manager_url].map(|url| port(url));
-    let exposed = containers::expose(&ports).await;
-    let (lines, variables) = environment_files(&system.emulators);
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
-    fs::write(target.join("local.env"), lines)?;
-    fs::write(target.join("local.json"), variables.to_string())?;
-    print_instructions(&gateway.url, &system.emulators, &exposed, screen);
-    pending().await
+    } = emulators;
+    [dynamodb_url, sqs_url, secrets_manager_url].map(|url| {
+        let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.expect("the URL has a port")
+    })
 }
 
-/// The port of a server in this process.
-fn port(url: &str) -> u16 {
-    let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
-    port.expect("the URL has a port")
-}
-
-/// The environment files with which the function uses the emulated services: for `cargo lambda watch`, and
-/// for `sam local invoke`, which starts the function in a container. The first names a copy of the contacts
-/// queue, too, for `operator listen`.
-fn environment_files(emulators: &Emulators) -> (String, Value) {
+/// The environment files with which the function uses the emulated services, and their texts: for `cargo lambda
+/// watch`, and for `sam local invoke`, which starts the function in a container. The first names a copy of the
+/// contacts queue, too, for `operator listen`.
+pub(crate) fn environment_files(emulators: &Emulators) -> [(&'static str, String); 2] {
     let copy = emulators.contacts.copy_to(COPY);
     let environment = emulators.environment();
     let lines: Vec<_> = environment
@@ -65,11 +69,14 @@ fn environment_files(emulators: &Emulators) -> (String, Value) {
     let in_container = in_container.map(|(name, value)| (name, containers::url(&value)));
     let in_container: BTreeMap<_, _> = in_container.collect();
     let variables = json!({ "ReceiverFunction": in_container });
-    (lines.join("\n") + "\n", variables)
+    [
+        ("target/local.env", lines.join("\n") + "\n"),
+        ("target/local.json", variables.to_string()),
+    ]
 }
 
-/// Prints commands that send deliveries and show their results.
-fn print_instructions(url: &str, emulators: &Emulators, exposed: &str, screen: Screen) {
+/// Commands that send deliveries and show their results.
+pub(crate) fn instructions(url: &str, emulators: &Emulators, exposed: &str) -> String {
     let Emulators {
         dynamodb_url,
         sqs_url,
@@ -88,8 +95,7 @@ fn print_instructions(url: &str, emulators: &Emulators, exposed: &str, screen: S
     });
     let scan = json!({ "TableName": jobs.name });
     let host = containers::HOST;
-    screen.title(&format!("Serving {url} until Ctrl-C"));
-    screen.text(&format!(
+    format!(
         r#"  Deliver a contact. A second run of this command is answered as a duplicate:
 
 curl -i {url} \
@@ -134,7 +140,7 @@ curl {dynamodb_url} --aws-sigv4 aws:amz:us-east-1:dynamodb --user emulators:emul
   -H 'Content-Type: application/x-amz-json-1.0' -H 'X-Amz-Target: DynamoDB_20120810.Scan' \
   -d '{scan}'
 "#
-    ));
+    )
 }
 
 /// The body of an event with a new delivery id.
@@ -142,9 +148,9 @@ fn event(event_type: &str, payload: &Value) -> String {
     envelope_at(now_ms(), &Uuid::new_v4().to_string(), event_type, payload)
 }
 
-/// Prints a line for a delivery: its answer, its id if the signature was valid, and the number of
-/// messages and jobs so far.
-fn show(body: &[u8], response: &Value, emulators: &Emulators, screen: Screen) {
+/// The line for a delivery: its answer, its id if the signature was valid, and the number of messages and
+/// jobs so far.
+fn line(body: &[u8], response: &Value, emulators: &Emulators, screen: Screen) -> String {
     let status = &response["statusCode"];
     let (id, tone) = match status.as_u64() {
         Some(200) => (delivery_id(body), Tone::Good),
@@ -164,11 +170,11 @@ fn show(body: &[u8], response: &Value, emulators: &Emulators, screen: Screen) {
         quarantine.len(),
         jobs.len()
     );
-    screen.text(&format!(
+    format!(
         "  {}   {id:<36}   {}",
         screen.tone(tone, &answer),
         screen.tone(Tone::Faint, &totals)
-    ));
+    )
 }
 
 fn delivery_id(body: &[u8]) -> String {
@@ -180,6 +186,10 @@ fn delivery_id(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use titanx_testbed::emulators::{AttributeValue, Item};
+
     use super::*;
 
     /// What `operator listen` takes from the copy stays on the contacts queue.
@@ -187,7 +197,8 @@ mod tests {
     fn the_files_name_what_is_served_and_a_copy_of_the_contacts() {
         let emulators = Emulators::start();
         let environment = emulators.environment();
-        let (lines, variables) = environment_files(&emulators);
+        let [(_, lines), (_, variables)] = environment_files(&emulators);
+        let variables: Value = serde_json::from_str(&variables).unwrap();
         let lines = lines.lines().filter_map(|line| line.split_once('='));
         let mut named: BTreeMap<_, _> = lines.collect();
 
@@ -207,5 +218,50 @@ mod tests {
         });
         let reachable = Value::Object(reachable.collect());
         assert_eq!(variables, json!({ "ReceiverFunction": reachable }));
+    }
+
+    /// Without one of them, the function in a container would wait for a service until its time is up.
+    #[test]
+    fn each_service_that_a_container_is_told_of_is_made_reachable_for_it() {
+        let emulators = Emulators::start();
+        let [_, (_, variables)] = environment_files(&emulators);
+        let hosts = variables.split("http://host.docker.internal:").skip(1);
+        let named: BTreeSet<u16> = hosts
+            .map(|rest| {
+                let port = rest.split(|it: char| !it.is_ascii_digit()).next();
+                port.unwrap().parse().unwrap()
+            })
+            .collect();
+        assert_eq!(named.len(), 3);
+        assert_eq!(BTreeSet::from(ports(&emulators)), named);
+    }
+
+    #[test]
+    fn the_line_of_a_delivery_has_its_answer_the_id_of_what_is_signed_and_each_total() {
+        let emulators = Emulators::start();
+        emulators.contacts.put("{}", &[]);
+        (0..2).for_each(|_| emulators.quarantine.put("{}", &[]));
+        for job in ["1", "2", "3"] {
+            let id = AttributeValue::S(job.to_owned());
+            emulators.jobs.put(&Item::from([("job_id".to_owned(), id)]));
+        }
+        let shown = |body: &str, status: u16, answer: &str| {
+            let response = json!({"statusCode": status, "body": answer});
+            let line = line(body.as_bytes(), &response, &emulators, Screen::new());
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let totals = "contacts 1 quarantine 2 jobs 3";
+        let (received, refused) = (r#"{"received": true}"#, r#"{"error": "Invalid signature"}"#);
+        for (body, status, answer, id) in [
+            (r#"{"id": "delivery-1"}"#, 200, received, "delivery-1"),
+            ("not JSON", 200, received, "-"),
+            // Anybody may have sent it.
+            (r#"{"id": "delivery-1"}"#, 401, refused, "-"),
+        ] {
+            assert_eq!(
+                shown(body, status, answer),
+                format!("{status} {answer} {id} {totals}")
+            );
+        }
     }
 }

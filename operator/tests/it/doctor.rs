@@ -358,6 +358,9 @@ fn reports_a_malformed_secret_without_printing_it() {
             "{\"key\": \"'wh_sk_synthetic' \"}",
             "has quotes, blanks around it",
         ),
+        // Any of several.
+        ("[\"wh_sk_a\", \"wh_sk_b\\n\"]", "has a newline around it"),
+        ("[\"wh_sk_a\", \" wh_sk_b\"]", "has blanks around it"),
         ("[\"wh_sk_synthetic\"", "is none of: a secret, a JSON array"),
         (
             "{\"a\": \"wh_sk_synthetic\", \"b\": \"c\"}",

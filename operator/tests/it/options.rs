@@ -283,6 +283,25 @@ fn calls_are_signed_with_the_key_of_the_profile_for_the_region() {
     }
 }
 
+/// The endpoint of a service goes before the one of all, in the SDK's clients and in the receiver's own.
+#[test]
+fn an_endpoint_of_a_service_goes_before_that_of_all() {
+    const JOB: &str = "11111111-2222-4333-8444-555555555555";
+    let system = System::start(Form::Schema);
+    let contact = json!({"customerContactId": "contact-1", "leadStatus": "High"});
+    let job = json!({"id": JOB, "createdAt": "2100-01-05T12:00:00Z"});
+    system.api.put_job(JOB, job, &[contact]);
+    // Nothing listens there.
+    let all = ("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    let operator = system.operator.clone().set(all.0, all.1);
+    operator.run("subscribe --settle 0").exits(0);
+    operator.run(&format!("reconcile {JOB} --yes")).exits(0);
+    assert_eq!(system.emulators.contacts.len(), 1);
+    let dynamodb = "AWS_ENDPOINT_URL_DYNAMODB";
+    let run = operator.unset(dynamodb).run("jobs").exits(1);
+    assert!(run.stderr.contains("Connection refused"), "{}", run.stderr);
+}
+
 /// The clients of a backfill are the receiver's own. Where there is no endpoint of a kind, none is called.
 #[test]
 fn a_backfill_calls_endpoints_of_the_kind_that_is_set() {

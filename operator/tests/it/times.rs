@@ -200,6 +200,20 @@ fn a_new_secret_settles_for_35_seconds_before_its_subscription_is_activated() {
     }
 }
 
+/// Another machine's clock may be ahead, so the time of its write lies in the future here. What has not passed does not
+/// count.
+#[test]
+fn a_secret_of_the_future_settles_as_long_as_one_of_now() {
+    for line in ["subscribe --settle 2", "rotate --settle 2"] {
+        let ahead = 3_600 * SECOND_MS;
+        let settled = settled_ms(line, -ahead) + ahead;
+        assert!(
+            (2 * SECOND_MS..12 * SECOND_MS).contains(&settled),
+            "{line}: {settled} ms"
+        );
+    }
+}
+
 /// The same where the secret is stored by the same run.
 #[test]
 fn the_settling_begins_when_the_secret_is_stored() {

@@ -253,6 +253,49 @@ mod tests {
         assert_eq!(escape_control(plain), plain);
     }
 
+    /// An error has signs of several hints. The one for what has happened counts, not the one for where.
+    #[test]
+    fn the_most_particular_hint_is_given() {
+        for (message, expected) in [
+            (
+                "cannot load credentials: the SSO token of the profile a has expired",
+                "for the same --profile",
+            ),
+            (
+                "cannot load credentials: login session expired, refresh failed",
+                "sign in with `aws login`",
+            ),
+            ("cannot load credentials: Missing Region", "set AWS_REGION"),
+            (
+                "ExpiredTokenException: the credential of the profile is over",
+                "your session has expired",
+            ),
+            (
+                "AccessDenied: the credential of the profile may not",
+                "lack this permission",
+            ),
+            (
+                "InvalidClientTokenId: credential unknown",
+                "does not know these credentials",
+            ),
+            (
+                "ResourceNotFoundException: no table for this profile",
+                "check the name",
+            ),
+            ("ThrottlingException: timeout", "limits the rate"),
+            (
+                "tcp connect error: invalid peer certificate: UnknownIssuer",
+                "AWS_CA_BUNDLE",
+            ),
+            ("cannot load credentials: dns error", "check the network"),
+            ("cannot load credentials", "use --profile"),
+        ] {
+            let hint = hint(message).unwrap_or_default();
+            assert!(hint.contains(expected), "{message}: {hint}");
+        }
+        assert_eq!(hint("the queue is empty"), None);
+    }
+
     #[test]
     fn of_a_chain_of_providers_only_a_wrong_profile_is_told() {
         let text = "the credential provider was not enabled: no credentials found in chain. Attempted:\n  \

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -56,6 +56,39 @@ fn failing(system: &System, operation: &'static str, first: usize) -> (Operator,
     let operator = system.operator.clone();
     let operator = operator.set(&format!("AWS_ENDPOINT_URL_{service}"), &proxy.url);
     (operator, proxy)
+}
+
+/// It may fail yet: nothing is on the queue.
+#[test]
+fn a_contact_that_somebody_else_holds_until_the_end_is_not_queued() {
+    let system = Arc::new(system());
+    let (never_sends, _proxy) = failing(&system, "SendMessage", 1);
+    let id = reported_id(&never_sends);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (held, over) = (Arc::clone(&system), Arc::clone(&is_over));
+    let holder = std::thread::spawn(move || {
+        while !over.load(Ordering::Relaxed) {
+            let number = |number: u64| AttributeValue::N(number.to_string());
+            let text = |text: &str| AttributeValue::S(text.to_owned());
+            let record = [
+                ("delivery_id", text(&id)),
+                ("status", text("INPROGRESS")),
+                ("in_progress_expiration", number(now_ms() + 1_500)),
+                ("expiration", number(now_ms() / 1_000 + 604_800)),
+                ("claimed_by", text("somebody else")),
+            ];
+            let record = record.map(|(name, value)| (name.to_owned(), value));
+            held.emulators.deliveries.put(&Item::from(record));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let report = reconcile(&system.operator, 1);
+    is_over.store(true, Ordering::Relaxed);
+    holder.join().unwrap();
+    assert_eq!(report["failed"], 1, "{report}");
+    assert_eq!(report["queued"], 0, "{report}");
+    assert_eq!(report["queued_before"], 0, "{report}");
+    assert_eq!(system.emulators.contacts.len(), 0);
 }
 
 fn reconcile(operator: &Operator, status: i32) -> Value {

@@ -109,6 +109,24 @@ async fn with_changed_checkpoint(change: fn(&Path)) -> Run {
 }
 
 /// It has personal data, so whoever runs the command has to know that it is still there.
+/// Whatever a person names a job, it is one segment of the path.
+#[test]
+fn a_job_is_asked_for_by_its_whole_id() {
+    let system = System::start(Form::Schema);
+    let arguments = ["reconcile", "a/b c?d", "--yes"];
+    system.operator.run_with(&arguments);
+    let contacts = json!([{"customerContactId": "contact-1", "leadStatus": "High"}]);
+    let contacts = contacts.as_array().unwrap();
+    system
+        .api
+        .put_job("a%2Fb%20c%3Fd", json!({"id": "a/b c?d"}), contacts);
+    system.operator.run_with(&arguments);
+    let asked = system.api.requests();
+    let of_job = "GET /jobs/a%2Fb%20c%3Fd";
+    assert!(asked.iter().all(|it| it.starts_with(of_job)), "{asked:?}");
+    assert!(asked.contains(&of_job.to_owned()), "{asked:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_that_cannot_be_deleted_is_an_error() {
     let run = with_changed_checkpoint(|file| {

@@ -423,6 +423,46 @@ mod tests {
         }
     }
 
+    /// Whatever follows the base URL may belong to the name of another host.
+    #[test]
+    fn a_link_is_followed_on_the_same_host_alone() {
+        for base in ["https://api.example.com", "https://api.example.com/v2"] {
+            let http = HttpClient::new().unwrap();
+            let client = TitanxClient::new(http, base, "key".to_owned(), Duration::ZERO).unwrap();
+            let path = |link: &str| client.path_of_link(link, "/list").ok();
+            let whole = format!("{base}/list?cursor=2");
+            for own in ["?cursor=2", "/list?cursor=2", &whole] {
+                assert_eq!(path(own).as_deref(), Some("/list?cursor=2"), "{base} {own}");
+            }
+            for foreign in [
+                "https://api.example.com@other.example/list",
+                "https://api.example.com.other.example/list",
+                "https://api.example.com:8443/list",
+                "https://api.example.community/list",
+                "http://api.example.com/list",
+                "https://other.example/https://api.example.com/list",
+                "https://other.example/list?of=https://api.example.com/v2/list",
+            ] {
+                assert_eq!(path(foreign), None, "{base} {foreign}");
+            }
+        }
+    }
+
+    /// Whatever TitanX or a person names a job, it is one segment of the path.
+    #[test]
+    fn a_job_id_is_one_segment_of_the_path() {
+        for (id, segment) in [
+            ("job-1", "job-1"),
+            ("a/b", "a%2Fb"),
+            ("a?b#c", "a%3Fb%23c"),
+            ("a b%", "a%20b%25"),
+            ("é", "%C3%A9"),
+        ] {
+            let list = TitanxClient::contacts(id);
+            assert_eq!(list.path, format!("/jobs/{segment}/contacts"));
+        }
+    }
+
     /// Reads these pages, as far as the list goes on.
     fn read_with(paging: &PagingParameters, pages: &[Value]) -> Read {
         let mut list = PagedList::new("/list");

@@ -621,6 +621,23 @@ mod tests {
         assert!(!unstated.is_active());
     }
 
+    /// The documented forms differ in the name of the member. Another one may be there, and empty.
+    #[test]
+    fn event_types_are_read_from_the_member_that_lists_them() {
+        let types = ["job.contact.scored", "job.completed"];
+        for name in ["triggers", "events", "eventTypes"] {
+            for empty in [Value::Null, "all".into(), true.into(), json!({})] {
+                for other in ["triggers", "events", "eventTypes"] {
+                    let mut listed = json!({"id": "one"});
+                    listed[other] = empty.clone();
+                    listed[name] = json!(types);
+                    let read = Subscription::read(&listed).unwrap();
+                    assert_eq!(read.events, types, "{listed}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn no_part_of_the_key_is_left_in_an_error_message() {
         for before in [0, 280, 290, 299, 300] {

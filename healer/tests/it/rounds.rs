@@ -121,6 +121,27 @@ async fn a_whole_day_that_was_dropped_is_fetched_jobs_without_a_report_too() {
     );
 }
 
+/// When a job was created says nothing of when TitanX gives up retrying.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_last_change_is_unknown_is_left_alone() {
+    for known in [
+        json!({"createdAt": hours_ago(80)}),
+        json!({"createdAt": hours_ago(80), "modifiedAt": null}),
+        json!({"createdAt": hours_ago(80), "modifiedAt": "yesterday"}),
+        json!({"updatedAt": hours_ago(80), "completedAt": hours_ago(80)}),
+        json!({}),
+    ] {
+        let system = System::start();
+        let mut job = json!({"id": JOB, "status": "Finalized"});
+        let members = job.as_object_mut().unwrap();
+        members.extend(known.as_object().unwrap().clone());
+        system.api.put_job(JOB, job, &[contact(JOB, 0)]);
+        assert_eq!(system.heal().await.began, [(0, 0, 1)], "{known}");
+        assert_eq!(system.emulators.contacts.len(), 0, "{known}");
+        assert_eq!(system.emulators.jobs.len(), 0, "{known}");
+    }
+}
+
 /// TitanX has two words for a job that it works on no more. After the retention, no record tells what has come of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_in_either_last_state_is_found_without_its_event() {

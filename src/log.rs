@@ -333,7 +333,7 @@ mod tests {
     fn a_job_id_is_logged_only_if_it_is_a_uuid() {
         let of_titanx = "11111111-2222-4333-8444-555555555555";
         assert!(is_uuid(of_titanx));
-        assert!(is_uuid(&"ABCDEFAB-CDEF-4ABC-8DEF-ABCDEFABCDEF"));
+        assert!(is_uuid("ABCDEFAB-CDEF-4ABC-8DEF-ABCDEFABCDEF"));
         for name in [
             "Synthetic batch for Example Ltd 2026",
             "11111111-2222-4333-8444-55555555555x",

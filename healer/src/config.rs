@@ -282,6 +282,22 @@ mod tests {
         assert_eq!(mistakes(&changes), None);
     }
 
+    /// The SDK names the kind that an endpoint of one's own cannot have.
+    #[tokio::test]
+    async fn the_client_calls_endpoints_of_the_kind_that_is_set() {
+        for (variable, kind) in [
+            ("AWS_USE_FIPS_ENDPOINT", "FIPS"),
+            ("AWS_USE_DUALSTACK_ENDPOINT", "Dualstack"),
+        ] {
+            let mut config = config(&[(variable, "true")]).unwrap();
+            config.aws.endpoints.dynamodb = Some("http://127.0.0.1:9".to_owned());
+            let error = config.client().list_tables().send().await.unwrap_err();
+            let told = format!("{:?}", error.into_source().unwrap());
+            let said = format!("{kind} and custom endpoint are not supported");
+            assert!(told.contains(&said), "{told}");
+        }
+    }
+
     #[test]
     fn one_error_names_every_mistake() {
         let changes = [("CHECKS_TABLE", " "), ("HEALER_ROUND_HOURS", "0")];

@@ -200,6 +200,7 @@ mod tests {
             (Harm::Throttle, "throttled"),
             (Harm::Delay(ms), "delayed"),
             (Harm::Stop, "stopped"),
+            (Harm::Answer("{}"), "answered in place of the service"),
         ] {
             let before = format!("{words} before it took effect");
             assert_eq!(describe(Fault::Before(harm)), before);

@@ -70,7 +70,7 @@ async fn failed_in(step: &str) -> (System, Vec<String>) {
             let contacts = format!("GET /jobs/{JOB}/contacts");
             system.api.fail(&contacts, Failure::Status(401));
         }
-        "Compare" => healer.deliveries_table = "none".to_owned(),
+        "Compare" => "none".clone_into(&mut healer.deliveries_table),
         // The first update takes the job to list it, the second to queue what is missing.
         _ => (healer.jobs.client, _proxy) = failing_at(&system, 2).await,
     }

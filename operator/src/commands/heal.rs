@@ -137,7 +137,7 @@ impl Heal {
             .unwrap_or_else(PoisonError::into_inner);
         let checked = &reported.checked;
         screen.result(checked, || checked.iter().for_each(Checked::print))?;
-        self.status(end, &reported, screen)
+        status(end, &reported, screen)
     }
 
     /// A job that is not due yet may still get what is missing from TitanX.
@@ -151,38 +151,6 @@ impl Heal {
                 format_time(due_at)
             ));
         }
-    }
-
-    fn status(
-        &self,
-        end: End,
-        reported: &Reported,
-        screen: Screen,
-    ) -> anyhow::Result<CommandStatus> {
-        match end {
-            End::Held => bail!("the healer works on its round: run this command again later"),
-            End::RateLimited { until } => {
-                screen.warn(format_args!(
-                    "TitanX takes no request before {}, since its rate limit is exhausted or it asked to \
-                     wait: run this command again then",
-                    format_time(until)
-                ));
-                return Ok(CommandStatus::ActionNeeded);
-            }
-            End::RoundFinished { more: true } => {
-                screen.warn("a dry run checks one round of jobs, and more are due");
-                return Ok(CommandStatus::ActionNeeded);
-            }
-            End::Idle | End::OutOfTime | End::RoundFinished { more: false } => {}
-        }
-        let Reported { checked, unchecked } = reported;
-        if checked.is_empty() && !unchecked {
-            screen.info("no job is due");
-        }
-        let is_whole = |it: &Checked| it.result.state == State::Complete;
-        Ok(CommandStatus::action_needed_if(
-            *unchecked || !checked.iter().all(is_whole),
-        ))
     }
 
     async fn healer(&self, stack: &Stack<'_>) -> anyhow::Result<Healer> {
@@ -220,6 +188,34 @@ impl Heal {
             settings,
         })
     }
+}
+
+/// The exit status of a run that ended so, after what it has reported.
+fn status(end: End, reported: &Reported, screen: Screen) -> anyhow::Result<CommandStatus> {
+    match end {
+        End::Held => bail!("the healer works on its round: run this command again later"),
+        End::RateLimited { until } => {
+            screen.warn(format_args!(
+                "TitanX takes no request before {}, since its rate limit is exhausted or it asked to \
+                 wait: run this command again then",
+                format_time(until)
+            ));
+            return Ok(CommandStatus::ActionNeeded);
+        }
+        End::RoundFinished { more: true } => {
+            screen.warn("a dry run checks one round of jobs, and more are due");
+            return Ok(CommandStatus::ActionNeeded);
+        }
+        End::Idle | End::OutOfTime | End::RoundFinished { more: false } => {}
+    }
+    let Reported { checked, unchecked } = reported;
+    if checked.is_empty() && !unchecked {
+        screen.info("no job is due");
+    }
+    let is_whole = |it: &Checked| it.result.state == State::Complete;
+    Ok(CommandStatus::action_needed_if(
+        *unchecked || !checked.iter().all(is_whole),
+    ))
 }
 
 fn note(screen: Screen, reported: &Mutex<Reported>, event: &Event<'_>) {

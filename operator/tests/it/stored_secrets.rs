@@ -183,8 +183,8 @@ fn each_secret_file_has_its_own_ledger() {
         let ledger = fs::read_to_string(ledger).unwrap();
         assert!(ledger.contains(&id), "{name}: {ledger}");
         assert_eq!(ledger.matches("\"id\"").count(), 1, "{name}: {ledger}");
-        let live = fs::read_to_string(&file).unwrap();
-        assert_eq!(live, system.api.subscriptions().pop().unwrap().secret);
+        let stored = fs::read_to_string(&file).unwrap();
+        assert_eq!(stored, system.api.subscriptions().pop().unwrap().secret);
     }
 }
 

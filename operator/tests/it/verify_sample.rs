@@ -89,11 +89,11 @@ fn says_that_a_signature_is_not_complete() {
 
 #[test]
 fn detects_a_newline_added_by_the_capture() {
-    let run = verify(SECRET, &format!("{BODY}\n"), SIGNATURE).exits(3);
+    let run = verify(SECRET, format!("{BODY}\n"), SIGNATURE).exits(3);
     assert_eq!(run.json()["newline_at_end"], true);
     // What stands before the body is no such newline.
-    verify(SECRET, &format!("\n{BODY}"), SIGNATURE).exits(1);
-    verify(SECRET, &format!(" {BODY}\n"), SIGNATURE).exits(1);
+    verify(SECRET, format!("\n{BODY}"), SIGNATURE).exits(1);
+    verify(SECRET, format!(" {BODY}\n"), SIGNATURE).exits(1);
 }
 
 #[test]

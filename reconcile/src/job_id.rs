@@ -63,6 +63,15 @@ mod tests {
 
     use super::*;
 
+    /// It is what requests and records have.
+    #[test]
+    fn blanks_around_an_id_are_no_part_of_it() {
+        for written in ["Job-1", " Job-1", "Job-1\n", "\tJob-1 \r\n"] {
+            let id = JobId::from(written);
+            assert_eq!((id.as_str(), id.to_string().as_str()), ("Job-1", "Job-1"));
+        }
+    }
+
     #[test]
     fn case_and_hyphens_do_not_distinguish_ids() {
         let hasher = RandomState::new();

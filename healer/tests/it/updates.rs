@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::{Client, config::retry::RetryConfig};
-use serde_json::json;
+use serde_json::{Value, json};
 use titanx_healer::{
     checks::Checks,
     error::Error,
@@ -17,7 +17,7 @@ use titanx_testbed::{
     titanx_api::Failure,
 };
 
-use crate::system::{JOB, System, contact, now_ms, run};
+use crate::system::{JOB, System, contact, hours_ago, now_ms, run};
 
 const TIMEOUT: Duration = Duration::from_mins(15);
 
@@ -116,6 +116,34 @@ async fn an_item_that_cannot_be_read_is_an_error() {
             assert_eq!(system.emulators.contacts.len(), 0, "{step} {id}");
         }
     }
+}
+
+/// A round may wait for days for TitanX's limit, and records expire meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_records_have_expired_is_judged_when_they_are_read() {
+    let system = System::start();
+    let contacts = [contact(JOB, 0)];
+    system.complete(JOB, 100, &contacts).await;
+    let job = json!({"id": JOB, "createdAt": hours_ago(169)});
+    system.api.put_job(JOB, job, &contacts);
+    let mut healer = system.healer().await;
+    "none".clone_into(&mut healer.deliveries_table);
+    run(&healer, TIMEOUT).await.0.unwrap_err();
+    // As if the round had begun before that.
+    let mut item = system.emulators.checks.get("round").unwrap();
+    let Some(AttributeValue::S(text)) = item.get_mut("json") else {
+        panic!("a round is text");
+    };
+    let mut round: Value = serde_json::from_str(text).unwrap();
+    let began_at = round["began_at"].as_i64().unwrap();
+    round["began_at"] = (began_at - 3 * 3_600_000).into();
+    *text = round.to_string();
+    system.emulators.checks.put(&item);
+    let (end, told) = run(&system.healer().await, TIMEOUT).await;
+    end.unwrap();
+    let (_, result) = &told.checked[0];
+    assert_eq!(result.reason.as_deref(), Some("records_expired"));
+    assert_eq!(system.emulators.contacts.len(), 0);
 }
 
 /// Between a run's look at the round and its update, another run may take it.

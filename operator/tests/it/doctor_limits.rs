@@ -628,6 +628,24 @@ fn fits_eighty_columns(operator: &Operator) {
     }
 }
 
+/// An ARN or a URL without its end names nothing.
+#[test]
+fn on_a_narrow_terminal_no_word_is_cut() {
+    let well = Well::new();
+    let words = |columns: &str| {
+        let operator = well.test.operator.clone().set("COLUMNS", columns);
+        let printed = operator.run("doctor --verbose").exits(0).stdout;
+        let words = printed.split_whitespace().map(str::to_owned);
+        // By how much the clock is off.
+        let words = words.filter(|it| it.parse::<i64>().is_err());
+        words.collect::<Vec<_>>()
+    };
+    let whole = words("10000");
+    for columns in ["80", "40", "12"] {
+        assert_eq!(words(columns), whole, "{columns}");
+    }
+}
+
 #[test]
 fn the_first_wrong_value_of_each_attribute_is_a_problem() {
     let well = Well::new();

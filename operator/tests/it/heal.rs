@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use titanx_testbed::{
-    emulators::{AttributeValue, FaultProxy},
+    emulators::{AttributeValue, Fault, FaultProxy, Harm, When},
     front_door,
     titanx::{completed_job, envelope, signed},
 };
@@ -273,6 +273,25 @@ async fn a_job_that_is_completed_again_meanwhile_is_something_to_do() {
         assert!(run.stderr.contains(said), "{}", run.stderr);
         assert!(!run.stderr.contains("no job is due"), "{}", run.stderr);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_that_cannot_be_queued_is_told_with_its_delivery_id() {
+    let system = system(80).await;
+    let proxy = FaultProxy::start(&system.emulators.sqs_url, 1);
+    let refuses = Fault::Before(Harm::ServerError);
+    proxy.inject(When::Every("SendMessage"), refuses);
+    let operator = system.operator.clone();
+    let operator = operator.set("AWS_ENDPOINT_URL_SQS", &proxy.url);
+    let run = operator.run(&format!("heal --job {JOB}")).exits(3);
+    assert!(run.stdout.contains("incomplete (failed)"), "{}", run.stdout);
+    let lines: Vec<_> = run.stderr.lines().collect();
+    let [line] = lines[..] else {
+        panic!("{lines:?}")
+    };
+    assert!(line.starts_with("warning: "), "{line}");
+    assert!(line.contains("delivery id backfill-"), "{line}");
+    assert!(line.contains("injected by the proxy"), "{line}");
 }
 
 /// Nothing is known to be missing, but TitanX's answers do not prove that.

@@ -1,5 +1,6 @@
-use crate::System;
-use crate::titanx_api::Form;
+use titanx_testbed::emulators::AttributeValue;
+
+use crate::{System, titanx_api::Form};
 
 #[test]
 fn lists_completed_jobs_with_the_number_of_received_contacts() {
@@ -100,6 +101,49 @@ fn ids_that_differ_by_case_or_hyphens_are_the_same_job() {
     // The table holds the ids as TitanX wrote them.
     assert!(system.emulators.jobs.get(written).is_some());
     assert!(system.emulators.jobs.get(other).is_none());
+}
+
+#[test]
+fn each_count_of_a_check_stands_below_its_name() {
+    let system = System::start(Form::Schema);
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let number = |number: u64| AttributeValue::N(number.to_string());
+    let record = [
+        ("job_id", text("job-1")),
+        ("completed_at", number(1_767_614_400_000)),
+        ("state", text("incomplete")),
+        ("contacts_at_titanx", number(1_111)),
+        ("received", number(1_000)),
+        ("backfilled", number(100)),
+        ("unscored", number(10)),
+        ("missing", number(1)),
+    ];
+    let record = record.map(|(name, value)| (name.to_owned(), value));
+    system.emulators.jobs.put(&record.into());
+    let of_width = |columns: &str| {
+        let operator = system.operator.clone().set("COLUMNS", columns);
+        operator.run("jobs").exits(0).stdout
+    };
+    let (wide, narrow) = (of_width("300"), of_width("40"));
+    let [header, row] = wide.lines().collect::<Vec<_>>()[..] else {
+        panic!("{wide}");
+    };
+    for (name, count) in [
+        ("AT TITANX", "1111"),
+        ("RECEIVED", "1000"),
+        ("BACKFILLED", "100"),
+        ("UNSCORED", "10"),
+        ("MISSING", "1"),
+    ] {
+        let column = header.find(name).unwrap();
+        let below = row[column..].split_whitespace().next();
+        assert_eq!(below, Some(count), "{name}: {wide}");
+        let line = narrow
+            .lines()
+            .find(|it| it.starts_with(&name.to_lowercase()));
+        let shown = line.and_then(|it| it.split_whitespace().last());
+        assert_eq!(shown, Some(count), "{name}: {narrow}");
+    }
 }
 
 #[test]

@@ -315,6 +315,40 @@ fn a_backfill_calls_endpoints_of_the_kind_that_is_set() {
     }
 }
 
+/// TitanX would say that it does not know the key.
+#[test]
+fn a_blank_api_key_is_not_sent() {
+    let system = System::start(Form::Schema);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    for blank in ["", "\n", " \t\r\n"] {
+        fs::write(&file, blank).unwrap();
+        let of_file = format!("subscriptions --api-key-file {}", file.display());
+        let environment = system.operator.clone().set("TITANX_API_KEY", blank);
+        for run in [
+            system.operator.run(&of_file),
+            environment.run("subscriptions"),
+        ] {
+            let run = run.exits(1);
+            assert!(
+                run.stderr.contains("the API key is empty"),
+                "{}",
+                run.stderr
+            );
+        }
+    }
+    assert_eq!(system.api.requests(), [""; 0]);
+}
+
+/// As a shell may export it for no bundle.
+#[test]
+fn an_empty_ca_bundle_is_none() {
+    let system = System::start(Form::Schema);
+    let operator = system.operator.clone().set("AWS_CA_BUNDLE", "");
+    operator.run("subscriptions").exits(0);
+    operator.run("jobs").exits(0);
+}
+
 #[test]
 fn the_api_key_of_a_file_goes_before_that_in_the_environment() {
     let folder = TempDir::new().unwrap();

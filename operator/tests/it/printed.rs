@@ -322,18 +322,42 @@ fn a_resource_without_a_name_is_told_with_the_option_that_names_it() {
         found(&run, "function"),
         "ReceiverFunction is not set: use --stack"
     );
-    let run = system
-        .operator
-        .clone()
-        .unset("JOBS_TABLE")
-        .run("jobs")
-        .exits(1);
-    assert!(
-        run.stderr
-            .starts_with("error: JobsTable is not set: use --stack or --jobs-table\n"),
-        "{}",
-        run.stderr
-    );
+    for (variable, line, said) in [
+        (
+            "JOBS_TABLE",
+            "jobs",
+            "JobsTable is not set: use --stack or --jobs-table\n",
+        ),
+        (
+            "DELIVERIES_TABLE",
+            "delivery delivery-1",
+            "DeliveriesTable is not set: use --stack or --deliveries-table\n",
+        ),
+        (
+            "CONTACTS_QUEUE_URL",
+            "contacts redrive",
+            "ContactsQueueUrl is not set: use --stack or --contacts-queue-url\n",
+        ),
+        (
+            "QUARANTINE_QUEUE_URL",
+            "quarantine list",
+            "QuarantineQueueUrl is not set: use --stack or --quarantine-queue-url\n",
+        ),
+        (
+            "TITANX_WEBHOOK_SECRET_ARN",
+            "send --count 1",
+            "WebhookSecretArn is not set: use --stack or --secret-arn\n",
+        ),
+        (
+            "WEBHOOK_URL",
+            "send --count 1",
+            "WebhookUrl is not set: use --stack or --url\n",
+        ),
+    ] {
+        let operator = system.operator.clone().unset(variable);
+        let run = operator.run(line).exits(1);
+        assert!(run.stderr.contains(said), "{variable}: {}", run.stderr);
+    }
     let test = DoctorTest::new();
     test.control.update(|it| {
         it.outputs.remove("ReceiverFunction");

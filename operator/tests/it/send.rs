@@ -60,6 +60,23 @@ fn sends_a_file_byte_for_byte() {
     assert_eq!(system.emulators.contacts.messages()[0].body, body);
 }
 
+/// They are one job, and different contacts.
+#[test]
+fn each_printed_event_has_its_own_signature() {
+    let operator = Operator::default().set("TITANX_WEBHOOK_SECRET", SIGNING_SECRET);
+    let printed = operator.run("send --count 3 --as url").exits(0).stdout;
+    let mut bodies = Vec::new();
+    for line in printed.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let body = event["body"].as_str().unwrap().to_owned();
+        let expected = titanx::signature(SIGNING_SECRET, &body);
+        assert_eq!(event["headers"]["x-titanx-signature"], expected);
+        assert!(!bodies.contains(&body), "{body}");
+        bodies.push(body);
+    }
+    assert_eq!(bodies.len(), 3);
+}
+
 #[test]
 fn a_refused_delivery_fails_the_command() {
     let system = System::start(Form::Schema);

@@ -400,6 +400,26 @@ fn endless_host(begun: &'static [u8]) -> String {
     url
 }
 
+/// It is no answer, so the request is sent again.
+#[test]
+fn an_answer_that_is_cut_off_is_asked_for_again() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let host = std::thread::spawn(move || {
+        for body in ["[", "[]"] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let _read = stream.read(&mut request).unwrap();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let operator = Operator::default().set("TITANX_API_URL", url);
+    let operator = operator.set("TITANX_API_KEY", "synthetic-key");
+    operator.run("subscriptions").exits(0);
+    host.join().unwrap();
+}
+
 /// Half a minute, from the request to the end of the answer.
 #[test]
 fn a_host_that_never_ends_its_answer_is_given_up() {

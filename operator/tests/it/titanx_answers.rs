@@ -313,6 +313,11 @@ fn a_new_subscription_is_activated_unless_it_is_active() {
     ] {
         let mut created = subscription("one");
         created["status"] = status.clone();
+        created["url"] = if status.is_null() {
+            Value::Null
+        } else {
+            "http://127.0.0.1:9/Webhooks/TitanX/".into()
+        };
         created["secret"] = "wh_sk_synthetic-secret".into();
         let titanx = Scripted::new(vec![
             respond(200, &json!([])),
@@ -325,9 +330,40 @@ fn a_new_subscription_is_activated_unless_it_is_active() {
             folder.path().join("secret").display()
         );
         titanx.operator.run(&line).exits(0);
+        // What was subscribed, however the answer spells it.
+        let ledger = std::fs::read(folder.path().join("secret.ledger")).unwrap();
+        let ledger: Value = serde_json::from_slice(&ledger).unwrap();
+        let url = &ledger["subscriptions"][0]["url"];
+        assert_eq!(*url, "http://127.0.0.1:9/webhooks/titanx");
         let lines = titanx.lines();
         let activated = lines.contains(&"POST /webhooks/one/active".to_owned());
         assert_eq!(activated, status != "active", "{status}: {lines:?}");
+    }
+}
+
+/// It is no empty list: a job would have no contacts, and an account no subscriptions.
+#[test]
+fn an_answer_without_a_list_is_an_error() {
+    for body in [
+        json!({}),
+        json!({"error": "Try later."}),
+        json!({"payload": {}}),
+        json!({"data": null}),
+        json!({"items": "none"}),
+        json!("none"),
+        Value::Null,
+    ] {
+        let titanx = Scripted::new(vec![respond(200, &body)]);
+        let run = titanx.operator.run("subscriptions").exits(1);
+        assert!(run.stderr.contains("has no list"), "{body}: {}", run.stderr);
+    }
+    for empty in [
+        json!([]),
+        json!({"payload": []}),
+        json!({"data": {"webhooks": []}}),
+    ] {
+        let titanx = Scripted::new(vec![respond(200, &empty)]);
+        titanx.operator.run("subscriptions").exits(0);
     }
 }
 

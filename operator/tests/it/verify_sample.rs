@@ -89,8 +89,10 @@ fn says_that_a_signature_is_not_complete() {
 
 #[test]
 fn detects_a_newline_added_by_the_capture() {
-    let run = verify(SECRET, format!("{BODY}\n"), SIGNATURE).exits(3);
-    assert_eq!(run.json()["newline_at_end"], true);
+    for end in ["\n", "\r\n", "\n\n", " \n", "\t\r\n\r\n"] {
+        let run = verify(SECRET, format!("{BODY}{end}"), SIGNATURE).exits(3);
+        assert_eq!(run.json()["newline_at_end"], true, "{end:?}");
+    }
     // What stands before the body is no such newline.
     verify(SECRET, format!("\n{BODY}"), SIGNATURE).exits(1);
     verify(SECRET, format!(" {BODY}\n"), SIGNATURE).exits(1);

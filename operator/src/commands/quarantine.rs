@@ -5,6 +5,7 @@ use std::{collections::HashMap, io::Read};
 use anyhow::{Context, bail};
 use aws_sdk_sqs::{
     Client,
+    operation::change_message_visibility::ChangeMessageVisibilityError,
     types::{Message, MessageSystemAttributeName},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -435,11 +436,14 @@ impl QuarantineQueue {
     /// Makes the messages visible again. If that fails, the visibility timeout does the same later, but who looks
     /// before that does not see them.
     async fn make_visible(&self, messages: &[QuarantinedMessage]) {
+        let is_over = ChangeMessageVisibilityError::is_message_not_inflight;
         for message in messages {
             let change = self.client.change_message_visibility();
             let change = change.queue_url(&self.url).visibility_timeout(0);
             let change = change.receipt_handle(&message.receipt_handle);
-            if let Err(error) = change.send().await {
+            if let Err(error) = change.send().await
+                && !error.as_service_error().is_some_and(is_over)
+            {
                 self.screen.warn(format_args!(
                     "message {} stays hidden for {VISIBILITY_TIMEOUT_S} s, for other commands, too: {}",
                     message.id,

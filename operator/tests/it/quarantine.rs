@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::{io::Read, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::read::GzDecoder;
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use titanx_testbed::{
     emulators::{Fault, FaultProxy, Harm, Message, When},
     front_door,
+    server::{Server, json as respond},
     titanx::{completed_job, contact, envelope, signed, signed_bytes},
 };
 
@@ -184,6 +185,26 @@ async fn keeps_a_message_whose_redrive_fails() {
         .exits(0)
         .json();
     assert_eq!(listed.as_array().unwrap().len(), 1);
+}
+
+/// A redrive may take longer than the visibility timeout, after which the message is visible by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_visible_already_is_not_called_hidden() {
+    let system = system_with_quarantined(&[unknown_event("delivery-1")]).await;
+    let system = Arc::new(system);
+    let slow = Arc::clone(&system);
+    let webhook = Server::start("slow", move |_| {
+        slow.emulators.advance_queues(Duration::from_secs(61));
+        async { Some(respond(500, &json!({}))) }
+    });
+    let operator = system.operator.clone().set("WEBHOOK_URL", &webhook.origin);
+    let run = operator.run("quarantine redrive --all").exits(1);
+    assert!(
+        run.stderr.contains("still in the quarantine queue"),
+        "{}",
+        run.stderr
+    );
+    assert!(!run.stderr.contains("hidden"), "{}", run.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,8 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    /// `status` decides by the delivery id and the number of this attempt. 0 is no answer at all.
+    /// `status` decides by the delivery id and the number of this attempt. 0 is no answer at all, 1 none for
+    /// minutes, and 2 a 200 after fifteen seconds.
     fn start(status: impl Fn(&str, usize) -> u16 + Send + Sync + 'static) -> Self {
         let posted = Arc::<Mutex<Vec<Posted>>>::default();
         let (seen, status) = (Arc::clone(&posted), Arc::new(status));
@@ -54,9 +55,13 @@ impl Endpoint {
                     let same = |it: &&Posted| it.delivery_id == request.delivery_id;
                     seen.iter().filter(same).count()
                 };
-                let status = status(&request.delivery_id, attempt);
+                let mut status = status(&request.delivery_id, attempt);
                 if status == 1 {
                     tokio::time::sleep(Duration::from_mins(5)).await;
+                }
+                if status == 2 {
+                    tokio::time::sleep(Duration::from_secs(15)).await;
+                    status = 200;
                 }
                 let repeated = Full::from(request.body);
                 let response = Response::builder().status(status).body(repeated);
@@ -245,6 +250,21 @@ async fn a_failed_attempt_is_repeated_with_a_growing_pause() {
     assert!(pauses[0] >= Duration::from_secs(1), "{pauses:?}");
     assert!(pauses[1] >= Duration::from_secs(2), "{pauses:?}");
     assert_eq!(copy.len(), 0);
+}
+
+/// So does TitanX: an endpoint that takes longer here would lose its events there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_after_ten_seconds_comes_too_late() {
+    let (system, copy) = copied();
+    deliver(&system, &contacts(1)).await;
+    let endpoint = Endpoint::start(|_, attempt| [2, 200][attempt - 1]);
+    let line = format!("--json {} --count 1", listen(&copy, &endpoint.url));
+    let run = system.operator.run(&line).exits(0);
+    let lines = lines(&run);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0]["status"], Value::Null);
+    assert_eq!(lines[0]["error"], "no answer in 10 s");
+    assert_eq!([&lines[0]["fate"], &lines[1]["fate"]], ["kept", "received"]);
 }
 
 /// A final answer ends a contact of the copy, as it does for TitanX, and is reported.

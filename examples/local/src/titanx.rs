@@ -179,3 +179,49 @@ impl TitanxSender {
         ));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use serde_json::json;
+    use titanx_testbed::server::{self, Server};
+
+    use super::*;
+
+    /// Whether a call can have been given up in it is told by its own time, not by that of the delivery.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_attempt_takes_its_own_time() {
+        const SLOW: Duration = Duration::from_secs(2);
+        let requests = Arc::new(AtomicUsize::new(0));
+        let server = Server::start("slow-at-first", move |_| {
+            let first = requests.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                if !first {
+                    return Some(server::json(200, &json!({"received": true})));
+                }
+                tokio::time::sleep(SLOW).await;
+                Some(server::json(503, &json!({"error": "Try again."})))
+            }
+        });
+        let titanx = TitanxSender::new(&server.origin, Screen::new());
+        let delivery = Delivery {
+            destination: None,
+            name: "contact 1".to_owned(),
+            id: "delivery-1".to_owned(),
+            body: "{}".to_owned(),
+            url_suffix: "",
+            signature: None,
+            personal: Vec::new(),
+        };
+        titanx.deliver(&delivery).await;
+        let [first, second] = &titanx.attempts()[..] else {
+            panic!("it was answered finally at the second attempt");
+        };
+        assert!(first.took >= SLOW);
+        assert!(second.took < first.took);
+    }
+}

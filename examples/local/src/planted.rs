@@ -212,6 +212,12 @@ impl Run {
     }
 
     #[track_caller]
+    fn assert_breaks_nothing(&self) {
+        let (status, broken) = (self.status, &*self.broken);
+        assert_eq!((status, broken), (Some(0), &[][..]), "{}", self.text);
+    }
+
+    #[track_caller]
     fn assert_breaks(&self, promise: &str) {
         let Self {
             status,
@@ -235,13 +241,8 @@ fn assert_breaks(mistake: &str, promise: &str) {
 #[test]
 fn a_receiver_without_a_mistake_breaks_nothing() {
     let run = Run::with("none");
-    let Run {
-        status,
-        broken,
-        text,
-    } = &run;
-    assert_eq!((*status, &**broken), (Some(0), &[][..]), "{text}");
-    assert_eq!(run.printed_log_lines(), 0, "{text}");
+    run.assert_breaks_nothing();
+    assert_eq!(run.printed_log_lines(), 0, "{}", run.text);
     assert_faults(&run);
     assert_totals(&run);
     assert_healed(&run);
@@ -309,12 +310,8 @@ fn assert_totals(run: &Run) {
 #[test]
 fn a_verbose_run_prints_each_log_line_and_checks_it_all_the_same() {
     let run = Run::verbose("none");
-    let Run {
-        status,
-        broken,
-        text,
-    } = &run;
-    assert_eq!((*status, &**broken), (Some(0), &[][..]), "{text}");
+    run.assert_breaks_nothing();
+    let text = &run.text;
     let printed = run.printed_log_lines();
     assert!(printed >= 58, "{text}");
     assert!(

@@ -387,7 +387,8 @@ impl QuarantineQueue {
         })
     }
 
-    /// Receives all visible messages. They stay in flight for [`VISIBILITY_TIMEOUT_S`], but if this fails.
+    /// Receives all visible messages. They stay in flight for [`VISIBILITY_TIMEOUT_S`]. If this fails, they are made
+    /// visible again.
     async fn receive_all(&self) -> anyhow::Result<Vec<QuarantinedMessage>> {
         let mut all: HashMap<String, QuarantinedMessage> = HashMap::new();
         let received = self.receive_into(&mut all).await;
@@ -433,8 +434,8 @@ impl QuarantineQueue {
         }
     }
 
-    /// Makes the messages visible again. If that fails, the visibility timeout does the same later, but who looks
-    /// before that does not see them.
+    /// Makes the messages visible again. If that fails, the visibility timeout does the same later, but no command shows
+    /// them until then.
     async fn make_visible(&self, messages: &[QuarantinedMessage]) {
         let is_over = ChangeMessageVisibilityError::is_message_not_inflight;
         for message in messages {
@@ -445,7 +446,7 @@ impl QuarantineQueue {
                 && !error.as_service_error().is_some_and(is_over)
             {
                 self.screen.warn(format_args!(
-                    "message {} stays hidden for {VISIBILITY_TIMEOUT_S} s, for other commands, too: {}",
+                    "message {} stays hidden from all commands for {VISIBILITY_TIMEOUT_S} s: {}",
                     message.id,
                     PlainError(&error)
                 ));

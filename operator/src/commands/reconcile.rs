@@ -357,7 +357,7 @@ async fn job_delivered_since(
     let completed = completed_job(stack, job).await?;
     let job = match titanx.job(job.as_str()).await {
         Ok(job) => job,
-        // It says nothing of the job, which is not the same as a request that failed.
+        // TitanX may not support this request. Any other failure leaves open what it knows of the job.
         Err(Error::NotSupported { .. }) => Value::Null,
         Err(error) => {
             return Err(error).with_context(|| format!("cannot read the job {job} from TitanX"));

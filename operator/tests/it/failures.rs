@@ -20,7 +20,7 @@ const JOB: &str = "11111111-2222-4333-8444-555555555555";
 const SERVICES: [&str; 3] = ["DYNAMODB", "SQS", "SECRETS_MANAGER"];
 
 /// The beginning of a call with its place, the exit status of a run in which it fails, and what that run tells.
-type Tolerated = (&'static str, i32, &'static str);
+type Outcome = (&'static str, i32, &'static str);
 
 /// A command that is about to run, with a proxy to each service that can have one.
 struct Prepared {
@@ -77,23 +77,23 @@ fn places(calls: &[String]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Asserts that the command fails with its reason if a call fails, except for those that are tolerated.
-fn assert_fails_with(prepare: impl Fn() -> (DoctorTest, String), tolerated: &[Tolerated]) {
-    assert_each_fails_with(|| Rc::new(Prepared::new(prepare())), tolerated);
+/// Asserts that the command fails with the reason if a call fails, unless `outcomes` has another outcome of that.
+fn assert_fails_with(prepare: impl Fn() -> (DoctorTest, String), outcomes: &[Outcome]) {
+    assert_each_fails_with(|| Rc::new(Prepared::new(prepare())), outcomes);
 }
 
 /// The same for a command that changes nothing, so that one system is enough.
-fn assert_reading_fails_with(prepared: (DoctorTest, String), tolerated: &[Tolerated]) {
+fn assert_reading_fails_with(prepared: (DoctorTest, String), outcomes: &[Outcome]) {
     let prepared = Rc::new(Prepared::new(prepared));
     let again = || {
         prepared.proxies.iter().for_each(FaultProxy::heal);
         prepared.test.control.restart(None);
         Rc::clone(&prepared)
     };
-    assert_each_fails_with(again, tolerated);
+    assert_each_fails_with(again, outcomes);
 }
 
-fn assert_each_fails_with(prepare: impl Fn() -> Rc<Prepared>, tolerated: &[Tolerated]) {
+fn assert_each_fails_with(prepare: impl Fn() -> Rc<Prepared>, outcomes: &[Outcome]) {
     let whole = prepare();
     whole.run();
     let calls_to_aws = whole.proxies.each_ref().map(|proxy| {
@@ -103,13 +103,13 @@ fn assert_each_fails_with(prepare: impl Fn() -> Rc<Prepared>, tolerated: &[Toler
     let calls_to_control = whole.test.control.calls();
     let calls_to_titanx = whole.requests_to_titanx();
     drop(whole);
-    let mut met = vec![false; tolerated.len()];
+    let mut met = vec![false; outcomes.len()];
     let mut check = |call: &str, place: usize, reason: &str, run: Run| {
         let call = format!("{call} {place}");
         let said = format!("{}{}", run.stdout, run.stderr);
-        let entry = tolerated.iter().position(|it| call.starts_with(it.0));
+        let entry = outcomes.iter().position(|it| call.starts_with(it.0));
         let (status, told) = match entry {
-            Some(entry) => (tolerated[entry].1, tolerated[entry].2),
+            Some(entry) => (outcomes[entry].1, outcomes[entry].2),
             None => (1, reason),
         };
         assert_eq!(run.status, status, "{call}: {said}");
@@ -145,7 +145,7 @@ fn assert_each_fails_with(prepare: impl Fn() -> Rc<Prepared>, tolerated: &[Toler
         api.fail_after(place, "", Failure::Status(403));
         check(&calls[place], place, "TitanX answered 403", failing.run());
     }
-    assert!(met.iter().all(|it| *it), "{tolerated:?}: {met:?}");
+    assert!(met.iter().all(|it| *it), "{outcomes:?}: {met:?}");
 }
 
 /// A command on a stack without a subscription.
@@ -309,7 +309,7 @@ fn with_quarantined(line: &str) -> (DoctorTest, String) {
 
 #[test]
 fn of_quarantine() {
-    let hidden = "stays hidden for 60 s, for other commands, too: ";
+    let hidden = " stays hidden from all commands for 60 s: ";
     let tolerated = [("ChangeMessageVisibility", 0, hidden)];
     for line in ["quarantine list", "quarantine show ID"] {
         assert_fails_with(|| with_quarantined(line), &tolerated);

@@ -120,6 +120,34 @@ fn subscribe_stores_then_notes_then_checks_then_activates() {
     }
 }
 
+/// While a command waits, a concurrent run can overwrite what it stored.
+#[test]
+fn whether_it_is_still_stored_is_read_after_the_wait() {
+    let (secret, ledger) = ("GetSecretValue", "GetSecretValue of the ledger");
+    for (line, read) in [
+        ("subscribe --another --settle 1", &[secret][..]),
+        ("rotate --settle 1 --yes", &[secret, ledger]),
+    ] {
+        let system = System::start(Form::Schema);
+        system.operator.run("subscribe --settle 0").exits(0);
+        let (journal, operator) = Journal::of(&system);
+        operator.run(line).exits(0);
+        journal.calls(&system);
+        let calls = lock(&journal.calls).clone();
+        let place = |name: &str, after: usize| {
+            let found = calls[after..].iter().position(|(_, call)| call == name);
+            after + found.unwrap_or_else(|| panic!("{line}: {name} is not in {calls:?}"))
+        };
+        let stored = place("PutSecretValue", 0);
+        let noted = place("PutSecretValue of the ledger", stored);
+        for read in read {
+            let at = calls[place(read, noted)].0;
+            let waited = at.duration_since(calls[stored].0).unwrap();
+            assert!(waited >= Duration::from_secs(1), "{line}: {calls:?}");
+        }
+    }
+}
+
 #[test]
 fn rotate_activates_what_is_stored_and_removes_last() {
     let system = System::start(Form::Schema);

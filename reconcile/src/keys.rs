@@ -278,6 +278,14 @@ mod tests {
         assert!(!keys(r#"{"id": 1}"#).is_unmatchable());
     }
 
+    /// A text may stand for a contact in one system, and for another contact in another.
+    #[test]
+    fn contacts_with_the_same_text_as_another_kind_of_key_differ() {
+        let [id, crm] = [r#"{"customerContactId": "5"}"#, r#"{"contactCrmId": "5"}"#].map(keys);
+        assert_eq!(id.iter().next(), crm.iter().next());
+        assert_ne!(id.identity(), crm.identity());
+    }
+
     #[test]
     fn keys_survive_a_table() {
         let all = [

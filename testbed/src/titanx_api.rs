@@ -246,7 +246,8 @@ impl TitanxApi {
         self.state().page_size = size;
     }
 
-    /// Puts a contact first in a job's list, once this page of it was served: what follows moves on by one.
+    /// Puts a contact first in a job's list, once this page of it was served: what follows moves on by one. Of several for
+    /// one page, each time it is served the next.
     pub fn insert_after_page(&self, job: &str, after_page: usize, contact: Value) {
         self.state().insertions.push(Insertion {
             job: job.to_owned(),
@@ -484,13 +485,14 @@ impl State {
         is_within
     }
 
-    /// Applies the changes that are due after a page of a job's contacts.
+    /// Applies the next change that is due after a page of a job's contacts.
     fn insert_after(&mut self, job: &str, query: &str) {
         let page = asked_page(query);
-        let due = |it: &mut Insertion| it.job == job && it.after_page == page;
-        for insertion in self.insertions.extract_if(.., due) {
+        let is_due = |it: &Insertion| it.job == job && it.after_page == page;
+        if let Some(due) = self.insertions.iter().position(is_due) {
+            let contact = self.insertions.remove(due).contact;
             if let Some(contacts) = self.contacts.get_mut(job) {
-                contacts.insert(0, insertion.contact);
+                contacts.insert(0, contact);
             }
         }
     }

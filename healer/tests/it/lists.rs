@@ -165,6 +165,25 @@ async fn a_list_whose_total_changes_is_read_once_more() {
     );
 }
 
+/// It may change as often as it is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_whose_total_changes_each_time_is_read_twice() {
+    let system = System::start();
+    let contacts = contacts(6);
+    system.deliver(Some(JOB), &contacts).await;
+    system.complete(JOB, 80, &contacts).await;
+    for number in 6..9 {
+        system.api.insert_after_page(JOB, 1, contact(JOB, number));
+    }
+    let told = system.heal().await;
+    let unproven = result(State::Incomplete, Some("completeness"), [8, 6, 0, 0, 2]);
+    assert_eq!(told.checked[0].1, unproven);
+    let pages = system.api.requests().into_iter();
+    let pages = pages.filter(|it| it.ends_with("/contacts"));
+    // Four each time.
+    assert_eq!(pages.count(), 8);
+}
+
 /// The new contact comes after the last page, before the list is read again to backfill.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_changes_before_the_backfill_is_unproven() {

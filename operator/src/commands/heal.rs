@@ -82,7 +82,7 @@ struct Which {
 #[derive(Default)]
 struct Reported {
     checked: Vec<Checked>,
-    /// Whether a job was left out, or changed while it was checked, or the one that was named was not checked.
+    /// Whether a job was left out, or changed while it was checked.
     unchecked: bool,
 }
 
@@ -132,10 +132,9 @@ impl Heal {
                 end => break end,
             }
         };
-        let mut reported: Reported = reported
+        let reported: Reported = reported
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        reported.unchecked |= job.is_some() && reported.checked.is_empty();
         let checked = &reported.checked;
         screen.result(checked, || checked.iter().for_each(Checked::print))?;
         status(end, &reported, screen)

@@ -268,6 +268,25 @@ fn asks_titanx_for_an_active_subscription_of_this_stack() {
     test.assert_problem("subscription", "job.completed: no job is marked completed");
 }
 
+/// That is no reason to believe that it does not deliver them.
+#[test]
+fn event_types_that_titanx_does_not_tell_are_not_taken_for_missing() {
+    let test = DoctorTest::new();
+    test.subscribe();
+    let mut all = test.system.api.subscriptions();
+    all[0].events.clear();
+    test.system.api.put_subscriptions(&all);
+    assert_eq!(test.problems("subscription"), [""; 0]);
+    let found = test.run_doctor();
+    assert!(
+        found
+            .stdout
+            .contains("TitanX does not say which event types it delivers"),
+        "{}",
+        found.stdout
+    );
+}
+
 #[test]
 fn says_why_titanx_could_not_be_asked() {
     let mut test = DoctorTest::new();

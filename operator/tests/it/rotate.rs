@@ -130,6 +130,20 @@ fn resumes_without_loss_after_any_failed_request_to_titanx() {
     }
 }
 
+/// It may have been paused since, by somebody who had a reason.
+#[test]
+fn a_subscription_that_was_activated_is_not_activated_again() {
+    let (system, old) = subscribed(Form::Schema);
+    let deactivation = format!("POST /webhooks/{}", old.id);
+    system.api.fail(&deactivation, Failure::Status(403));
+    system.operator.run(ROTATE).exits(1);
+    system.operator.run(ROTATE).exits(0);
+    let activations = system.api.requests().into_iter();
+    let activations = activations.filter(|it| it.ends_with("/active"));
+    // That of `subscribe`, and one of the rotation.
+    assert_eq!(activations.count(), 2);
+}
+
 #[test]
 fn resumes_without_loss_after_any_failed_write_to_secrets_manager() {
     // Both secrets; the ledger (started, activated, deactivated); the new secret; the ledger.
@@ -427,6 +441,22 @@ fn without_a_url_the_one_of_the_known_subscriptions_is_meant() {
     let without_url = system.operator.clone().unset("WEBHOOK_URL");
     without_url.run("rotate --settle 0").exits(0);
     assert_eq!(system.api.active()[0].url, system.gateway.url);
+
+    let system = System::start(Form::Schema);
+    for line in ["subscribe --settle 0", "subscribe --settle 0 --another"] {
+        system.operator.run(line).exits(0);
+    }
+    let without_url = system.operator.clone().unset("WEBHOOK_URL");
+    without_url.run("rotate --settle 0").exits(0);
+    assert_eq!(
+        system
+            .api
+            .active()
+            .iter()
+            .map(|it| &*it.url)
+            .collect::<Vec<_>>(),
+        [&*system.gateway.url]
+    );
 
     let system = System::start(Form::Schema);
     system.operator.run("subscribe --settle 0").exits(0);

@@ -198,6 +198,24 @@ fn no_request_is_sent_into_an_exhausted_rate_limit() {
     );
     assert_eq!(titanx.lines(), ["GET /webhooks"]);
 
+    // Nor is the one request that is not sent as the others are.
+    let exhausted = [("day", 0, in_seconds(3_600))];
+    let titanx = Scripted::new(vec![limited(200, &json!([]), &exhausted)]);
+    let url = "http://127.0.0.1:9/webhooks/titanx";
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    let line = format!(
+        "subscribe --patience 60 --skip-probe --url {url} --secret-file {}",
+        file.display()
+    );
+    let run = titanx.operator.run(&line).exits(1);
+    assert!(
+        run.stderr.contains("rate limit is exhausted"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(titanx.lines(), ["GET /webhooks"]);
+
     // A limit of which something is left is none, nor is one that was reset.
     for window in [
         ("day", 1, in_seconds(3_600)),

@@ -243,9 +243,84 @@ fn a_receiver_without_a_mistake_breaks_nothing() {
     let run = Run::with("none");
     run.assert_breaks_nothing();
     assert_eq!(run.printed_log_lines(), 0, "{}", run.text);
+    assert_story(&run);
     assert_faults(&run);
     assert_totals(&run);
     assert_healed(&run);
+}
+
+/// What a run prints beside its attempts to deliver a contact or the job, and the faults: each number is a #.
+const STORY: &str = "\
+TitanX → gateway → receiver → DynamoDB and SQS, all in this process
+TitanX delivers a job's contacts out of order, some of them twice concurrently,
+while some calls to DynamoDB and SQS fail.
+The job is completed. One of its contacts arrives late, at the URL with a slash at its end.
+TitanX delivers some events again, the last one with another timestamp.
+An attacker sends forged requests.
+#.# s wrong secret attempt # # refused
+#.# s not signed attempt # # refused
+#.# s body changed attempt # # refused
+TitanX delivers signed events that the receiver does not understand.
+#.# s unknown event type attempt # # quarantined
+#.# s truncated body attempt # # quarantined
+#.# s reused id attempt # # quarantined
+Injected faults
+Summary
+sent # requests, including retries
+accepted # #: contacts, and the completed job
+duplicate # #: an earlier delivery is completed
+quarantined # #: signed, but not understood
+refused # #: not signed by TitanX
+unrecognised # #: no secret fits, and the secrets may not be read again yet
+in flight # #: another invocation holds the delivery, TitanX retries
+unavailable # #: an AWS service failed, TitanX retries
+unexpected # any other answer
+no answer # within TitanX's time limit
+contacts # messages in the contacts queue
+quarantine # messages in the quarantine queue
+job Finalized status in the jobs table
+The promises
+held Nothing acknowledged is lost for each of # answers with #, the event is durable
+held Nothing unacknowledged is lost by us # attempts failed, and their last retries succeeded
+held Almost always once # second messages, # lost responses of SQS, # failed completion marks
+held Nothing unsigned gets in # forged requests were refused, with # calls to DynamoDB and SQS
+held No personal data leaves but in the message none in # log lines and # answers
+What TitanX never delivers
+TitanX lists one contact of the job that it never delivered. The healer compares.
+at TitanX # contacts in its list of the job
+received # of these, delivered
+backfilled # of these, queued by the healer
+missing # of these, neither
+job complete state in the jobs table
+healed the contact that never came is on the queue once, and nothing else was queued
+";
+
+fn assert_story(run: &Run) {
+    let faults = run.below("Injected faults");
+    let mut story = String::new();
+    // What the test's harness prints comes before it.
+    for line in run
+        .text
+        .lines()
+        .skip_while(|it| !it.starts_with("TitanX →"))
+    {
+        let is_attempt = line.contains("  attempt ");
+        let differs = is_attempt && (line.contains("contact ") || line.contains("job completed"));
+        if differs || line.is_empty() || faults.contains(&line) {
+            continue;
+        }
+        let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let numbers = words.split(|it: char| !it.is_ascii_digit());
+        let mut rest = &*words;
+        for number in numbers.filter(|it| !it.is_empty()) {
+            let (before, after) = rest.split_once(number).unwrap();
+            story.extend([before, "#"]);
+            rest = after;
+        }
+        story.extend([rest, "\n"]);
+    }
+    let (story, total) = story.rsplit_once("total time").unwrap();
+    assert_eq!((story, total), (STORY, ": #.# s\n"), "{}", run.text);
 }
 
 /// A contact whose completion mark failed is on the queue, and counts as backfilled: under the id of its delivery.

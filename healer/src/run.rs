@@ -299,6 +299,9 @@ impl Run<'_> {
         (self.report)(if written {
             Event::JobChecked { job_id, result }
         } else {
+            // Completed again: the next run need not wait for the end of this one's lease.
+            let id = JobId::from(job_id);
+            self.healer.jobs.release(&id, &self.round_id).await?;
             Event::JobChanged { job_id }
         });
         check.step = JobStep::Done;

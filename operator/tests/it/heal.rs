@@ -269,9 +269,12 @@ async fn a_job_that_is_completed_again_meanwhile_is_something_to_do() {
         let operator = system.operator.clone();
         let operator = operator.set("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
         let run = operator.run(&line).exits(3);
-        let said = "has changed meanwhile";
+        let said = "has changed meanwhile: run this command again";
         assert!(run.stderr.contains(said), "{}", run.stderr);
         assert!(!run.stderr.contains("no job is due"), "{}", run.stderr);
+        // Nobody works on it any more.
+        let run = system.operator.run(&format!("heal --job {JOB}")).exits(0);
+        assert!(run.stdout.contains("complete"), "{}", run.stdout);
     }
 }
 

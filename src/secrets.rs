@@ -309,7 +309,7 @@ pub enum UnusableSecret {
     /// It begins as JSON does, and is none of the forms in which secrets are stored.
     #[error(
         "the value begins with '{{', '[' or '\"', but is none of: a secret, a JSON array of secrets, \
-         a JSON object with exactly one member, a secret"
+         a JSON object whose only member is a secret"
     )]
     UnknownForm,
 }

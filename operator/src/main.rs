@@ -30,7 +30,7 @@ mod secret_store;
 mod stack;
 mod titanx;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::{
@@ -39,7 +39,7 @@ use tracing_subscriber::{
 
 use crate::{
     commands::{Command, CommandStatus},
-    screen::Screen,
+    screen::{NOTICE, Screen, styled},
 };
 
 /// Operate the receiver for TitanX webhooks
@@ -87,14 +87,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the warnings of `titanx_receiver` to standard error. The SDK's warnings are left out:
-/// they report each credential and region provider that has no value, even if a later provider has
-/// one. If none has one, the command fails with an error.
+/// Standard error, with the beginning of a warning.
+fn warnings() -> impl Write {
+    let mut errors = anstream::stderr();
+    let _ignored = write!(errors, "{} ", styled(NOTICE, "warning:"));
+    errors
+}
+
+/// Prints the warnings of `titanx_receiver` to standard error, in the form of this command's own. The
+/// SDK's warnings are left out: they report each credential and region provider that has no value,
+/// even if a later provider has one. If none has one, the command fails with an error.
 fn init_logging() {
     let filter = Targets::new().with_target("titanx_receiver", LevelFilter::WARN);
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(warnings)
         .log_internal_errors(false)
+        .with_ansi(false)
+        .with_level(false)
+        .with_target(false)
         .without_time();
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))

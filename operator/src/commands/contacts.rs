@@ -78,6 +78,9 @@ struct Redriven {
     dead_letters: i64,
     /// The number that SQS says it has moved. Absent without `--yes`.
     moved: Option<i64>,
+    /// Whether SQS was moving dead letters before this command.
+    #[serde(skip)]
+    was_running: bool,
 }
 
 impl Redrive {
@@ -90,10 +93,11 @@ impl Redrive {
             to: queues.contacts_url.clone(),
             dead_letters: queues.dead_letters().await?,
             moved: None,
+            was_running: running.is_some(),
         };
-        let is_due = redriven.dead_letters > 0 || running.is_some();
+        let is_due = redriven.dead_letters > 0 || redriven.was_running;
         if is_due && self.yes {
-            if running.is_none() {
+            if !redriven.was_running {
                 queues.start(self.per_second).await?;
             }
             redriven.moved = Some(queues.watch(redriven.dead_letters, screen).await?);
@@ -110,6 +114,7 @@ impl Redriven {
             to,
             dead_letters,
             moved,
+            was_running,
         } = self;
         let some = |count: i64| match count {
             1 => "1 dead letter".to_owned(),
@@ -117,6 +122,10 @@ impl Redriven {
         };
         match moved {
             Some(moved) => print_line!("{} {} to", styled(GOOD, "moved"), some(*moved)),
+            None if *was_running => {
+                let already = styled(NOTICE, "SQS is already moving");
+                print_line!("{already} about {} to", some(*dead_letters));
+            }
             None if is_due => {
                 let would = styled(NOTICE, "would");
                 print_line!("{would} move about {} to", some(*dead_letters));
@@ -127,8 +136,10 @@ impl Redriven {
             (None, false) => print_line!("  {from}"),
             _ => print_line!("  {to}"),
         }
-        if is_due && moved.is_none() {
-            print_line!("re-run with --yes, once the consumer can handle them");
+        match moved {
+            None if *was_running => print_line!("re-run with --yes to watch"),
+            None if is_due => print_line!("re-run with --yes, once the consumer can handle them"),
+            _ => {}
         }
     }
 }

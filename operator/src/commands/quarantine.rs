@@ -286,6 +286,9 @@ struct RedriveResult {
     id: String,
     /// The receiver's status code, if there was a response.
     status: Option<u16>,
+    /// Whether the delivery was sent to the receiver.
+    #[serde(skip)]
+    sent: bool,
     /// Why the receiver had quarantined the delivery.
     reason: String,
     /// Whether the receiver quarantined the delivery again.
@@ -339,9 +342,11 @@ impl Redrive {
 impl RedriveResult {
     fn print(&self) {
         let Self { id, error, .. } = self;
-        let status = self
-            .status
-            .map_or_else(|| "no response".to_owned(), |it| it.to_string());
+        let status = match self.status {
+            Some(status) => status.to_string(),
+            None if self.sent => "no response".to_owned(),
+            None => "not sent".to_owned(),
+        };
         let result = match (self.quarantined_again, self.removed) {
             (false, true) => styled(GOOD, "received"),
             (true, _) => {
@@ -465,6 +470,7 @@ impl QuarantineQueue {
         let mut result = RedriveResult {
             id: message.id.clone(),
             status: None,
+            sent: message.body.is_ok(),
             reason: message.reason.clone(),
             quarantined_again: false,
             removed: false,

@@ -10,15 +10,15 @@ use titanx_testbed::{
 use crate::{System, operator::Operator, titanx_api::Form};
 
 /// A system with dead letters: contacts that a consumer has failed to process.
-struct DeadLetters {
-    system: System,
-    operator: Operator,
-    queue: Queue,
+pub(crate) struct DeadLetters {
+    pub(crate) system: System,
+    pub(crate) operator: Operator,
+    pub(crate) queue: Queue,
     fifo: bool,
 }
 
 impl DeadLetters {
-    async fn new(ids: &[&str], fifo: bool) -> Self {
+    pub(crate) async fn new(ids: &[&str], fifo: bool) -> Self {
         let system = System::start(Form::Schema);
         let emulators = &system.emulators;
         let queue = if fifo {
@@ -48,7 +48,7 @@ impl DeadLetters {
         }
     }
 
-    fn contacts(&self) -> &Queue {
+    pub(crate) fn contacts(&self) -> &Queue {
         contacts(&self.system.emulators, self.fifo)
     }
 }

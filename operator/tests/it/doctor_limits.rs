@@ -34,9 +34,9 @@ pub(crate) struct Well {
 }
 
 /// A change of the stack.
-type Change = fn(&Well);
+pub(crate) type Change = fn(&Well);
 /// What doctor finds of a change, as the subject and a part of the text.
-type Finding = (&'static str, &'static str);
+pub(crate) type Finding = (&'static str, &'static str);
 
 /// What DynamoDB answers about a table that is as the template has it.
 fn table(name: &str, key: &str) -> Value {
@@ -87,7 +87,7 @@ impl Well {
     }
 
     /// Makes all well again.
-    fn restore(&self) {
+    pub(crate) fn restore(&self) {
         self.control(|it| *it = self.state.clone());
         let emulators = &self.test.system.emulators;
         for queue in [
@@ -233,7 +233,7 @@ fn the_last_right_value_of_each_attribute_is_fine() {
 
 /// Each attribute of each resource, wrong by as little as possible. The changes of one round have
 /// nothing to do with each other, and each is one problem.
-const WRONG: [&[(Change, Finding)]; 10] = [
+pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
     &[
         (
             |it| it.control(|it| it.function["Timeout"] = 6.into()),

@@ -33,8 +33,8 @@ struct Posted {
 }
 
 /// The endpoint of a developer. It repeats what it was posted, as endpoints in development do.
-struct Endpoint {
-    url: String,
+pub(crate) struct Endpoint {
+    pub(crate) url: String,
     posted: Arc<Mutex<Vec<Posted>>>,
     _server: Server,
 }
@@ -42,7 +42,7 @@ struct Endpoint {
 impl Endpoint {
     /// `status` decides by the delivery id and the number of this attempt. 0 is no answer at all, 1 none for
     /// minutes, and 2 a 200 after fifteen seconds.
-    fn start(status: impl Fn(&str, usize) -> u16 + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(status: impl Fn(&str, usize) -> u16 + Send + Sync + 'static) -> Self {
         let posted = Arc::<Mutex<Vec<Posted>>>::default();
         let (seen, status) = (Arc::clone(&posted), Arc::new(status));
         let server = Server::start("endpoint", move |request: Request<Bytes>| {
@@ -109,7 +109,7 @@ impl Posted {
 }
 
 /// A system whose contacts queue is copied, and the copy.
-fn copied() -> (System, Queue) {
+pub(crate) fn copied() -> (System, Queue) {
     let system = System::start(Form::Schema);
     let copy = system.emulators.contacts.copy_to(COPY);
     (system, copy)
@@ -129,7 +129,7 @@ fn contacts(count: usize) -> Vec<String> {
         .collect()
 }
 
-fn listen(copy: &Queue, to: &str) -> String {
+pub(crate) fn listen(copy: &Queue, to: &str) -> String {
     format!("listen --copy {} --forward-to {to}", copy.url)
 }
 

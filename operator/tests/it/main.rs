@@ -27,6 +27,7 @@ mod reconcile_model;
 mod reconcile_runs;
 mod requests;
 mod rotate;
+mod screens;
 mod secrecy;
 mod send;
 mod status;

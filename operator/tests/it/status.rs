@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::doctor::DoctorTest;
 
 /// The text of the template's dashboard, for an HTTP API. A name stands for what is put in.
-fn dashboard() -> String {
+pub(crate) fn dashboard() -> String {
     let template = include_str!("../../../template.yaml");
     let (_, rest) = template
         .split_once("\n      DashboardBody: !Sub\n        - |\n")

@@ -104,8 +104,8 @@ async fn reconcile() {
     let (_, sqs) = behind(&system, "SQS");
     let refuses = Fault::Before(Harm::ServerError);
     sqs.inject(When::Every("SendMessage"), refuses);
-    let refused = early.clone().set("AWS_ENDPOINT_URL_SQS", &sqs.url);
-    screens.show_sorted("Some cannot be queued", &refused, line);
+    let neither = early.clone().set("AWS_ENDPOINT_URL_SQS", &sqs.url);
+    screens.show_sorted("Some cannot be queued", &neither, line);
     screens.show("Some were queued meanwhile", &early, line);
     api.set_paging(PagingStyle::NoMetadata);
     screens.show("The list may be longer", operator, dry);
@@ -152,10 +152,10 @@ async fn heal() {
     let (one, due) = ("heal --job job-1", "heal --due");
     let dry = format!("{one} --dry-run");
     screens.show("A young job, dry", operator, &dry);
-    let (refused, proxy) = behind(&system, "SQS");
+    let (without_sqs, proxy) = behind(&system, "SQS");
     let refuses = Fault::Before(Harm::ServerError);
     proxy.inject(When::Every("SendMessage"), refuses);
-    screens.show_sorted("A young job, and SQS fails", &refused, one);
+    screens.show_sorted("A young job, and SQS fails", &without_sqs, one);
     set(&system, "job-1", "completed_at", now_ms() - 80 * HOUR_MS);
     screens.show("A job", operator, one);
 

@@ -11,6 +11,7 @@ mod records;
 mod stack;
 
 use std::{
+    fmt::Write,
     io::{BufRead, BufReader},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -60,9 +61,9 @@ impl Screens {
     fn show_sorted(&mut self, heading: &str, operator: &Operator, line: &str) {
         let mut run = operator.run(line);
         for stream in [&mut run.stdout, &mut run.stderr] {
-            let mut lines: Vec<_> = stream.lines().collect();
+            let mut lines: Vec<_> = stream.split_inclusive('\n').collect();
             lines.sort_unstable();
-            *stream = lines.iter().map(|line| format!("{line}\n")).collect();
+            *stream = lines.concat();
         }
         self.add(heading, line, &run);
     }
@@ -73,7 +74,8 @@ impl Screens {
         let mut shown = String::new();
         let lines = BufReader::new(child.stderr.take().expect("it is a pipe")).lines();
         for line in lines.map_while(Result::ok) {
-            shown += &format!("{line}\n");
+            shown.push_str(&line);
+            shown.push('\n');
             if line.starts_with(last) {
                 break;
             }
@@ -98,9 +100,8 @@ impl Screens {
             let is_whole = text.is_empty() || text.ends_with('\n');
             assert!(is_whole, "the last line has no end: {text}");
         }
-        paragraph += &format!("{end}\n\n");
         let paragraph = self.named(&paragraph);
-        self.text += &paragraph;
+        write!(self.text, "{paragraph}{end}\n\n").expect("a String grows");
     }
 
     /// The text with names for what differs. In a table, a name takes the room of its value.
@@ -116,7 +117,7 @@ impl Screens {
             } else {
                 0
             };
-            named += &format!("{name:room$}");
+            write!(named, "{name:room$}").expect("a String grows");
             rest = &rest[length..];
         }
         named

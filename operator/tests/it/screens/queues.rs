@@ -154,10 +154,9 @@ fn listen() {
     let (system, copy) = listen::copied();
     let operator = &system.operator;
     let endpoint = Endpoint::start(|id, attempt| match (id, attempt) {
-        ("refused" | "also-refused", _) => 404,
+        ("refused" | "also-refused", _) | ("taken", 1) => 404,
         ("slow", 1) => 503,
         ("slow", 2) => 0,
-        ("taken", 1) => 404,
         _ => 200,
     });
     let endpoint_origin = endpoint.url.trim_end_matches("/webhooks").to_owned();

@@ -22,7 +22,9 @@ fn doctor() {
     screens.show("Without an API key", &without, "doctor");
 
     for (number, changes) in (1..).zip(WRONG) {
-        changes.iter().for_each(|(change, _)| change(&well));
+        for (change, _) in changes {
+            change(&well);
+        }
         let heading = format!("At the limits, round {number}");
         screens.show(&heading, &operator, "doctor");
         well.restore();

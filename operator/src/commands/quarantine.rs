@@ -331,7 +331,11 @@ impl Redrive {
         }
         let kept = results.iter().filter(|it| !it.removed).count();
         if kept > 0 {
-            bail!("{kept} messages are still in the quarantine queue: run this command again");
+            let kept = match kept {
+                1 => "1 message is".to_owned(),
+                more => format!("{more} messages are"),
+            };
+            bail!("{kept} still in the quarantine queue: run this command again");
         }
         Ok(CommandStatus::action_needed_if(
             results.iter().any(|it| it.quarantined_again),

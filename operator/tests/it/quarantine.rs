@@ -172,7 +172,7 @@ async fn keeps_a_message_whose_redrive_fails() {
         let run = operator.run("quarantine redrive --all").exits(1);
         assert!(
             run.stderr
-                .contains("1 messages are still in the quarantine queue"),
+                .contains("1 message is still in the quarantine queue"),
             "{}",
             run.stderr
         );

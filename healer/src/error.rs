@@ -20,9 +20,10 @@ pub enum Error {
     /// A run's time is not enough for a scan of the deliveries table.
     #[error("a run is too short for a scan of the deliveries table: raise HealerMemorySize")]
     ScanTooSlow,
-    /// TitanX does not accept the API key.
-    #[error("TitanX does not accept the API key: store another one")]
-    ApiKey(#[source] titanx_client::Error),
+    /// TitanX does not accept the API key. The client's own advice is for whoever has the key in the environment, so it
+    /// is left out.
+    #[error("TitanX does not accept the API key: store another one ({})", answer(.0))]
+    ApiKey(titanx_client::Error),
     /// A job that TitanX lists cannot be marked completed.
     #[error("cannot mark a job completed")]
     CompleteJob(#[source] BackfillError),
@@ -32,6 +33,18 @@ pub enum Error {
     /// Another run has taken the round over.
     #[error("another run has taken the round over")]
     RoundLost,
+}
+
+/// What TitanX answered to which request.
+fn answer(error: &titanx_client::Error) -> String {
+    match error {
+        titanx_client::Error::ApiKey {
+            request,
+            status,
+            message,
+        } => format!("{request}: TitanX answered {status}{message}"),
+        other => other.to_string(),
+    }
 }
 
 impl Error {

@@ -133,21 +133,15 @@ pub(crate) async fn save_ledger(
     })
 }
 
-/// Checks that a secret is still stored, before TitanX signs anything with it. A concurrent run of
+/// Whether a secret is still stored, to know before TitanX signs anything with it. A concurrent run of
 /// the operator, or a manual change, can overwrite it: there is no lock.
-pub(crate) async fn check_still_stored(
-    titanx: &TitanxClient,
+pub(crate) async fn is_still_stored(
     store: &SecretStore,
     known: &KnownSubscription,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let secrets = store.secrets().await?;
-    if secrets
-        .iter()
-        .any(|it| fingerprint(it) == known.fingerprint)
-    {
-        return Ok(());
-    }
-    Err(overwritten_error(titanx, &known.id).await)
+    let mut fingerprints = secrets.iter().map(|it| fingerprint(it));
+    Ok(fingerprints.any(|it| it == known.fingerprint))
 }
 
 /// Deactivates a subscription whose secret or ledger entry was overwritten, and describes that as an

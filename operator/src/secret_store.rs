@@ -122,6 +122,15 @@ impl SecretStore {
         }
     }
 
+    /// What is stored under this label: another file, or another version of the same secret.
+    fn name_of(&self, label: Option<&str>) -> String {
+        match (self, label) {
+            (Self::File(path), _) => path_with_label(path, label).display().to_string(),
+            (Self::SecretsManager { arn, .. }, Some(label)) => format!("{label} of {arn}"),
+            (Self::SecretsManager { arn, .. }, None) => arn.clone(),
+        }
+    }
+
     /// The live secrets, or none if nothing is stored yet.
     pub(crate) async fn secrets(&self) -> anyhow::Result<Vec<String>> {
         let value = self.read(None).await?;
@@ -168,8 +177,8 @@ impl SecretStore {
         let ledger = ledger
             .map(|ledger| serde_json::from_str(&ledger))
             .transpose();
-        let ledger =
-            ledger.with_context(|| format!("cannot parse the ledger of {}", self.name()))?;
+        let name = || self.name_of(Some(LEDGER_LABEL));
+        let ledger = ledger.with_context(|| format!("cannot parse the ledger {}", name()))?;
         Ok(ledger.unwrap_or_default())
     }
 
@@ -186,7 +195,9 @@ impl SecretStore {
             Self::File(path) => match fs::read_to_string(path_with_label(path, label)) {
                 Ok(value) => Ok(Some(value)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error).with_context(|| format!("cannot read {}", self.name())),
+                Err(error) => {
+                    Err(error).with_context(|| format!("cannot read {}", self.name_of(label)))
+                }
             },
         }
     }
@@ -206,7 +217,7 @@ impl SecretStore {
                 replace_file(&path_with_label(path, label), value).map_err(Into::into)
             }
         };
-        written.with_context(|| format!("cannot write {}", self.name()))
+        written.with_context(|| format!("cannot write {}", self.name_of(label)))
     }
 }
 

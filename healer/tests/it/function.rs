@@ -130,12 +130,12 @@ async fn a_run_that_fails_is_an_error_of_the_function_and_the_next_reads_the_key
             ("WARN", "another run has the round"),
         ]
     );
-    for (index, cause) in [
-        (0, "no API key of TitanX is stored"),
-        (1, "TitanX does not accept the API key"),
-    ] {
-        let error = lines.line(index)["error"].as_str().unwrap().to_owned();
-        assert!(error.contains(cause), "{error}");
+    let arn = &system.emulators.secret.arn;
+    let none = format!("no API key of TitanX is stored: put it into the secret {arn}");
+    let refused = "TitanX does not accept the API key: store another one (GET /jobs: TitanX answered 401: \
+                   Unauthorized)";
+    for (index, cause) in [(0, &*none), (1, refused)] {
+        assert_eq!(lines.line(index)["error"], cause);
     }
 }
 

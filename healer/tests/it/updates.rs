@@ -112,6 +112,8 @@ async fn an_item_that_cannot_be_read_is_an_error() {
             let error = end.expect_err(&id);
             let named = matches!(&error, Error::UnknownItem(of) if *of == id);
             assert!(named, "{step} {id}: {error:?}");
+            let said = format!("an item of the table of checks is of unknown form: {id}");
+            assert_eq!(error.to_string(), said);
             assert_eq!((told.held.len(), told.checked.len()), (0, 0), "{step} {id}");
             assert_eq!(system.emulators.contacts.len(), 0, "{step} {id}");
         }

@@ -208,7 +208,11 @@ impl Records {
             (":expiration", EXPIRATION),
         ] {
             let value = record.get(name).cloned();
-            let value = value.with_context(|| format!("the record has no {name}"))?;
+            let value = value.with_context(|| {
+                format!(
+                    "the record has no {name}, so the receiver did not write it: look at it in DynamoDB"
+                )
+            })?;
             delete = delete.expression_attribute_values(placeholder, value);
         }
         if removal == Removal::Release {

@@ -13,6 +13,7 @@ use serde::Serialize;
 use titanx_healer::{
     Healer,
     checks::Checks,
+    error::Error,
     job_records::JobRecords,
     report::{End, Event, JobResult, State},
     settings::Settings,
@@ -125,7 +126,7 @@ impl Heal {
                 }
                 None => healer.run(deadline, &report).await,
             };
-            match run? {
+            match run.map_err(without_advice)? {
                 End::OutOfTime => {}
                 // A dry run writes no results, so its next round would have the same jobs.
                 End::RoundFinished { more: true } if !self.dry_run => {}
@@ -187,6 +188,15 @@ impl Heal {
             checks,
             settings,
         })
+    }
+}
+
+/// An error of the healer. About the API key it advises what its function needs, where the key is stored elsewhere: the
+/// error of the call says what to do here.
+fn without_advice(error: Error) -> anyhow::Error {
+    match error {
+        Error::ApiKey(refused) => refused.into(),
+        other => other.into(),
     }
 }
 

@@ -19,7 +19,7 @@ use titanx_receiver::budget::now_ms;
 use crate::{
     commands::CommandStatus,
     provisioning::{
-        ProvisioningOptions, check_still_stored, not_granted_warning, or_all_event_types,
+        ProvisioningOptions, is_still_stored, not_granted_warning, or_all_event_types,
         overwritten_error, save_ledger, store_secret,
     },
     screen::{GOOD, Screen, format_time, styled},
@@ -241,10 +241,13 @@ impl Rotate {
                 .settle
                 .wait(rotation.new.stored_ms, screen)
                 .await;
-            if !is_in_ledger(store, &rotation.new.id).await? {
+            let in_ledger = is_in_ledger(store, &rotation.new.id).await;
+            if !in_ledger.context(RESUME)? {
                 return Err(overwritten_error(titanx, &rotation.new.id).await);
             }
-            if let Err(error) = check_still_stored(titanx, store, &rotation.new).await {
+            let is_stored = is_still_stored(store, &rotation.new).await;
+            if !is_stored.context(RESUME)? {
+                let error = overwritten_error(titanx, &rotation.new.id).await;
                 abandon(store, &rotation.new.id).await?;
                 return Err(error);
             }
@@ -283,7 +286,7 @@ impl Rotate {
     ) -> anyhow::Result<()> {
         let grace_ms = i64::try_from(self.grace().as_millis()).unwrap_or(i64::MAX);
         let removable_at = rotation.deactivated_ms.unwrap_or_default() + grace_ms;
-        let live = store.secrets().await?;
+        let live = store.secrets().await.context(RESUME)?;
         let finished = now_ms() >= removable_at;
         let remaining = if finished {
             // Subscriptions for other URLs are kept.
@@ -292,9 +295,9 @@ impl Rotate {
                 .retain(|it| !rotation.old.contains(&it.id));
             ledger.subscriptions.push(rotation.new.clone());
             let remaining = secrets_of(&ledger.subscriptions, &rotation.new, live)?;
-            store.put_secrets(&remaining).await?;
+            store.put_secrets(&remaining).await.context(RESUME)?;
             ledger.rotation = None;
-            store.put_ledger(&ledger).await?;
+            store.put_ledger(&ledger).await.context(RESUME)?;
             remaining
         } else {
             live

@@ -5,7 +5,7 @@
 //!                                       └ fails: deactivate, report the id
 //! ```
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use titanx_client::{EVENT_TYPES, Error, Subscription, TitanxClient};
@@ -14,8 +14,8 @@ use crate::{
     commands::CommandStatus,
     plain_error::escape_control,
     provisioning::{
-        ProvisioningOptions, check_still_stored, not_granted_warning, or_all_event_types,
-        save_ledger, store_secret,
+        ProvisioningOptions, is_still_stored, not_granted_warning, or_all_event_types,
+        overwritten_error, save_ledger, store_secret,
     },
     screen::{GOOD, Screen, styled},
     secret_store::{KnownSubscription, Ledger, SecretStore, fingerprint},
@@ -99,8 +99,17 @@ impl Subscribe {
         if !live.is_empty() {
             self.options.settle.wait(known.stored_ms, screen).await;
         }
-        check_still_stored(&titanx, &store, &known).await?;
+        let is_stored = is_still_stored(&store, &known).await;
         let KnownSubscription { id, .. } = known;
+        let unknown = || {
+            format!(
+                "it is unknown whether the secret of the subscription {id} is still stored: run this \
+                 command again"
+            )
+        };
+        if !is_stored.with_context(unknown)? {
+            return Err(overwritten_error(&titanx, &id).await);
+        }
         if !is_active {
             activate(&titanx, &id).await?;
         }
@@ -141,13 +150,17 @@ async fn report(
         .iter()
         .flat_map(|it| it.not_granted(requested))
         .cloned();
+    let live = store.secrets().await;
+    let live = live.with_context(|| {
+        format!("the subscription {id} is active, but the live secrets could not be counted")
+    })?;
     let result = SubscribeResult {
         id,
         url,
         not_granted: not_granted.collect(),
         events: granted.map_or_else(Vec::new, |granted| granted.events),
         secret_stored_in: store.name(),
-        live_secrets: store.secrets().await?.len(),
+        live_secrets: live.len(),
     };
     screen.result(&result, || result.print())?;
     for event in &result.not_granted {

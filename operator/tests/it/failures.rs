@@ -1,6 +1,11 @@
-//! No call that fails goes unnoticed: calls of each command fail in turn, to AWS and to TitanX.
+//! No call that fails goes unnoticed: calls of each command fail in turn, to AWS and to TitanX. What each command
+//! then prints is a snapshot, with names for what differs from run to run.
 
-use std::rc::Rc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write},
+    rc::Rc,
+};
 
 use serde_json::json;
 use titanx_testbed::{
@@ -30,6 +35,67 @@ struct Prepared {
     proxies: [FaultProxy; 3],
     /// Requests that TitanX got before.
     before: usize,
+    /// The ids of the subscriptions before, with their names.
+    names: Vec<(String, String)>,
+}
+
+/// `text` with `name` for each part that has the form of `sample`, in which 0 stands for a hexadecimal digit.
+fn replaced(text: &str, sample: &str, name: &str) -> String {
+    let mut replaced = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let mut pairs = rest.bytes().zip(sample.bytes());
+        let fits = |(it, sample): (u8, u8)| match sample {
+            b'0' => it.is_ascii_hexdigit(),
+            _ => it == sample,
+        };
+        if rest.len() >= sample.len() && pairs.all(fits) {
+            replaced.push_str(name);
+            rest = &rest[sample.len()..];
+        } else {
+            replaced.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    replaced
+}
+
+/// What commands print when a call fails, and do not print otherwise: by the command's line and what it prints, the
+/// names of the calls.
+#[derive(Default)]
+struct Printed(BTreeMap<String, BTreeMap<String, BTreeSet<String>>>);
+
+impl Printed {
+    /// Adds the lines of a run in which a call failed, without those of a run in which none did.
+    fn add(&mut self, line: String, call: &str, lines: &str, usual: &str) {
+        let new = lines
+            .lines()
+            .filter(|it| usual.lines().all(|other| other != *it));
+        let mut new: Vec<_> = new.map(|it| format!("  {}", it.trim())).collect();
+        if new.is_empty() {
+            new.push("  nothing but what it prints otherwise".to_owned());
+        }
+        let of_line = self.0.entry(line).or_default();
+        let calls = of_line.entry(new.join("\n")).or_default();
+        calls.insert(call.to_owned());
+    }
+}
+
+impl fmt::Display for Printed {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for (line, texts) in &self.0 {
+            writeln!(f, "# operator {line}")?;
+            let joined = texts.iter().map(|(text, calls)| {
+                let calls: Vec<_> = calls.iter().map(String::as_str).collect();
+                (calls.join(", "), text)
+            });
+            for (calls, text) in joined.collect::<BTreeSet<_>>() {
+                writeln!(f, "\n{calls}\n{text}")?;
+            }
+            f.write_char('\n')?;
+        }
+        Ok(())
+    }
 }
 
 impl Prepared {
@@ -41,7 +107,8 @@ impl Prepared {
             &emulators.secrets_manager_url,
         ];
         let proxies = urls.map(|url| FaultProxy::start(url, 1));
-        let mut operator = test.operator.clone();
+        // Wide enough for every line: where one is broken depends on ports.
+        let mut operator = test.operator.clone().set("COLUMNS", "1000");
         for ((name, url), proxy) in SERVICES.into_iter().zip(urls).zip(&proxies) {
             // Otherwise, the control plane answers for the service.
             if operator.has(&format!("AWS_ENDPOINT_URL_{name}"), url) {
@@ -49,14 +116,43 @@ impl Prepared {
             }
         }
         let before = test.system.api.requests().len();
-        test.control.restart(None);
-        Self {
+        let mut prepared = Self {
             test,
             line,
             operator,
             proxies,
             before,
+            names: Vec::new(),
+        };
+        prepared.names = prepared.names_of_subscriptions();
+        prepared.test.control.restart(None);
+        prepared
+    }
+
+    /// The ids of the subscriptions at TitanX, with a name for each. The name of one does not change.
+    fn names_of_subscriptions(&self) -> Vec<(String, String)> {
+        let known = self.names.iter().map(|(id, _)| id.clone());
+        let listed = self.test.system.api.subscriptions().into_iter();
+        let mut names: Vec<(String, String)> = Vec::new();
+        for id in known.chain(listed.map(|it| it.id)) {
+            if names.iter().all(|(named, _)| *named != id) {
+                let name = format!("SUBSCRIPTION-{}", names.len() + 1);
+                names.push((id, name));
+            }
         }
+        names
+    }
+
+    /// A text with names for what differs from run to run.
+    fn stable(&self, text: &str) -> String {
+        let mut text = text.replace(JOB, "JOB");
+        for (id, name) in self.names_of_subscriptions() {
+            text = text.replace(&id, &name);
+        }
+        let text = replaced(&text, "00000000-0000-0000-0000-000000000000", "UUID");
+        let text = replaced(&text, "0000-00-00T00:00:00Z", "TIME");
+        let text = replaced(&text, "titanx-webhook-000000", "titanx-webhook-SUFFIX");
+        replaced(&text, "127.0.0.1:00000", "127.0.0.1:PORT")
     }
 
     fn run(&self) -> Run {
@@ -78,35 +174,52 @@ fn places(calls: &[String]) -> impl Iterator<Item = usize> {
 }
 
 /// Asserts that the command fails with the reason if a call fails, unless `outcomes` has another outcome of that.
-fn assert_fails_with(prepare: impl Fn() -> (DoctorTest, String), outcomes: &[Outcome]) {
-    assert_each_fails_with(|| Rc::new(Prepared::new(prepare())), outcomes);
+fn assert_fails_with(
+    printed: &mut Printed,
+    prepare: impl Fn() -> (DoctorTest, String),
+    outcomes: &[Outcome],
+) {
+    assert_each_fails_with(printed, || Rc::new(Prepared::new(prepare())), outcomes);
 }
 
 /// The same for a command that changes nothing, so that one system is enough.
-fn assert_reading_fails_with(prepared: (DoctorTest, String), outcomes: &[Outcome]) {
+fn assert_reading_fails_with(
+    printed: &mut Printed,
+    prepared: (DoctorTest, String),
+    outcomes: &[Outcome],
+) {
     let prepared = Rc::new(Prepared::new(prepared));
     let again = || {
         prepared.proxies.iter().for_each(FaultProxy::heal);
         prepared.test.control.restart(None);
         Rc::clone(&prepared)
     };
-    assert_each_fails_with(again, outcomes);
+    assert_each_fails_with(printed, again, outcomes);
 }
 
-fn assert_each_fails_with(prepare: impl Fn() -> Rc<Prepared>, outcomes: &[Outcome]) {
+fn assert_each_fails_with(
+    printed: &mut Printed,
+    prepare: impl Fn() -> Rc<Prepared>,
+    outcomes: &[Outcome],
+) {
     let whole = prepare();
-    whole.run();
+    let run = whole.run();
+    let usual = whole.stable(&format!("{}{}", run.stdout, run.stderr));
     let calls_to_aws = whole.proxies.each_ref().map(|proxy| {
         let calls = proxy.calls().into_iter();
         calls.map(|it| it.operation).collect::<Vec<_>>()
     });
     let calls_to_control = whole.test.control.calls();
-    let calls_to_titanx = whole.requests_to_titanx();
+    let calls_to_titanx = whole.requests_to_titanx().into_iter();
+    let calls_to_titanx: Vec<_> = calls_to_titanx.map(|it| whole.stable(&it)).collect();
     drop(whole);
     let mut met = vec![false; outcomes.len()];
-    let mut check = |call: &str, place: usize, reason: &str, run: Run| {
-        let call = format!("{call} {place}");
+    let mut check = |failing: &Prepared, name: &str, place: usize, reason: &str| {
+        let run = failing.run();
+        let call = format!("{name} {place}");
         let said = format!("{}{}", run.stdout, run.stderr);
+        let line = failing.stable(&failing.line);
+        printed.add(line, name, &failing.stable(&said), &usual);
         let entry = outcomes.iter().position(|it| call.starts_with(it.0));
         let (status, told) = match entry {
             Some(entry) => (outcomes[entry].1, outcomes[entry].2),
@@ -124,7 +237,7 @@ fn assert_each_fails_with(prepare: impl Fn() -> Rc<Prepared>, outcomes: &[Outcom
             let failing = prepare();
             let fault = Fault::Before(Harm::ServerError);
             failing.proxies[service].inject(When::Nth(place + 1), fault);
-            check(&calls[place], place, "injected by the proxy", failing.run());
+            check(&failing, &calls[place], place, "injected by the proxy");
         }
     }
     let calls = calls_to_control;
@@ -132,10 +245,10 @@ fn assert_each_fails_with(prepare: impl Fn() -> Rc<Prepared>, outcomes: &[Outcom
         let failing = prepare();
         failing.test.control.restart(Some(place));
         check(
+            &failing,
             &calls[place],
             place,
             "refused by the control plane",
-            failing.run(),
         );
     }
     let calls = calls_to_titanx;
@@ -143,7 +256,7 @@ fn assert_each_fails_with(prepare: impl Fn() -> Rc<Prepared>, outcomes: &[Outcom
         let failing = prepare();
         let api = &failing.test.system.api;
         api.fail_after(place, "", Failure::Status(403));
-        check(&calls[place], place, "TitanX answered 403", failing.run());
+        check(&failing, &calls[place], place, "TitanX answered 403");
     }
     assert!(met.iter().all(|it| *it), "{outcomes:?}: {met:?}");
 }
@@ -163,34 +276,42 @@ fn subscribed(line: &str) -> (DoctorTest, String) {
 
 #[test]
 fn of_subscribe() {
-    assert_fails_with(|| plain("subscribe --settle 0"), &[]);
+    let mut printed = Printed::default();
+    assert_fails_with(&mut printed, || plain("subscribe --settle 0"), &[]);
+    insta::assert_snapshot!(printed);
 }
 
 #[test]
 fn of_rotate() {
+    let mut printed = Printed::default();
     let line = "rotate --settle 0 --grace 0 --yes";
-    assert_fails_with(|| subscribed(line), &[]);
+    assert_fails_with(&mut printed, || subscribed(line), &[]);
+    insta::assert_snapshot!(printed);
 }
 
 /// That something else is unknown keeps nobody from pausing.
 #[test]
 fn of_the_commands_on_a_subscription() {
-    assert_reading_fails_with(subscribed("subscriptions"), &[]);
-    assert_fails_with(|| subscribed("resume ID"), &[]);
+    let mut printed = Printed::default();
+    assert_reading_fails_with(&mut printed, subscribed("subscriptions"), &[]);
+    assert_fails_with(&mut printed, || subscribed("resume ID"), &[]);
     let unknown = "it is unknown whether this is the live subscription of the stack (";
     for line in ["pause ID --yes", "delete ID --yes"] {
         let tolerated = [
             ("DescribeStacks", 0, unknown),
             ("GET /webhooks", 0, unknown),
         ];
-        assert_fails_with(|| subscribed(line), &tolerated);
+        assert_fails_with(&mut printed, || subscribed(line), &tolerated);
     }
+    insta::assert_snapshot!(printed);
 }
 
 #[test]
 fn of_status() {
+    let mut printed = Printed::default();
     let prepared = (status::with(&[]), "status".to_owned());
-    assert_reading_fails_with(prepared, &[]);
+    assert_reading_fails_with(&mut printed, prepared, &[]);
+    insta::assert_snapshot!(printed);
 }
 
 /// A completed job with two contacts, none of which was delivered.
@@ -218,14 +339,17 @@ fn with_job(line: &str) -> (DoctorTest, String) {
 
 #[test]
 fn of_jobs() {
+    let mut printed = Printed::default();
     for line in ["jobs", "jobs JOB"] {
-        assert_reading_fails_with(with_job(line), &[]);
+        assert_reading_fails_with(&mut printed, with_job(line), &[]);
     }
+    insta::assert_snapshot!(printed);
 }
 
 /// A backfill repeats a claim, a message and a mark, as the function does.
 #[test]
 fn of_reconcile() {
+    let mut printed = Printed::default();
     // What failed is named: a permission may be missing for it.
     let named = [
         (
@@ -236,20 +360,23 @@ fn of_reconcile() {
         ("Scan", 1, "error: cannot scan the table "),
         ("GetItem", 1, "error: cannot read job "),
     ];
-    assert_reading_fails_with(with_job("reconcile JOB"), &named);
+    assert_reading_fails_with(&mut printed, with_job("reconcile JOB"), &named);
     let queued = "2 missing: 2 queued, 0 queued before, 0 failed";
     let tolerated = [("PutItem", 0, queued), ("SendMessage", 0, queued)];
-    assert_fails_with(|| with_job("reconcile JOB --yes"), &tolerated);
+    assert_fails_with(&mut printed, || with_job("reconcile JOB --yes"), &tolerated);
+    insta::assert_snapshot!(printed);
 }
 
 #[test]
 fn of_heal() {
-    assert_reading_fails_with(with_job("heal --due --dry-run"), &[]);
+    let mut printed = Printed::default();
+    assert_reading_fails_with(&mut printed, with_job("heal --due --dry-run"), &[]);
     let healed = "2 contacts at TitanX: 0 received, 2 backfilled, 0 unscored, 0 missing";
     let tolerated = [("PutItem", 0, healed), ("SendMessage", 0, healed)];
     for line in ["heal --job JOB", "heal --due"] {
-        assert_fails_with(|| with_job(line), &tolerated);
+        assert_fails_with(&mut printed, || with_job(line), &tolerated);
     }
+    insta::assert_snapshot!(printed);
 }
 
 /// A delivery whose lease is over, or one that is completed.
@@ -273,17 +400,20 @@ fn with_delivery(record_status: &str, line: &str) -> (DoctorTest, String) {
 
 #[test]
 fn of_delivery() {
+    let mut printed = Printed::default();
     for (state, line) in [
         ("COMPLETED", "delivery delivery-1"),
         ("INPROGRESS", "delivery delivery-1 --release --yes"),
         ("COMPLETED", "delivery delivery-1 --forget --yes"),
     ] {
-        assert_fails_with(|| with_delivery(state, line), &[]);
+        assert_fails_with(&mut printed, || with_delivery(state, line), &[]);
     }
+    insta::assert_snapshot!(printed);
 }
 
 #[test]
 fn of_contacts_redrive() {
+    let mut printed = Printed::default();
     let prepare = || {
         let test = DoctorTest::new();
         let emulators = &test.system.emulators;
@@ -294,7 +424,8 @@ fn of_contacts_redrive() {
         contacts.set_attribute("RedrivePolicy", &policy.to_string());
         (test, "contacts redrive --yes".to_owned())
     };
-    assert_fails_with(prepare, &[]);
+    assert_fails_with(&mut printed, prepare, &[]);
+    insta::assert_snapshot!(printed);
 }
 
 /// The id of a message in quarantine replaces ID.
@@ -309,24 +440,29 @@ fn with_quarantined(line: &str) -> (DoctorTest, String) {
 
 #[test]
 fn of_quarantine() {
+    let mut printed = Printed::default();
     let hidden = " stays hidden from all commands for 60 s: ";
     let tolerated = [("ChangeMessageVisibility", 0, hidden)];
     for line in ["quarantine list", "quarantine show ID"] {
-        assert_fails_with(|| with_quarantined(line), &tolerated);
+        assert_fails_with(&mut printed, || with_quarantined(line), &tolerated);
     }
     for line in ["quarantine redrive --all", "quarantine redrive ID"] {
-        assert_fails_with(|| with_quarantined(line), &[]);
+        assert_fails_with(&mut printed, || with_quarantined(line), &[]);
     }
+    insta::assert_snapshot!(printed);
 }
 
 #[test]
 fn of_send() {
-    assert_fails_with(|| plain("send --count 1"), &[]);
+    let mut printed = Printed::default();
+    assert_fails_with(&mut printed, || plain("send --count 1"), &[]);
+    insta::assert_snapshot!(printed);
 }
 
 /// Doctor goes on, and tells what it does not know.
 #[test]
 fn of_doctor() {
+    let mut printed = Printed::default();
     let prepared = (Well::new().test, "doctor".to_owned());
     prepared.0.operator.run(&prepared.1).exits(0);
     let tolerated = [
@@ -334,5 +470,6 @@ fn of_doctor() {
         // Every other.
         ("", 3, "no problem, 1 unknown, "),
     ];
-    assert_reading_fails_with(prepared, &tolerated);
+    assert_reading_fails_with(&mut printed, prepared, &tolerated);
+    insta::assert_snapshot!(printed);
 }

@@ -209,6 +209,13 @@ impl Run {
         assert!(is_document || has_failed, "{stdout}\n{stderr}");
     }
 
+    /// Asserts that this is a whole line of standard error.
+    #[track_caller]
+    pub(crate) fn tells(&self, line: &str) {
+        let tells = self.stderr.lines().any(|it| it == line);
+        assert!(tells, "{line}\n{}", self.stderr);
+    }
+
     /// Asserts that the output contains none of `secrets`.
     #[track_caller]
     pub(crate) fn does_not_contain(self, secrets: &[&str]) -> Self {

@@ -84,7 +84,7 @@ fn a_checkpoint_in_another_file_system_is_written_there() {
 }
 
 /// A run whose contact is queued, and whose checkpoint is changed after it was written.
-async fn with_changed_checkpoint(change: fn(&Path)) -> Run {
+async fn with_changed_checkpoint(folder: &TempDir, change: fn(&Path)) -> Run {
     let system = system(young(), &[contact(Some("High"))]);
     let proxy = FaultProxy::start(&system.emulators.dynamodb_url, 1);
     // Of the deliveries table, which is read after the contacts.
@@ -94,7 +94,6 @@ async fn with_changed_checkpoint(change: fn(&Path)) -> Run {
         .set("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url)
         // The stopped call is reset in the end.
         .set("AWS_MAX_ATTEMPTS", "3");
-    let folder = TempDir::new().unwrap();
     let file = folder.path().join("job.json");
     let line = format!("reconcile {JOB} --yes --checkpoint {}", file.display());
     let child = behind.start_with_pipes(&line);
@@ -108,7 +107,6 @@ async fn with_changed_checkpoint(change: fn(&Path)) -> Run {
     run
 }
 
-/// It has personal data, so whoever runs the command has to know that it is still there.
 /// Whatever a person names a job, it is one segment of the path.
 #[test]
 fn a_job_is_asked_for_by_its_whole_id() {
@@ -127,23 +125,24 @@ fn a_job_is_asked_for_by_its_whole_id() {
     assert!(asked.contains(&of_job.to_owned()), "{asked:?}");
 }
 
+/// It has personal data, so whoever runs the command has to know that it is still there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_that_cannot_be_deleted_is_an_error() {
-    let run = with_changed_checkpoint(|file| {
+    let folder = TempDir::new().unwrap();
+    let run = with_changed_checkpoint(&folder, |file| {
         fs::remove_file(file).unwrap();
         fs::create_dir(file).unwrap();
     });
-    let run = run.await.exits(1);
-    assert!(
-        run.stderr.contains("cannot delete the checkpoint"),
-        "{}",
-        run.stderr
-    );
+    run.await.exits(1).tells(&format!(
+        "error: cannot delete the checkpoint {}/job.json: Is a directory (os error 21)",
+        folder.path().display()
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_that_has_vanished_is_no_error() {
-    let run = with_changed_checkpoint(|file| fs::remove_file(file).unwrap());
+    let folder = TempDir::new().unwrap();
+    let run = with_changed_checkpoint(&folder, |file| fs::remove_file(file).unwrap());
     run.await.exits(0);
 }
 
@@ -153,12 +152,16 @@ fn what_is_no_checkpoint_is_an_error() {
     let folder = TempDir::new().unwrap();
     let line = format!("reconcile {JOB} --checkpoint {}", folder.path().display());
     let run = system.operator.run(&line).exits(1);
-    assert!(
-        run.stderr.contains("cannot read the checkpoint"),
-        "{}",
-        run.stderr
-    );
+    run.tells(&format!(
+        "error: cannot read the checkpoint {}: Is a directory (os error 21)",
+        folder.path().display()
+    ));
     assert_eq!(system.api.requests(), [""; 0]);
+
+    let line = format!("reconcile {JOB} --checkpoint /nonexistent/job.json");
+    let run = system.operator.run(&line).exits(1);
+    let said = "error: cannot write the checkpoint /nonexistent/job.json: ";
+    assert!(run.stderr.starts_with(said), "{}", run.stderr);
 }
 
 /// The time so many days ago, as TitanX writes it.

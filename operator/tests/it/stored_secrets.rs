@@ -66,7 +66,13 @@ fn a_secret_that_the_function_could_not_read_is_not_stored() {
             "whsec_",
         ] {
             let stderr = subscribe(secret, &file, 1);
-            assert!(stderr.contains("could not read the new secret"), "{stderr}");
+            let said = format!(
+                "error: the secret of the new subscription one could not be stored and is lost; the \
+                 subscription is inactive: delete it with `operator delete one --yes` and run this \
+                 command again: the function could not read the new secret, so {} is left as it was\n",
+                file.display()
+            );
+            assert!(stderr.ends_with(&said), "{stderr}");
             assert!(!stderr.contains("synthetic"), "{stderr}");
             assert_eq!(fs::read_to_string(&file).ok().as_deref(), stored);
         }
@@ -77,8 +83,15 @@ fn a_secret_that_the_function_could_not_read_is_not_stored() {
 fn what_cannot_be_read_is_not_taken_for_missing() {
     let folder = TempDir::new().unwrap();
     let stderr = subscribe("wh_sk_synthetic-secret", folder.path(), 1);
-    let said = format!("cannot read {}", folder.path().display());
-    assert!(stderr.contains(&said), "{stderr}");
+    let path = folder.path().display();
+    let said = format!("error: cannot read {path}: Is a directory (os error 21)\n");
+    assert_eq!(stderr, said);
+    let file = folder.path().join("secret");
+    fs::write(&file, "wh_sk_stored").unwrap();
+    fs::create_dir(folder.path().join("secret.ledger")).unwrap();
+    let stderr = subscribe("wh_sk_synthetic-secret", &file, 1);
+    let said = format!("error: cannot read {path}/secret.ledger: Is a directory (os error 21)\n");
+    assert_eq!(stderr, said);
 
     let system = System::start(Form::Schema);
     let arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:another";
@@ -104,11 +117,9 @@ fn a_ledger_that_cannot_be_parsed_is_not_taken_for_an_empty_one() {
         for line in ["subscribe --settle 0", "rotate --settle 0"] {
             let line = format!("{line} --secret-file {}", file.display());
             let run = system.operator.run(&line).exits(1);
-            assert!(
-                run.stderr.contains("cannot parse the ledger"),
-                "{}",
-                run.stderr
-            );
+            let said = format!("error: cannot parse the ledger {}: ", ledger.display());
+            let last = run.stderr.lines().last().unwrap();
+            assert!(last.starts_with(&said), "{last}");
             assert_eq!(fs::read_to_string(&ledger).unwrap(), written);
             assert_eq!(fs::read_to_string(&file).unwrap(), "wh_sk_stored");
         }
@@ -154,12 +165,14 @@ fn assert_is_not_stored(after: &'static str) {
     let operator = system.operator.clone();
     let operator = operator.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets.origin);
     let run = operator.run("subscribe --settle 0").exits(1);
-    assert!(
-        run.stderr.contains("a read returns other secrets"),
-        "{}",
-        run.stderr
-    );
-    assert!(!system.api.only_subscription().active);
+    let subscription = system.api.only_subscription();
+    let (id, arn) = (&subscription.id, &system.emulators.secret.arn);
+    run.tells(&format!(
+        "error: the secret of the new subscription {id} could not be stored and is lost; the \
+         subscription is inactive: delete it with `operator delete {id} --yes` and run this command \
+         again: the secrets were written to {arn}, but a read returns other secrets"
+    ));
+    assert!(!subscription.active);
     let operations = operations.lock().unwrap();
     let after = operations.iter().skip_while(|it| *it != "PutSecretValue");
     let expected = [&["PutSecretValue"][..], &["GetSecretValue"; 5]].concat();
@@ -204,5 +217,29 @@ fn the_oldest_of_the_live_secrets_signs() {
         let event = operator.run(&line).exits(0).json();
         let expected = signature(secret, event["body"].as_str().unwrap());
         assert_eq!(event["headers"]["x-titanx-signature"], expected);
+    }
+}
+
+#[test]
+fn a_file_without_a_secret_that_can_be_read_is_named() {
+    let system = System::start(Form::Schema);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    let path = file.display();
+    let run = |line: &str| {
+        let line = format!("{line} --secret-file {path}");
+        system.operator.run(&line).exits(1)
+    };
+    for line in ["rotate --settle 0", "send --count 1"] {
+        run(line).tells(&format!(
+            "error: no secret is stored in {path}: run `operator subscribe` first"
+        ));
+    }
+    fs::write(&file, "[]").unwrap();
+    for line in ["rotate --settle 0", "send --count 1", "subscribe"] {
+        let run = run(line);
+        let last = run.stderr.lines().last().unwrap();
+        let said = format!("error: the value of {path}: ");
+        assert!(last.starts_with(&said), "{last}");
     }
 }

@@ -251,6 +251,7 @@ pub(super) async fn jobs(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
         .table_name(&table)
         .send()
         .await;
+    let backups = backups.with_context(|| format!("cannot read the backups of the table {table}"));
     findings.push(match backups {
         Ok(backups) => {
             let backups = backups.continuous_backups_description();
@@ -267,7 +268,7 @@ pub(super) async fn jobs(stack: &Stack<'_>) -> anyhow::Result<Vec<Finding>> {
                 "enable point-in-time recovery: the jobs table is the only record of the jobs",
             )
         }
-        Err(error) => Finding::unknown(SUBJECT, &error.into()),
+        Err(error) => Finding::unknown(SUBJECT, &error),
     });
     Ok(findings)
 }

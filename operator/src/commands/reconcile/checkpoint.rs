@@ -72,9 +72,11 @@ impl<'a> Checkpoint<'a> {
 
     /// Deletes the file, which contains personal data.
     pub(super) fn delete(self) -> anyhow::Result<()> {
-        match self.path.map(fs::remove_file) {
-            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).context("cannot delete the checkpoint")
+        let Some(path) = self.path else { return Ok(()) };
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let context = || format!("cannot delete the checkpoint {}", path.display());
+                Err(error).with_context(context)
             }
             _ => Ok(()),
         }

@@ -13,11 +13,11 @@ use std::{
 use serde_json::{Value, json};
 use titanx_testbed::{
     emulators::{AttributeValue, Fault, FaultProxy, Harm, Item, When},
-    server::{Server, json as respond},
+    server::{Server, json as respond, text},
     titanx::now_ms,
 };
 
-use crate::{System, operator::Operator, titanx_api::Form};
+use crate::{System, operator::Operator, titanx_answers::Scripted, titanx_api::Form};
 
 const JOB: &str = "11111111-2222-4333-8444-555555555555";
 /// More than all attempts of a run make.
@@ -108,8 +108,7 @@ fn reported_id(operator: &Operator) -> String {
     assert_eq!(run.json()[0]["missing"], 1);
     assert_eq!(run.json()[0]["failed"], 1);
     assert_eq!(run.json()[0]["queued"], 0);
-    let said = "1 contacts could not be queued: run this command again";
-    assert!(run.stderr.contains(said), "{}", run.stderr);
+    run.tells("error: 1 contacts could not be queued: run this command again");
     let (_, rest) = run
         .stderr
         .split_once("delivery id ")
@@ -337,4 +336,36 @@ fn of_equal_contacts_each_that_an_earlier_backfill_could_not_queue_is_queued() {
         let expected = [left, unfinished].map(|it| first[it].clone());
         assert_eq!(queued, BTreeSet::from(expected));
     }
+}
+
+/// The receiver would not understand it if TitanX delivered it, either.
+#[test]
+fn a_contact_that_the_receiver_does_not_understand_is_told() {
+    let system = system();
+    let list = r#"[{"leadStatus": "High", "jobId": "one", "jobId": "two", "leadId": "contact-1"}]"#;
+    let titanx = Scripted::new(vec![
+        text(200, "application/json", list),
+        respond(
+            200,
+            &json!({"id": JOB, "modifiedAt": "2100-01-05T12:00:00Z"}),
+        ),
+    ]);
+    let operator = system.operator.clone().set("TITANX_API_URL", titanx.url());
+    let run = operator.run(&format!("reconcile {JOB} --yes")).exits(1);
+    let lines: Vec<_> = run.stderr.lines().collect();
+    let [warning, error] = lines[..] else {
+        panic!("{lines:?}")
+    };
+    let id = warning
+        .strip_prefix("warning: the event with delivery id ")
+        .and_then(|it| {
+            it.strip_suffix(" could not be queued: TitanX's value is not a contact (not_envelope)")
+        });
+    let id = id.unwrap_or_else(|| panic!("{warning}"));
+    assert!(id.starts_with("backfill-") && id.len() == 31, "{id}");
+    assert_eq!(
+        error,
+        "error: 1 contacts could not be queued: run this command again"
+    );
+    assert_eq!(system.emulators.contacts.len(), 0);
 }

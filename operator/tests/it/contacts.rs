@@ -132,18 +132,25 @@ async fn fails_if_sqs_stops() {
     let dead = DeadLetters::new(&["delivery-1"], false).await;
     dead.contacts().set_maximum_message_size(10);
     let run = dead.operator.run("contacts redrive --yes").exits(1);
-    let expected = "error: SQS moved 0 messages and then stopped (FAILED: ";
-    assert!(run.stderr.starts_with(expected), "{}", run.stderr);
+    run.tells(
+        "error: SQS moved 0 messages and then stopped (FAILED: InvalidParameterValue): run this \
+         command again",
+    );
     assert_eq!(dead.queue.len(), 1);
 }
 
 #[test]
 fn a_queue_without_dead_letter_queue_is_an_error() {
     let system = System::start(Form::Schema);
-    let run = system.operator.run("contacts redrive --yes").exits(1);
-    assert!(
-        run.stderr.contains("has no dead-letter queue"),
-        "{}",
-        run.stderr
-    );
+    let contacts = &system.emulators.contacts;
+    let run = || system.operator.run("contacts redrive --yes").exits(1);
+    let url = &contacts.url;
+    run().tells(&format!(
+        "error: the queue {url} has no dead-letter queue: deploy the template again, or name \
+         another queue with --contacts-queue-url"
+    ));
+    contacts.set_attribute("RedrivePolicy", "{}");
+    run().tells(&format!(
+        "error: the redrive policy of {url} names no queue"
+    ));
 }

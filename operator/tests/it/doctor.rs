@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use titanx_testbed::server::{self, Server};
 
 use crate::{
     System,
@@ -152,7 +153,7 @@ impl DoctorTest {
     #[track_caller]
     fn assert_problem(&self, subject: &str, found: &str) {
         let problems = self.problems(subject);
-        assert!(problems.iter().any(|it| it.contains(found)), "{problems:?}");
+        assert!(problems.iter().any(|it| it == found), "{problems:?}");
     }
 }
 
@@ -221,13 +222,13 @@ fn reads_the_key_form_of_the_deployed_function() {
         set(form);
         assert_eq!(test.problems("secret"), [""; 0], "{form}");
         let printed = test.operator.run("doctor --verbose").exits(3).stdout;
-        let pinned = format!("only signing keys of the form {form}");
+        let pinned = format!("accepts only signing keys of the form {form} (SIGNING_KEY_FORM)\n");
         assert_eq!(printed.contains(&pinned), form != "any", "{printed}");
     }
     set("decoded");
-    test.assert_problem("secret", "has no key of the form decoded");
+    test.assert_problem("secret", "a stored secret has no key of the form decoded, which SIGNING_KEY_FORM demands, so no signature made with it is accepted");
     set("hex");
-    test.assert_problem("function", "SIGNING_KEY_FORM must be any");
+    test.assert_problem("function", "the configuration has mistakes: SIGNING_KEY_FORM must be any, whole, without-prefix or decoded");
 }
 
 #[test]
@@ -242,17 +243,22 @@ fn asks_titanx_for_an_active_subscription_of_this_stack() {
     test.operator.run(&slash).exits(0);
     test.assert_problem(
         "subscription",
-        &format!("one posts to {url}/, which is another URL"),
+        &format!("none of the 1 subscriptions at TitanX posts to {url}; one posts to {url}/, which is another URL of the same host"),
     );
     test.subscribe();
     assert_eq!(test.problems("subscription"), [""; 0]);
     let id = test.system.api.subscriptions()[1].id.clone();
     test.operator.run(&format!("pause {id} --yes")).exits(0);
-    test.assert_problem("subscription", &format!("{id} for this stack is inactive"));
+    test.assert_problem(
+        "subscription",
+        &format!("{id} for this stack is inactive, so TitanX delivers no events"),
+    );
     test.operator.run(&format!("delete {id} --yes")).exits(0);
     test.system.api.set_granted(&["job.contact.scored"]);
     test.operator.run("subscribe --settle 0").exits(3);
-    test.assert_problem("subscription", "job.completed: no job is marked completed");
+    let without_jobs = "does not have the event type job.completed: no job is marked completed; \
+                        contacts arrive all the same";
+    test.assert_problem("subscription", without_jobs);
     // Nothing arrives through one that is paused.
     let mut all = test.system.api.subscriptions();
     let paused = Subscription {
@@ -265,7 +271,7 @@ fn asks_titanx_for_an_active_subscription_of_this_stack() {
     };
     all.push(paused);
     test.system.api.put_subscriptions(&all);
-    test.assert_problem("subscription", "job.completed: no job is marked completed");
+    test.assert_problem("subscription", without_jobs);
 }
 
 /// That is no reason to believe that it does not deliver them.
@@ -301,16 +307,23 @@ fn says_why_titanx_could_not_be_asked() {
     };
     test.operator = operator.clone().set("TITANX_API_KEY", "another-key");
     let [found, advice] = told(&test);
-    assert!(found.contains("it does not accept the API key"), "{found}");
+    assert_eq!(
+        found,
+        "GET /webhooks: TitanX answered 401: Unauthorized: it does not accept the API key for this; check \
+         TITANX_API_KEY or the file of --api-key-file"
+    );
     assert!(advice.starts_with("use an API key of the TitanX user"));
     test.operator = operator;
     test.system.api.fail("GET /webhooks", Failure::Status(400));
     let [found, advice] = told(&test);
-    assert!(found.contains("TitanX answered 400"), "{found}");
+    assert_eq!(found, "GET /webhooks: TitanX answered 400: No.");
     assert_eq!(advice, "run this command again later");
     test.system.api.disable_management();
     let [found, advice] = told(&test);
-    assert!(found.contains("not supported by TitanX"), "{found}");
+    assert_eq!(
+        found,
+        "GET /webhooks: not supported by TitanX, or no such id (TitanX answered 404)"
+    );
     assert!(advice.starts_with("look in TitanX's app"), "{advice}");
 }
 
@@ -353,38 +366,57 @@ fn prints_what_to_do_about_each_finding() {
     assert!(run.stdout.contains(advice), "{}", run.stdout);
 }
 
+const MALFORMED: &str = "the value begins with '{', '[' or '\"', but is none of: a secret, a JSON array of \
+                         secrets, a JSON object with exactly one member, a secret; the receiver answers \
+                         every delivery with 503";
+
 #[test]
 fn reports_a_malformed_secret_without_printing_it() {
     let test = DoctorTest::new();
     for (value, found) in [
-        ("wh_sk_synthetic\n", "has a newline around it"),
-        (" wh_sk_synthetic", "has blanks around it"),
-        ("\u{7}wh_sk_synthetic", "has control characters around it"),
-        ("\"wh_sk_synthetic\"", "has quotes around it"),
+        (
+            "wh_sk_synthetic\n",
+            "has a newline around it, which the receiver ignores",
+        ),
+        (
+            " wh_sk_synthetic",
+            "has blanks around it, which the receiver ignores",
+        ),
+        (
+            "\u{7}wh_sk_synthetic",
+            "has control characters around it, which the receiver ignores",
+        ),
+        (
+            "\"wh_sk_synthetic\"",
+            "has quotes around it, which the receiver ignores",
+        ),
         (
             "\u{FEFF}wh_sk_synthetic",
-            "has a byte order mark (U+FEFF) around it",
+            "has a byte order mark (U+FEFF) around it, which the receiver ignores",
         ),
         (
             "wh_sk_synthetic\u{200B}",
-            "has zero-width characters around it",
+            "has zero-width characters around it, which the receiver ignores",
         ),
         (
             "\u{FEFF}[\"wh_sk_synthetic\"]",
-            "has a byte order mark (U+FEFF) around it",
+            "has a byte order mark (U+FEFF) around it, which the receiver ignores",
         ),
         (
             "{\"key\": \"'wh_sk_synthetic' \"}",
-            "has quotes, blanks around it",
+            "has quotes, blanks around it, which the receiver ignores",
         ),
         // Any of several.
-        ("[\"wh_sk_a\", \"wh_sk_b\\n\"]", "has a newline around it"),
-        ("[\"wh_sk_a\", \" wh_sk_b\"]", "has blanks around it"),
-        ("[\"wh_sk_synthetic\"", "is none of: a secret, a JSON array"),
         (
-            "{\"a\": \"wh_sk_synthetic\", \"b\": \"c\"}",
-            "is none of: a secret",
+            "[\"wh_sk_a\", \"wh_sk_b\\n\"]",
+            "has a newline around it, which the receiver ignores",
         ),
+        (
+            "[\"wh_sk_a\", \" wh_sk_b\"]",
+            "has blanks around it, which the receiver ignores",
+        ),
+        ("[\"wh_sk_synthetic\"", MALFORMED),
+        ("{\"a\": \"wh_sk_synthetic\", \"b\": \"c\"}", MALFORMED),
         (
             "[\"wh_sk_a\", \"wh_sk_b\", \"wh_sk_c\"]",
             "3 secrets are live",
@@ -417,7 +449,10 @@ fn reports_a_timeout_that_is_too_long_and_a_missing_variable() {
             .unwrap();
         variables.remove("JOBS_TABLE");
     });
-    test.assert_problem("function", "JOBS_TABLE is missing");
+    test.assert_problem(
+        "function",
+        "the configuration has mistakes: JOBS_TABLE is missing",
+    );
 }
 
 #[test]
@@ -425,7 +460,10 @@ fn reports_a_missing_permission() {
     let test = DoctorTest::new();
     test.control
         .update(|it| it.denied.push("dynamodb:DeleteItem".to_owned()));
-    test.assert_problem("permissions", "dynamodb:DeleteItem on arn:aws:dynamodb");
+    test.assert_problem(
+        "permissions",
+        "dynamodb:DeleteItem on arn:aws:dynamodb:dynoxide:000000000000:table/deliveries: denied",
+    );
     assert_eq!(test.problems("permissions").len(), 1);
 }
 
@@ -474,7 +512,10 @@ fn reports_missing_alarms_alarms_without_action_and_alarms_in_state_alarm() {
         "alarms",
         "titanx-receiver-QuarantineAlarm-1 has no enabled action",
     );
-    test.assert_problem("alarms", "is in state ALARM: Redrive the queue.");
+    test.assert_problem(
+        "alarms",
+        "titanx-receiver-QuarantineAlarm-1 is in state ALARM: Redrive the queue.",
+    );
     test.control.update(|it| it.alarms.clear());
     test.assert_problem("alarms", "the stack has 0");
 }
@@ -487,8 +528,10 @@ fn reports_an_unreadable_resource_and_checks_the_others() {
         .operator
         .clone()
         .set("AWS_ENDPOINT_URL_LAMBDA", nowhere);
-    test.assert_problem("function", "cannot read the function receiver");
-    test.assert_problem("permissions", "cannot read the function receiver");
+    let found =
+        "cannot read the function receiver: tcp connect error: Connection refused (os error 111)";
+    test.assert_problem("function", found);
+    test.assert_problem("permissions", found);
     assert_eq!(test.problems("deliveries table"), [""; 0]);
 }
 
@@ -501,7 +544,10 @@ fn checks_the_alarms_on_every_page() {
         ringing["StateValue"] = "ALARM".into();
         it.alarms = vec![it.alarms[0].clone(), it.alarms[0].clone(), ringing];
     });
-    test.assert_problem("alarms", "titanx-receiver-Last-1 is in state ALARM");
+    test.assert_problem(
+        "alarms",
+        "titanx-receiver-Last-1 is in state ALARM: Redrive the queue.",
+    );
 }
 
 #[test]
@@ -550,9 +596,15 @@ fn reports_an_alarm_topic_that_nobody_listens_to() {
             .update(|it| it.subscriptions = subscriptions.to_vec());
     };
     set(&[]);
-    test.assert_problem("alarm topic", "has no subscriber");
+    test.assert_problem(
+        "alarm topic",
+        "has no subscriber, so nobody learns of an alarm",
+    );
     set(&["PendingConfirmation", "PendingConfirmation"]);
-    test.assert_problem("alarm topic", "has no confirmed subscriber");
+    test.assert_problem(
+        "alarm topic",
+        "has no confirmed subscriber, so nobody learns of an alarm",
+    );
     assert_eq!(test.problems("alarm topic").len(), 1);
     let printed = test.operator.run("doctor").exits(3).stdout;
     assert!(
@@ -633,8 +685,19 @@ fn fails_once_if_the_stack_cannot_be_read() {
     let operator = operator.set("AWS_ENDPOINT_URL_CLOUDFORMATION", nowhere);
     let run = operator.run("doctor").exits(1);
     assert_eq!(run.stdout, "");
-    let expected = "error: cannot read the stack titanx-receiver";
-    assert!(run.stderr.starts_with(expected), "{}", run.stderr);
+    run.tells(
+        "error: cannot read the stack titanx-receiver: tcp connect error: Connection refused (os error 111)",
+    );
+    // Whatever else answers there.
+    let none = Server::start("no-stacks", |_| async {
+        let none = "<DescribeStacksResponse><DescribeStacksResult><Stacks/></DescribeStacksResult></DescribeStacksResponse>";
+        Some(server::text(200, "text/xml", none))
+    });
+    let operator = operator.set("AWS_ENDPOINT_URL_CLOUDFORMATION", &none.origin);
+    operator
+        .run("doctor")
+        .exits(1)
+        .tells("error: there is no stack titanx-receiver");
 }
 
 #[test]
@@ -666,6 +729,31 @@ fn says_if_the_deliveries_go_to_other_code_than_was_deployed_last() {
         .update(|it| it.latest["CodeSha256"] = "newer code".into());
     let expected = "the deliveries go to version 3, which has other code than was deployed last";
     assert_eq!(notes(), [expected]);
+}
+
+#[test]
+fn several_active_subscriptions_are_a_note() {
+    let test = DoctorTest::new();
+    test.subscribe();
+    let mut all = test.system.api.subscriptions();
+    let another = Subscription {
+        id: "another".to_owned(),
+        ..all[0].clone()
+    };
+    all.push(another);
+    test.system.api.put_subscriptions(&all);
+    let found = test.run_doctor().json();
+    let mut found = found.as_array().unwrap().iter();
+    let found = found.find(|it| it["subject"] == "subscription").unwrap();
+    let said = format!(
+        "{}, another are active for this stack, so each event arrives more than once, with several \
+         delivery ids",
+        all[0].id
+    );
+    assert_eq!(
+        [&found["verdict"], &found["found"]],
+        ["note", said.as_str()]
+    );
 }
 
 #[test]

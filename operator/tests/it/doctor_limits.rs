@@ -10,7 +10,10 @@ use aws_smithy_types::{DateTime, date_time::Format};
 use http_body_util::Full;
 use hyper::Response;
 use serde_json::{Value, json};
-use titanx_testbed::{emulators::Queue, server::Server};
+use titanx_testbed::{
+    emulators::Queue,
+    server::{self, Server},
+};
 
 use crate::{
     control_plane::StackState,
@@ -231,6 +234,11 @@ fn the_last_right_value_of_each_attribute_is_fine() {
     }
 }
 
+const MALFORMED: &str = "the value begins with '{', '[' or '\"', but is none of: a secret, a JSON array of \
+                         secrets, a JSON object with exactly one member, a secret; the receiver answers \
+                         every delivery with 503";
+const EMPTY: &str = "a webhook secret is empty; the receiver answers every delivery with 503";
+
 /// Each attribute of each resource, wrong by as little as possible. The changes of one round have
 /// nothing to do with each other, and each is one problem.
 pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
@@ -245,7 +253,10 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
         ),
         (
             |it| it.variable("DELIVERIES_TABLE", None),
-            ("function", "DELIVERIES_TABLE is missing"),
+            (
+                "function",
+                "the configuration has mistakes: DELIVERIES_TABLE is missing",
+            ),
         ),
         (
             |it| it.deny("dynamodb:PutItem"),
@@ -306,7 +317,10 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
         ),
         (
             |it| it.variable("JOBS_TABLE", None),
-            ("function", "JOBS_TABLE is missing"),
+            (
+                "function",
+                "the configuration has mistakes: JOBS_TABLE is missing",
+            ),
         ),
         (
             |it| it.deny("dynamodb:DeleteItem"),
@@ -357,7 +371,10 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
         ),
         (
             |it| it.test.system.emulators.secret.rotate("wh_sk_synthetic\n"),
-            ("secret", "has a newline around it"),
+            (
+                "secret",
+                "has a newline around it, which the receiver ignores",
+            ),
         ),
     ],
     &[
@@ -367,7 +384,10 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
         ),
         (
             |it| it.variable("CONTACTS_QUEUE_URL", None),
-            ("function", "CONTACTS_QUEUE_URL is missing"),
+            (
+                "function",
+                "the configuration has mistakes: CONTACTS_QUEUE_URL is missing",
+            ),
         ),
         (
             |it| it.deny("dynamodb:UpdateItem"),
@@ -412,13 +432,16 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
         ),
         (
             |it| it.test.system.emulators.secret.rotate("{}"),
-            ("secret", "the receiver answers every delivery with 503"),
+            ("secret", MALFORMED),
         ),
     ],
     &[
         (
             |it| it.variable("QUARANTINE_QUEUE_URL", None),
-            ("function", "QUARANTINE_QUEUE_URL is missing"),
+            (
+                "function",
+                "the configuration has mistakes: QUARANTINE_QUEUE_URL is missing",
+            ),
         ),
         (
             |it| it.deny("sqs:SendMessage arn:aws:sqs:us-east-1:000000000000:contacts"),
@@ -454,7 +477,10 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
         ),
         (
             |it| it.control(|it| it.subscriptions.clear()),
-            ("alarm topic", "has no subscriber"),
+            (
+                "alarm topic",
+                "has no subscriber, so nobody learns of an alarm",
+            ),
         ),
         (
             |it| it.logging("ApplicationLogLevel", "WARN"),
@@ -462,17 +488,23 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
         ),
         (
             |it| it.test.system.emulators.secret.rotate("[]"),
-            ("secret", "the receiver answers every delivery with 503"),
+            ("secret", EMPTY),
         ),
     ],
     &[
         (
             |it| it.variable("TITANX_WEBHOOK_SECRET_ARN", None),
-            ("function", "TITANX_WEBHOOK_SECRET"),
+            (
+                "function",
+                "the configuration has mistakes: neither TITANX_WEBHOOK_SECRET nor TITANX_WEBHOOK_SECRET_ARN is set: set one",
+            ),
         ),
         (
             |it| it.control(|it| it.subscriptions = vec!["PendingConfirmation"]),
-            ("alarm topic", "has no confirmed subscriber"),
+            (
+                "alarm topic",
+                "has no confirmed subscriber, so nobody learns of an alarm",
+            ),
         ),
         (
             |it| it.logging("LogFormat", "Text"),
@@ -525,7 +557,7 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
             |it| it.variable("DELIVERY_RETENTION_DAYS", Some("6")),
             (
                 "function",
-                "DELIVERY_RETENTION_DAYS must be a whole number of at least 7",
+                "the configuration has mistakes: DELIVERY_RETENTION_DAYS must be a whole number of at least 7",
             ),
         ),
         (
@@ -536,7 +568,7 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
             |it| it.deny("secretsmanager:GetSecretValue"),
             (
                 "permissions",
-                "secretsmanager:GetSecretValue on arn:aws:secretsmanager",
+                "secretsmanager:GetSecretValue on SECRET: denied",
             ),
         ),
         (
@@ -564,7 +596,10 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
     &[
         (
             |it| it.variable("SIGNING_KEY_FORM", Some("hex")),
-            ("function", "SIGNING_KEY_FORM must be any"),
+            (
+                "function",
+                "the configuration has mistakes: SIGNING_KEY_FORM must be any, whole, without-prefix or decoded",
+            ),
         ),
         (
             |it| it.use_fifo("QuarantineQueueUrl"),
@@ -575,7 +610,10 @@ pub(crate) const WRONG: [&[(Change, Finding)]; 10] = [
                 let id = it.test.system.api.subscriptions()[0].id.clone();
                 it.test.operator.run(&format!("pause {id} --yes")).exits(0);
             },
-            ("subscription", "for this stack is inactive"),
+            (
+                "subscription",
+                "ID for this stack is inactive, so TitanX delivers no events",
+            ),
         ),
     ],
     &[(
@@ -655,10 +693,12 @@ fn the_first_wrong_value_of_each_attribute_is_a_problem() {
         }
         let run = doctor(&well.test.operator);
         let found = not_fine(&run);
+        let id = &well.test.system.api.subscriptions()[0].id;
+        let secret = &well.test.system.emulators.secret.arn;
         for (_, (subject, text)) in round {
-            let of = found
-                .iter()
-                .filter(|it| it[1] == *subject && it[2].contains(text));
+            let text = text.replace("ID for", &format!("{id} for"));
+            let text = text.replace("SECRET:", &format!("{secret}:"));
+            let of = found.iter().filter(|it| it[1] == *subject && it[2] == text);
             let verdicts: Vec<_> = of.map(|it| it[0].as_str()).collect();
             assert_eq!(verdicts, ["problem"], "{subject}: {text} in {found:#?}");
         }
@@ -678,25 +718,56 @@ fn what_cannot_be_read_is_not_fine_and_a_note_is() {
         .clone()
         .set("AWS_ENDPOINT_URL_CLOUDWATCH", "http://127.0.0.1:9");
     let run = doctor(&unreadable);
-    let [[verdict, subject, _]] = &not_fine(&run)[..] else {
-        panic!("{}", run.stdout)
-    };
-    assert_eq!([verdict, subject], ["unknown", "alarms"]);
+    let refused = "cannot read the alarms: tcp connect error: Connection refused (os error 111)";
+    assert_eq!(not_fine(&run), [["unknown", "alarms", refused]]);
     run.exits(3);
     let text = unreadable.run("doctor").exits(3).stdout;
     assert!(text.contains("\nno problem, 1 unknown, "), "{text}");
 
     let without_key = well.test.operator.clone().set("TITANX_API_KEY", "");
     let run = without_key.run("--json doctor --api-key-file /nonexistent");
-    let not_fine = not_fine(&run);
-    assert_eq!(not_fine.len(), 1, "{not_fine:?}");
+    let unreadable =
+        "cannot read the API key from /nonexistent: No such file or directory (os error 2)";
+    assert_eq!(not_fine(&run), [["unknown", "subscription", unreadable]]);
     run.exits(3);
     let run = doctor(&well.test.operator.clone().unset("TITANX_API_KEY"));
-    let [[verdict, subject, found]] = &self::not_fine(&run)[..] else {
-        panic!("{}", run.stdout)
-    };
-    assert_eq!([verdict, subject], ["note", "subscription"], "{found}");
+    let not_asked = "TitanX was not asked, because no API key is given";
+    assert_eq!(not_fine(&run), [["note", "subscription", not_asked]]);
     run.exits(0);
+}
+
+/// As another implementation of a service may answer.
+#[test]
+fn what_an_answer_leaves_out_is_named() {
+    let well = Well::new();
+    let unknown = |table: &str, found: &str| {
+        let all = not_fine(&doctor(&well.test.operator));
+        let permissions = all.iter().find(|it| it[1] == "permissions").unwrap();
+        assert_eq!(
+            permissions[..],
+            ["unknown", "permissions", found],
+            "{table}"
+        );
+        well.restore();
+    };
+    for table in ["deliveries", "jobs"] {
+        well.table(table, |it| {
+            _ = it["Table"].as_object_mut().unwrap().remove("TableArn");
+        });
+        unknown(table, &format!("the table {table} has no ARN"));
+        well.table(table, |it| _ = it.as_object_mut().unwrap().remove("Table"));
+        unknown(table, &format!("there is no table {table}"));
+    }
+    let without = Server::start("sqs", |_| async { Some(server::json(200, &json!({}))) });
+    let operator = well.test.operator.clone();
+    let operator = operator.set("AWS_ENDPOINT_URL_SQS", &without.origin);
+    let url = &well.contacts().url;
+    let said = format!("the queue {url} has no ARN");
+    let all = not_fine(&doctor(&operator));
+    assert!(
+        all.contains(&["unknown".to_owned(), "permissions".to_owned(), said]),
+        "{all:?}"
+    );
 }
 
 /// A gateway whose clock is off by so many seconds, and its webhook URL.

@@ -39,22 +39,14 @@ fn lists_completed_jobs_with_the_number_of_received_contacts() {
 fn fails_for_a_job_that_is_not_completed() {
     let system = System::start(Form::Schema);
     let run = system.operator.run("jobs job-a").exits(1);
-    assert!(
-        run.stderr.contains("job job-a is not completed"),
-        "{}",
-        run.stderr
-    );
+    run.tells("error: job job-a is not completed: no job.completed event was received");
 }
 
 #[test]
 fn names_the_options_that_are_missing() {
     let operator = crate::operator::Operator::default().set("AWS_REGION", "us-east-1");
     let run = operator.run("jobs").exits(1);
-    assert!(
-        run.stderr.contains("use --stack or --jobs-table"),
-        "{}",
-        run.stderr
-    );
+    run.tells("error: JobsTable is not set: use --stack or --jobs-table");
 }
 
 #[test]

@@ -124,8 +124,9 @@ fn a_url_that_is_named_goes_before_that_of_the_stack_and_of_the_ledger() {
     let other = "http://127.0.0.1:9/another";
     let line = format!("rotate --settle 0 --skip-probe --url {other}");
     let run = test.operator.run(&line).exits(1);
-    let said = format!("no subscription for {other} is known to replace");
-    assert!(run.stderr.contains(&said), "{}", run.stderr);
+    run.tells(&format!(
+        "error: no subscription for {other} is known to replace: re-run with --old ID"
+    ));
 }
 
 /// Puts a job with a contact that is missing, and its record.

@@ -1,10 +1,10 @@
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use titanx_receiver::gateway::Request;
-use titanx_testbed::{emulators::SIGNING_SECRET, front_door, titanx};
+use titanx_testbed::{emulators::SIGNING_SECRET, front_door, server::json as respond, titanx};
 
-use crate::{System, operator::Operator, titanx_api::Form};
+use crate::{System, operator::Operator, titanx_answers::Scripted, titanx_api::Form};
 
 #[test]
 fn the_receiver_accepts_synthetic_contacts() {
@@ -85,13 +85,14 @@ fn a_refused_delivery_fails_the_command() {
         .clone()
         .set("TITANX_WEBHOOK_SECRET", "another");
     let run = wrong_secret.run("send --count 2").exits(1);
-    assert!(
-        run.stderr
-            .contains("2 of 2 deliveries were not answered with 2xx"),
-        "{}",
-        run.stderr
-    );
+    run.tells("error: 2 of 2 deliveries were not answered with 2xx: see their statuses above");
     assert!(run.stdout.contains("401"), "{}", run.stdout);
+
+    let answers = [200, 503, 200].map(|status| respond(status, &json!({})));
+    let webhook = Scripted::new(answers.into());
+    let operator = system.operator.set("WEBHOOK_URL", webhook.url());
+    let run = operator.run("send --count 3").exits(1);
+    run.tells("error: 1 of 3 deliveries were not answered with 2xx: see their statuses above");
 }
 
 #[tokio::test]

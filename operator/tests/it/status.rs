@@ -252,19 +252,21 @@ fn on_a_terminal_each_result_takes_the_place_of_the_one_before() {
 fn a_dashboard_that_shows_nothing_is_an_error() {
     let test = with(&[]);
     for (dashboard, said) in [
-        ("", "has an unknown form"),
-        ("{\"widgets\": []}", "shows no metric"),
+        (
+            "",
+            "has an unknown form: EOF while parsing a value at line 1 column 0",
+        ),
+        (
+            "{\"widgets\": []}",
+            "shows no metric: deploy the template again",
+        ),
     ] {
         test.control
             .update(|it| it.dashboard = dashboard.to_owned());
         let run = test.operator.run("status").exits(1);
-        assert!(run.stderr.contains(said), "{}", run.stderr);
+        run.tells(&format!("error: the dashboard dashboard {said}"));
     }
     test.control.update(|it| _ = it.outputs.remove("Dashboard"));
     let run = test.operator.run("status").exits(1);
-    assert!(
-        run.stderr.contains("has no output Dashboard"),
-        "{}",
-        run.stderr
-    );
+    run.tells("error: the stack titanx-receiver has no output Dashboard: use the receiver's stack");
 }

@@ -191,11 +191,14 @@ fn no_request_is_sent_into_an_exhausted_rate_limit() {
     // What resets later than the patience is not waited for.
     let titanx = Scripted::new(two_pages(&[("day", 0, in_seconds(3_600))]));
     let run = titanx.operator.run("subscriptions --patience 60").exits(1);
-    assert!(
-        run.stderr.contains("rate limit is exhausted"),
-        "{}",
-        run.stderr
+    let seconds = run.stderr.strip_prefix(
+        "error: GET /webhooks?page=2: TitanX's rate limit is exhausted and resets in ",
     );
+    let seconds = seconds
+        .and_then(|it| it.strip_suffix(" s: run the command again later, or raise --patience\n"));
+    let seconds = seconds.unwrap_or_else(|| panic!("{}", run.stderr));
+    let seconds: u64 = seconds.parse().unwrap();
+    assert!((3_500..=3_600).contains(&seconds), "{}", run.stderr);
     assert_eq!(titanx.lines(), ["GET /webhooks"]);
 
     // Nor is the one request that is not sent as the others are.
@@ -251,17 +254,11 @@ fn a_failure_is_repeated_whatever_limits_it_states() {
 /// `Retry-After` counts with every status whose request is repeated, not with 429 alone.
 #[test]
 fn a_failure_is_repeated_when_its_answer_says() {
-    let exhausted = "TitanX's rate limit is exhausted and resets in 3 s: ";
+    let exhausted = "TitanX's rate limit is exhausted and resets in 3 s";
     for (status, said) in [
         (429, exhausted),
-        (
-            500,
-            "TitanX answered 500 and takes the next request in 3 s: ",
-        ),
-        (
-            503,
-            "TitanX answered 503 and takes the next request in 3 s: ",
-        ),
+        (500, "TitanX answered 500 and takes the next request in 3 s"),
+        (503, "TitanX answered 503 and takes the next request in 3 s"),
     ] {
         let mut failed = respond(status, &json!({"error": "No."}));
         failed.headers_mut().insert("retry-after", 3.into());
@@ -274,10 +271,15 @@ fn a_failure_is_repeated_when_its_answer_says() {
         // Nobody waits for longer than the patience lasts.
         let titanx = Scripted::new(vec![failed]);
         let run = titanx.operator.run("subscriptions --patience 2").exits(1);
-        assert!(run.stderr.contains(said), "{}", run.stderr);
+        run.tells(&format!(
+            "error: GET /webhooks: {said}: run the command again later, or raise --patience"
+        ));
         assert_eq!(titanx.lines().len(), 1, "{status}");
     }
 }
+
+const UNKNOWN_OUTCOME: &str = "it is unknown whether TitanX created the subscription: list the subscriptions with `operator \
+     subscriptions`, delete the new one if it is there, and run this command again";
 
 /// It may have created a subscription, whose secret nobody knows. Only 429 says that it has not.
 #[test]
@@ -310,9 +312,9 @@ fn a_creation_is_repeated_only_after_429() {
             } else {
                 assert_eq!(creations, 1, "{status} {retry_after:?}");
                 let run = run.exits(1);
-                let said = format!("TitanX answered {status}");
-                assert!(run.stderr.contains(&said), "{}", run.stderr);
-                assert!(run.stderr.contains("unknown"), "{}", run.stderr);
+                run.tells(&format!(
+                    "error: {UNKNOWN_OUTCOME}: TitanX answered {status}"
+                ));
             }
         }
     }
@@ -373,7 +375,7 @@ fn an_answer_without_a_list_is_an_error() {
     ] {
         let titanx = Scripted::new(vec![respond(200, &body)]);
         let run = titanx.operator.run("subscriptions").exits(1);
-        assert!(run.stderr.contains("has no list"), "{body}: {}", run.stderr);
+        run.tells("error: GET /webhooks: TitanX's response has no list");
     }
     for empty in [
         json!([]),
@@ -412,15 +414,25 @@ fn an_error_repeats_what_titanx_says() {
     let long = "x".repeat(301);
     let stderr = error_after(respond(400, &json!({ "message": long })));
     assert_eq!(stderr, format!("error: {request}: {}\n", &long[..300]));
+    let key = "it does not accept the API key for this; check TITANX_API_KEY or the file of --api-key-file";
     for (status, said) in [
-        (401, "it does not accept the API key for this"),
-        (403, "it does not accept the API key for this"),
-        (404, "not supported by TitanX, or no such id"),
-        (405, "not supported by TitanX, or no such id"),
-        (409, "POST /webhooks/one/active: TitanX answered 409: No."),
+        (401, &*format!("TitanX answered 401: Not now: {key}")),
+        (403, &*format!("TitanX answered 403: Not now: {key}")),
+        (
+            404,
+            "not supported by TitanX, or no such id (TitanX answered 404)",
+        ),
+        (
+            405,
+            "not supported by TitanX, or no such id (TitanX answered 405)",
+        ),
+        (409, "TitanX answered 409: Not now"),
     ] {
-        let stderr = error_after(respond(status, &json!({"error": "No."})));
-        assert!(stderr.contains(said), "{stderr}");
+        let stderr = error_after(respond(status, &json!({"error": "Not now"})));
+        assert_eq!(
+            stderr,
+            format!("error: POST /webhooks/one/active: {said}\n")
+        );
     }
 }
 
@@ -452,10 +464,9 @@ fn a_list_has_the_members_that_titanx_gives() {
 fn a_secret_that_is_empty_is_none() {
     let (_titanx, run, folder) = subscribe("");
     let run = run.exits(1);
-    assert!(
-        run.stderr.contains("did not return its secret"),
-        "{}",
-        run.stderr
+    run.tells(
+        "error: TitanX created the subscription one but did not return its secret; the subscription is \
+         inactive: delete it with `operator delete one --yes` and run this command again",
     );
     assert!(!folder.path().join("secret").exists());
 }
@@ -464,9 +475,9 @@ fn a_secret_that_is_empty_is_none() {
 #[test]
 fn a_subscription_without_a_secret_is_inactive_only_if_titanx_says_so() {
     for (status, said) in [
-        (200, "the subscription is inactive: delete it"),
-        (403, "the subscription is possibly active: delete it"),
-        (404, "the subscription is possibly active: delete it"),
+        (200, "inactive"),
+        (403, "possibly active"),
+        (404, "possibly active"),
     ] {
         let titanx = Scripted::new(vec![
             respond(200, &json!([])),
@@ -474,7 +485,10 @@ fn a_subscription_without_a_secret_is_inactive_only_if_titanx_says_so() {
             respond(status, &json!({})),
         ]);
         let run = titanx.operator.run(SUBSCRIBE).exits(1);
-        assert!(run.stderr.contains(said), "{status}: {}", run.stderr);
+        run.tells(&format!(
+            "error: TitanX created the subscription one but did not return its secret; the subscription \
+             is {said}: delete it with `operator delete one --yes` and run this command again"
+        ));
         assert_eq!(titanx.lines()[2], "POST /webhooks/one/inactive");
     }
 }
@@ -494,8 +508,7 @@ fn of_several_refusals_the_first_is_told() {
         refusal("the fourth"),
     ]);
     let run = titanx.operator.run(SUBSCRIBE).exits(1);
-    let said = "TitanX answered 422: the first of events";
-    assert!(run.stderr.contains(said), "{}", run.stderr);
+    run.tells("error: POST /webhooks: TitanX answered 422: the first of events");
     assert_eq!(titanx.lines().len(), 5);
 }
 
@@ -528,11 +541,17 @@ fn a_subscription_counts_as_deleted_only_without_a_doubt() {
         let line = SUBSCRIBE.replace("/nonexistent/secret", file.to_str().unwrap());
         let run = titanx.operator.run(&line).exits(1);
         let said = if is_deleted {
-            "the subscription one was deleted: re-run with --another"
+            "the subscription one was deleted: re-run with --another to create a new subscription"
         } else {
-            "the subscription could not be activated: run this command again"
+            "the secret of the subscription one is stored, but the subscription could not be activated: \
+             run this command again"
         };
-        assert!(run.stderr.contains(said), "{activation}: {}", run.stderr);
+        let said = format!("error: {said}: POST /webhooks/one/active: ");
+        assert!(
+            run.stderr.starts_with(&said),
+            "{activation}: {}",
+            run.stderr
+        );
     }
 }
 

@@ -3,7 +3,10 @@ use std::fs;
 use tempfile::TempDir;
 use titanx_testbed::titanx::signature;
 
-use crate::operator::{Operator, Run};
+use crate::{
+    doctor::DoctorTest,
+    operator::{Operator, Run},
+};
 
 /// The test vector that TitanX publishes.
 const SECRET: &str = "wh_sk_TESTONLYsyntheticSecret0000000000000000000000000";
@@ -127,4 +130,32 @@ fn a_body_is_verified_byte_for_byte() {
         let run = verify(SECRET, body, &signature(SECRET.as_bytes(), body)).exits(0);
         assert_eq!(run.json()["form"], "whole", "{body:?}");
     }
+}
+
+/// What cannot be read does not keep anybody from finding the key.
+#[test]
+fn a_form_that_cannot_be_read_is_taken_for_any() {
+    let test = DoctorTest::new();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("body.json");
+    fs::write(&file, BODY).unwrap();
+    let operator = test.operator.clone().set("TITANX_WEBHOOK_SECRET", SECRET);
+    // After the stack is read.
+    test.control.restart(Some(1));
+    let line = format!(
+        "verify-sample --body {} --signature {SIGNATURE}",
+        file.display()
+    );
+    operator.run(&line).exits(0).tells(
+        "warning: the function's SIGNING_KEY_FORM cannot be read, so it is taken for any: cannot read \
+         the function receiver: InternalFailure: refused by the control plane",
+    );
+    let run = operator
+        .run(&line.replace("body.json", "none.json"))
+        .exits(1);
+    let none = folder.path().join("none.json");
+    run.tells(&format!(
+        "error: cannot read {}: No such file or directory (os error 2)",
+        none.display()
+    ));
 }

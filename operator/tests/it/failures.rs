@@ -152,7 +152,8 @@ impl Prepared {
         let text = replaced(&text, "00000000-0000-0000-0000-000000000000", "UUID");
         let text = replaced(&text, "0000-00-00T00:00:00Z", "TIME");
         let text = replaced(&text, "titanx-webhook-000000", "titanx-webhook-SUFFIX");
-        replaced(&text, "127.0.0.1:00000", "127.0.0.1:PORT")
+        let text = replaced(&text, "127.0.0.1:00000", "127.0.0.1:PORT");
+        replaced(&text, "127.0.0.1:0000", "127.0.0.1:PORT")
     }
 
     fn run(&self) -> Run {

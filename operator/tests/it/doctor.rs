@@ -176,6 +176,12 @@ fn reports_no_problem_of_a_correct_stack() {
     }
     let run = test.run_doctor();
     let found = run.json();
+    let live = test.system.api.only_subscription();
+    let active = json!({
+        "subject": "subscription", "verdict": "fine",
+        "found": format!("{} is active and posts to {}", live.id, live.url),
+    });
+    assert!(found.as_array().unwrap().contains(&active), "{found}");
     for subject in [
         "secret",
         "function",

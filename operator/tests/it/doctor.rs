@@ -373,7 +373,7 @@ fn prints_what_to_do_about_each_finding() {
 }
 
 const MALFORMED: &str = "the value begins with '{', '[' or '\"', but is none of: a secret, a JSON array of \
-                         secrets, a JSON object with exactly one member, a secret; the receiver answers \
+                         secrets, a JSON object whose only member is a secret; the receiver answers \
                          every delivery with 503";
 
 #[test]

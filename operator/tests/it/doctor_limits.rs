@@ -235,7 +235,7 @@ fn the_last_right_value_of_each_attribute_is_fine() {
 }
 
 const MALFORMED: &str = "the value begins with '{', '[' or '\"', but is none of: a secret, a JSON array of \
-                         secrets, a JSON object with exactly one member, a secret; the receiver answers \
+                         secrets, a JSON object whose only member is a secret; the receiver answers \
                          every delivery with 503";
 const EMPTY: &str = "a webhook secret is empty; the receiver answers every delivery with 503";
 

@@ -298,11 +298,11 @@ fn of_the_commands_on_a_subscription() {
     assert_fails_with(&mut printed, || subscribed("resume ID"), &[]);
     let unknown = "it is unknown whether this is the live subscription of the stack (";
     for line in ["pause ID --yes", "delete ID --yes"] {
-        let tolerated = [
+        let outcomes = [
             ("DescribeStacks", 0, unknown),
             ("GET /webhooks", 0, unknown),
         ];
-        assert_fails_with(&mut printed, || subscribed(line), &tolerated);
+        assert_fails_with(&mut printed, || subscribed(line), &outcomes);
     }
     insta::assert_snapshot!(printed);
 }
@@ -363,8 +363,8 @@ fn of_reconcile() {
     ];
     assert_reading_fails_with(&mut printed, with_job("reconcile JOB"), &named);
     let queued = "2 missing: 2 queued, 0 queued before, 0 failed";
-    let tolerated = [("PutItem", 0, queued), ("SendMessage", 0, queued)];
-    assert_fails_with(&mut printed, || with_job("reconcile JOB --yes"), &tolerated);
+    let outcomes = [("PutItem", 0, queued), ("SendMessage", 0, queued)];
+    assert_fails_with(&mut printed, || with_job("reconcile JOB --yes"), &outcomes);
     insta::assert_snapshot!(printed);
 }
 
@@ -373,9 +373,9 @@ fn of_heal() {
     let mut printed = Printed::default();
     assert_reading_fails_with(&mut printed, with_job("heal --due --dry-run"), &[]);
     let healed = "2 contacts at TitanX: 0 received, 2 backfilled, 0 unscored, 0 missing";
-    let tolerated = [("PutItem", 0, healed), ("SendMessage", 0, healed)];
+    let outcomes = [("PutItem", 0, healed), ("SendMessage", 0, healed)];
     for line in ["heal --job JOB", "heal --due"] {
-        assert_fails_with(&mut printed, || with_job(line), &tolerated);
+        assert_fails_with(&mut printed, || with_job(line), &outcomes);
     }
     insta::assert_snapshot!(printed);
 }
@@ -443,9 +443,9 @@ fn with_quarantined(line: &str) -> (DoctorTest, String) {
 fn of_quarantine() {
     let mut printed = Printed::default();
     let hidden = " stays hidden from all commands for 60 s: ";
-    let tolerated = [("ChangeMessageVisibility", 0, hidden)];
+    let outcomes = [("ChangeMessageVisibility", 0, hidden)];
     for line in ["quarantine list", "quarantine show ID"] {
-        assert_fails_with(&mut printed, || with_quarantined(line), &tolerated);
+        assert_fails_with(&mut printed, || with_quarantined(line), &outcomes);
     }
     for line in ["quarantine redrive --all", "quarantine redrive ID"] {
         assert_fails_with(&mut printed, || with_quarantined(line), &[]);
@@ -466,11 +466,11 @@ fn of_doctor() {
     let mut printed = Printed::default();
     let prepared = (Well::new().test, "doctor".to_owned());
     prepared.0.operator.run(&prepared.1).exits(0);
-    let tolerated = [
+    let outcomes = [
         ("DescribeStacks 0", 1, "refused by the control plane"),
         // Every other.
         ("", 3, "no problem, 1 unknown, "),
     ];
-    assert_reading_fails_with(&mut printed, prepared, &tolerated);
+    assert_reading_fails_with(&mut printed, prepared, &outcomes);
     insta::assert_snapshot!(printed);
 }

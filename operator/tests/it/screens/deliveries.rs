@@ -11,8 +11,8 @@ use titanx_testbed::{
 use super::Screens;
 use crate::{System, doctor::DoctorTest, operator::Operator, titanx_api::Form};
 
-#[test]
-fn send() {
+#[tokio::test(flavor = "multi_thread")]
+async fn send() {
     let system = System::start(Form::Schema);
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
@@ -25,8 +25,12 @@ fn send() {
         fs::write(folder.join(name), body).unwrap();
     }
     let folder = folder.display();
-    let files = format!("send {folder}/contact {folder}/contact {folder}/text");
+    let files = format!("send {folder}/contact {folder}/text");
     screens.show("Files", operator, &files);
+    // A completion mark follows its answer.
+    system.gateway.idle().await;
+    let again = format!("send {folder}/contact");
+    screens.show("One of them again", operator, &again);
     let wrong = operator.clone().set("TITANX_WEBHOOK_SECRET", "another");
     screens.show("A wrong secret", &wrong, "send --count 2");
     let fails = Server::start("fails", |_| async { None });

@@ -133,8 +133,8 @@ pub(crate) async fn save_ledger(
     })
 }
 
-/// Whether a secret is still stored, to know before TitanX signs anything with it. A concurrent run of
-/// the operator, or a manual change, can overwrite it: there is no lock.
+/// Whether a secret is still stored. TitanX must not sign with one that is not: a concurrent run of the
+/// operator, or a manual change, can overwrite it, since there is no lock.
 pub(crate) async fn is_still_stored(
     store: &SecretStore,
     known: &KnownSubscription,

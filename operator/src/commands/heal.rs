@@ -191,8 +191,8 @@ impl Heal {
     }
 }
 
-/// An error of the healer. About the API key it advises what its function needs, where the key is stored elsewhere: the
-/// error of the call says what to do here.
+/// An error of the healer. Its advice on the API key is for its function, which has the key in Secrets Manager. The error
+/// of the refused call has the advice for the operator.
 fn without_advice(error: Error) -> anyhow::Error {
     match error {
         Error::ApiKey(refused) => refused.into(),

@@ -17,6 +17,7 @@ use crate::{
     doctor::DoctorTest,
     doctor_limits::Well,
     operator::{Operator, Run},
+    screens::has_form,
     status,
     titanx_api::Failure,
 };
@@ -44,12 +45,8 @@ fn replaced(text: &str, sample: &str, name: &str) -> String {
     let mut replaced = String::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let mut pairs = rest.bytes().zip(sample.bytes());
-        let fits = |(it, sample): (u8, u8)| match sample {
-            b'0' => it.is_ascii_hexdigit(),
-            _ => it == sample,
-        };
-        if rest.len() >= sample.len() && pairs.all(fits) {
+        let start = rest.get(..sample.len());
+        if start.is_some_and(|it| has_form(it, sample)) {
             replaced.push_str(name);
             rest = &rest[sample.len()..];
         } else {

@@ -164,7 +164,7 @@ impl Screens {
 }
 
 /// Whether a text has hexadecimal digits where the form has a zero, and what the form has elsewhere.
-fn has_form(text: &str, form: &str) -> bool {
+pub(crate) fn has_form(text: &str, form: &str) -> bool {
     let mut pairs = text.chars().zip(form.chars());
     pairs.all(|(it, form)| it == form || form == '0' && it.is_ascii_hexdigit())
 }
